@@ -1,0 +1,2 @@
+//! The `backstay` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Raft behind one step function, speaking only our types. Pure.

@@ -1,0 +1,1 @@
+//! The brain: observations in, decisions out. Pure.

@@ -1,0 +1,1 @@
+//! Local stacks of real servers, faults, writers, checkers.

@@ -1,0 +1,372 @@
+//! What happened, for logs, the event stream, the Sentinel port and the record of failovers. An event never causes
+//! anything; each has one sentence, and it is the same wherever it is shown.
+
+use crate::{Address, Epoch, Fault, InstanceName, NodeName, ReplOffset, ServiceName, Term, UnixMicros};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Something that happened, with the moment on the clock of the controller that tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: UnixMicros,
+    /// The service it is about, if one.
+    pub service: Option<ServiceName>,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// How loudly an event speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Somebody must decide, or a promise was not kept.
+    Error,
+}
+
+/// What can happen. `Display` is the sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each variant's sentence below is its documentation")]
+pub enum EventKind {
+    /// This controller's own opinion (Sentinel: `+sdown`).
+    SuspectedHere {
+        instance: InstanceName,
+        address: Address,
+        primary: bool,
+        hard: bool,
+    },
+    /// This controller no longer suspects it (`-sdown`).
+    AnsweringHere {
+        instance: InstanceName,
+        address: Address,
+        primary: bool,
+    },
+    /// The quorum's opinion of a primary (`+odown`).
+    VerdictDown {
+        instance: InstanceName,
+        address: Address,
+        votes: u32,
+        controllers: u32,
+    },
+    /// The quorum changed its mind (`-odown`).
+    VerdictUp {
+        instance: InstanceName,
+        address: Address,
+    },
+    /// An instance answers but cannot serve.
+    Faulty {
+        instance: InstanceName,
+        fault: Fault,
+    },
+    /// A plan was committed.
+    FailoverBegun {
+        epoch: Epoch,
+        from: Option<InstanceName>,
+        cause: String,
+    },
+    /// The next primary was chosen and the choice committed.
+    CandidateChosen {
+        epoch: Epoch,
+        candidate: InstanceName,
+        offset: ReplOffset,
+        reason: String,
+    },
+    /// The promotion was observed and committed (`+switch-master`).
+    Promoted {
+        epoch: Epoch,
+        from: Option<InstanceName>,
+        from_address: Option<Address>,
+        to: InstanceName,
+        to_address: Address,
+    },
+    /// A write through the new primary was acknowledged: the failover is over.
+    FailoverEnded {
+        record: Box<FailoverRecord>,
+    },
+    /// A plan was given up before anything irreversible was done.
+    FailoverAbandoned {
+        epoch: Epoch,
+        reason: String,
+    },
+    /// Nothing more can be done without the operator.
+    Stuck {
+        reason: String,
+    },
+    /// An instance was told to follow the primary.
+    Repointed {
+        instance: InstanceName,
+        primary: InstanceName,
+    },
+    /// An instance has the primary's data and counts again.
+    InSync {
+        instance: InstanceName,
+        full_copy: bool,
+    },
+    /// A primary that is not the epoch's was found and closed.
+    StrayPrimaryClosed {
+        instance: InstanceName,
+    },
+    /// An instance held writes that the new primary never received.
+    SurplusGivenUp {
+        instance: InstanceName,
+        bytes: u64,
+    },
+    /// A problem of the catalogue began.
+    ProblemFound {
+        code: String,
+        sentence: String,
+    },
+    /// A problem of the catalogue ended.
+    ProblemGone {
+        code: String,
+    },
+    Paused {
+        until: UnixMicros,
+        by: String,
+    },
+    Resumed {
+        by: String,
+    },
+    /// This controller became the leader.
+    LeaderElected {
+        node: NodeName,
+        term: Term,
+    },
+    /// This controller is no longer the leader.
+    LeaderLost {
+        node: NodeName,
+    },
+    /// This controller's clock or process stood still.
+    WokeLate {
+        late_ms: u64,
+    },
+}
+
+impl EventKind {
+    /// How loudly it speaks.
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::Stuck { .. } | Self::SurplusGivenUp { .. } => Severity::Error,
+            Self::SuspectedHere { .. }
+            | Self::VerdictDown { .. }
+            | Self::Faulty { .. }
+            | Self::FailoverBegun { .. }
+            | Self::FailoverAbandoned { .. }
+            | Self::StrayPrimaryClosed { .. }
+            | Self::ProblemFound { .. }
+            | Self::Paused { .. }
+            | Self::WokeLate { .. } => Severity::Warning,
+            _ => Severity::Info,
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SuspectedHere {
+                instance,
+                address,
+                hard,
+                ..
+            } => {
+                let how = if *hard {
+                    "refuses connections"
+                } else {
+                    "does not answer"
+                };
+                write!(f, "{instance} ({address}) {how}, as seen from here")
+            }
+            Self::AnsweringHere {
+                instance, address, ..
+            } => write!(f, "{instance} ({address}) answers here again"),
+            Self::VerdictDown {
+                instance,
+                address,
+                votes,
+                controllers,
+            } => {
+                write!(
+                    f,
+                    "{instance} ({address}) is down: {votes} of {controllers} controllers say so"
+                )
+            }
+            Self::VerdictUp { instance, address } => {
+                write!(f, "{instance} ({address}) is no longer held to be down")
+            }
+            Self::Faulty { instance, fault } => write!(f, "{instance} {fault}"),
+            Self::FailoverBegun {
+                epoch,
+                from: Some(from),
+                cause,
+            } => {
+                write!(f, "epoch {epoch}: failing over from {from}, because {cause}")
+            }
+            Self::FailoverBegun {
+                epoch,
+                from: None,
+                cause,
+            } => {
+                write!(f, "epoch {epoch}: choosing a first primary, because {cause}")
+            }
+            Self::CandidateChosen {
+                epoch,
+                candidate,
+                offset,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "epoch {epoch}: {candidate} at offset {offset} will be the primary: {reason}"
+                )
+            }
+            Self::Promoted {
+                epoch,
+                from,
+                to,
+                to_address,
+                ..
+            } => {
+                write!(f, "epoch {epoch}: {to} ({to_address}) is the primary")?;
+                from.as_ref()
+                    .map_or(Ok(()), |from| write!(f, " instead of {from}"))
+            }
+            Self::FailoverEnded { record } => write!(f, "{record}"),
+            Self::FailoverAbandoned { epoch, reason } => write!(f, "epoch {epoch}: plan given up: {reason}"),
+            Self::Stuck { reason } => f.write_str(reason),
+            Self::Repointed { instance, primary } => write!(f, "{instance} was told to follow {primary}"),
+            Self::InSync {
+                instance,
+                full_copy: false,
+            } => write!(f, "{instance} is in step with the primary"),
+            Self::InSync {
+                instance,
+                full_copy: true,
+            } => {
+                write!(f, "{instance} is in step with the primary after a full copy")
+            }
+            Self::StrayPrimaryClosed { instance } => {
+                write!(f, "{instance} took itself for a primary and was closed")
+            }
+            Self::SurplusGivenUp { instance, bytes } => write!(
+                f,
+                "{instance} held {bytes} bytes of writes that the new primary never received; they are given up"
+            ),
+            Self::ProblemFound { sentence, .. } => f.write_str(sentence),
+            Self::ProblemGone { code } => write!(f, "{code} is over"),
+            Self::Paused { until, by } => write!(f, "automatic action is paused until {until} UTC by {by}"),
+            Self::Resumed { by } => write!(f, "automatic action was resumed by {by}"),
+            Self::LeaderElected { node, term } => write!(f, "{node} leads the controllers (term {term})"),
+            Self::LeaderLost { node } => write!(f, "{node} no longer leads the controllers"),
+            Self::WokeLate { late_ms } => {
+                write!(
+                    f,
+                    "this controller stood still for {late_ms} ms; silence in that time counts for nothing"
+                )
+            }
+        }
+    }
+}
+
+/// The moments of one failover, on the clocks of the controllers that led it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moments {
+    /// The first controller suspected the primary.
+    pub suspected: Option<UnixMicros>,
+    /// A majority did.
+    pub verdict: Option<UnixMicros>,
+    /// The plan was committed.
+    pub committed: Option<UnixMicros>,
+    /// Every reachable replica was frozen.
+    pub fenced: Option<UnixMicros>,
+    /// The candidate was seen to be a primary.
+    pub promoted: Option<UnixMicros>,
+    /// Clients are sent to it.
+    pub routed: Option<UnixMicros>,
+    /// The canary's write was acknowledged.
+    pub first_write: Option<UnixMicros>,
+}
+
+/// One moment by name, for tables.
+pub type Moment = (&'static str, Option<UnixMicros>);
+
+impl Moments {
+    /// The moments in the order in which they happen.
+    pub const fn in_order(&self) -> [Moment; 7] {
+        [
+            ("suspected", self.suspected),
+            ("verdict", self.verdict),
+            ("committed", self.committed),
+            ("fenced", self.fenced),
+            ("promoted", self.promoted),
+            ("routed", self.routed),
+            ("first write", self.first_write),
+        ]
+    }
+}
+
+/// What is known to be lost: bytes of replication stream on one instance that the new primary never received.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostWrites {
+    /// Where they were.
+    pub instance: InstanceName,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// One failover, as `history` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverRecord {
+    /// The service.
+    pub service: ServiceName,
+    /// The new epoch.
+    pub epoch: Epoch,
+    /// The primary before, if there was one.
+    pub from: Option<InstanceName>,
+    /// The primary since, once promoted.
+    pub to: Option<InstanceName>,
+    /// Why it was begun, as a clause.
+    pub cause: String,
+    /// Why this candidate won, as a clause.
+    pub choice: String,
+    /// When each thing happened.
+    pub moments: Moments,
+    /// What old primaries and replicas turned out to hold in addition.
+    pub lost: Vec<LostWrites>,
+}
+
+impl FailoverRecord {
+    /// From the first suspicion to the first acknowledged write, in microseconds, if it ended.
+    pub fn duration_us(&self) -> Option<u64> {
+        let from = self
+            .moments
+            .suspected
+            .or(self.moments.verdict)
+            .or(self.moments.committed)?;
+        Some(self.moments.first_write?.0.saturating_sub(from.0))
+    }
+}
+
+impl fmt::Display for FailoverRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let to = self.to.as_ref().map_or("nobody yet", InstanceName::as_str);
+        match &self.from {
+            Some(from) => write!(f, "epoch {}: {from} to {to}, because {}", self.epoch, self.cause)?,
+            None => write!(f, "epoch {}: {to}, because {}", self.epoch, self.cause)?,
+        }
+        if let Some(us) = self.duration_us() {
+            write!(
+                f,
+                "; first write acknowledged {}.{} ms after the first suspicion",
+                us / 1000,
+                us % 1000 / 100
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! The nouns of Backstay, in the words of the glossary: time, identities, specifications, observations, orders,
+//! events. Every other crate speaks in these values. Nothing here reads a clock, a file or a socket.
+
+mod command;
+mod event;
+mod ids;
+mod observation;
+mod order;
+mod spec;
+mod status;
+mod time;
+
+pub use command::{ClientKind, Command, Info, Reply};
+pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
+pub use ids::{
+    Address, AddressError, ClusterName, Digest, Epoch, Generation, InstanceName, NodeId, NodeName, ReplId,
+    ReplOffset, RunId, ServiceName, Term,
+};
+pub use observation::{
+    Evidence, Fault, Health, Identity, InstanceReport, Observation, Replication, Role, Suspicion,
+};
+pub use order::{Action, Order};
+pub use spec::{ClusterSpec, ControllerSpec, InstanceSpec, Preference, ServiceSpec};
+pub use status::{
+    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, InstanceStatus, PauseStatus,
+    ProblemStatus, Route, RouteTarget, ServiceStatus,
+};
+pub use time::{Now, Time, UnixMicros};

@@ -1,0 +1,205 @@
+//! What a vantage point saw. Engines' texts end here: probes translate them, and the brain never sees an error string.
+
+use crate::{Address, ReplId, ReplOffset, RunId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What one probe reports about one instance, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// The instance's health changed, as seen from here.
+    Health(Health),
+    /// Who answered on a new connection. Comes before anything else from that connection.
+    Identity(Identity),
+    /// The reply to `INFO replication`.
+    Replication(Replication),
+    /// The `INFO` behind a freeze, on the same connection: the one reply that counts as a freeze.
+    Frozen(Replication),
+    /// A canary write was acknowledged by the instance.
+    CanaryAcknowledged {
+        /// The run that acknowledged it.
+        run_id: RunId,
+    },
+    /// An order was answered with an error. It may still have run in part: only a later observation tells.
+    OrderRefused {
+        /// What the engine's reply amounts to.
+        fault: Fault,
+    },
+}
+
+/// One vantage point's opinion of one instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    /// Nothing was heard yet.
+    #[default]
+    Unknown,
+    /// Answers.
+    Up,
+    /// A `PING` is unanswered, for less than `down_after`.
+    Late,
+    /// Down, by this evidence.
+    Down(Evidence),
+    /// Answers, but cannot serve. Neither alive nor dead: each fault has its own rule.
+    Useless(Fault),
+}
+
+/// What speaks for an instance being down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Evidence {
+    /// Soft: no answer for `down_after`.
+    Silent,
+    /// Hard: the host refused two connections within milliseconds, and nobody answers on an open one.
+    Refused,
+}
+
+/// How an instance that answers fails to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Fault {
+    /// Still loads its data set (`-LOADING`).
+    Loading,
+    /// Runs a script that does not end (`-BUSY`).
+    Busy,
+    /// Refuses writes because it cannot save (`-MISCONF`).
+    DiskError,
+    /// Lost its primary and serves no stale data (`-MASTERDOWN`).
+    PrimaryLost,
+    /// The password is wrong or missing (`-WRONGPASS`, `-NOAUTH`).
+    WrongPassword,
+    /// The user lacks a right that Backstay needs (`-NOPERM`).
+    NoPermission,
+    /// Accepts no more clients.
+    TooManyClients,
+    /// The host name does not resolve.
+    NameUnresolved,
+    /// Answered something that is not Redis.
+    NotRedis,
+    /// Any other error reply.
+    OtherError,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loading => "is still loading its data",
+            Self::Busy => "is busy running a script",
+            Self::DiskError => "refuses writes because it cannot save to disk",
+            Self::PrimaryLost => "lost its primary and serves no stale data",
+            Self::WrongPassword => "refuses the password",
+            Self::NoPermission => "denies a command that Backstay needs",
+            Self::TooManyClients => "accepts no more clients",
+            Self::NameUnresolved => "has a host name that does not resolve",
+            Self::NotRedis => "answers something that is not Redis",
+            Self::OtherError => "answers with an error",
+        })
+    }
+}
+
+/// Who answered, asked once per connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The process.
+    pub run_id: RunId,
+    /// The engine's version.
+    pub version: String,
+    /// Keys in all its databases.
+    pub keys: u64,
+    /// It still loads its data set, so `keys` says nothing.
+    pub loading: bool,
+}
+
+/// One reply to `INFO replication`, with the process it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replication {
+    /// The process that answered.
+    pub run_id: RunId,
+    /// Primary or replica.
+    pub role: Role,
+    /// The history it is in.
+    pub replid: ReplId,
+    /// The history it was in before its promotion, and the offset at which that ended.
+    pub previous: Option<(ReplId, ReplOffset)>,
+    /// How far it is in that history.
+    pub offset: ReplOffset,
+    /// Its current `min-replicas-to-write`; `CLOSED` or more means that Backstay closed it.
+    pub min_replicas_to_write: u64,
+}
+
+impl Replication {
+    /// The `min-replicas-to-write` that closes an instance for writes, and does not expire.
+    pub const CLOSED: u64 = 1_000_000;
+
+    /// Whether it rejects every write because it was closed.
+    pub const fn is_closed(&self) -> bool {
+        self.min_replicas_to_write >= Self::CLOSED
+    }
+
+    /// Whether it calls itself a primary.
+    pub const fn is_primary(&self) -> bool {
+        matches!(self.role, Role::Primary { .. })
+    }
+}
+
+/// The role that an instance reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Takes writes.
+    Primary {
+        /// How many replicas it believes to be connected. Never evidence: a cut-off primary believes for a minute.
+        replicas: u32,
+    },
+    /// Follows another.
+    Replica {
+        /// Whom it was told to follow.
+        of: Address,
+        /// Whether it is connected there.
+        link_up: bool,
+        /// Whether it takes a full copy right now.
+        syncing: bool,
+    },
+}
+
+/// What a controller tells its peers about one instance: its opinion without its clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceReport {
+    /// Its opinion of the instance's health.
+    pub health: Health,
+    /// The process it talked to last.
+    pub run_id: Option<RunId>,
+    /// Whether that process calls itself a primary.
+    pub primary: bool,
+}
+
+/// One observer's opinion whether an instance is down, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suspicion {
+    /// It is not, or nothing is known.
+    None,
+    /// Silent.
+    Soft,
+    /// Refused.
+    Hard,
+}
+
+impl Health {
+    /// The suspicion that this health amounts to.
+    pub const fn suspicion(&self) -> Suspicion {
+        match self {
+            Self::Down(Evidence::Refused) => Suspicion::Hard,
+            Self::Down(Evidence::Silent) => Suspicion::Soft,
+            _ => Suspicion::None,
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("not heard of yet"),
+            Self::Up => f.write_str("up"),
+            Self::Late => f.write_str("late to answer"),
+            Self::Down(Evidence::Silent) => f.write_str("silent"),
+            Self::Down(Evidence::Refused) => f.write_str("refuses connections"),
+            Self::Useless(fault) => write!(f, "{fault}"),
+        }
+    }
+}

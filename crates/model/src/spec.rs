@@ -1,0 +1,98 @@
+//! What the operator wants, after the configuration was checked: the part that decisions need. Credentials, listeners
+//! and folders stay with the crates that use them.
+
+use crate::{Address, ClusterName, Digest, InstanceName, NodeId, NodeName, ServiceName};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The whole cluster as one node's file describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSpec {
+    /// The cluster's name.
+    pub cluster: ClusterName,
+    /// Every controller, this node included.
+    pub controllers: Vec<ControllerSpec>,
+    /// Every service.
+    pub services: Vec<ServiceSpec>,
+}
+
+/// One controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControllerSpec {
+    /// Its name.
+    pub name: NodeName,
+    /// Where its peers reach it.
+    pub address: Address,
+    /// The region it stands in; empty if the file does not say.
+    pub site: String,
+    /// The failure domain inside the site; empty if the file does not say.
+    pub zone: String,
+}
+
+impl ControllerSpec {
+    /// Its number in consensus messages.
+    pub fn id(&self) -> NodeId {
+        NodeId::of(&self.name)
+    }
+}
+
+/// One Redis replication group and how it is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// Its name (Sentinel's master name).
+    pub name: ServiceName,
+    /// The instances that may hold its data.
+    pub instances: Vec<InstanceSpec>,
+    /// Silence of this length is soft evidence that an instance is down.
+    pub down_after: Duration,
+    /// The time between two `PING`s on one connection.
+    pub probe_interval: Duration,
+    /// How long a replica may drain its socket before it is frozen.
+    pub drain_wait: Duration,
+    /// After a failover, how long the next one on soft evidence must wait.
+    pub cooldown: Duration,
+    /// How many replicas are re-pointed at a time.
+    pub parallel_syncs: usize,
+    /// Where the primary should stand, data permitting.
+    pub preference: Preference,
+    /// The key that the canary writes; it expires after one second.
+    pub canary_key: String,
+    /// The service's own `min-replicas-to-write`, put back when an instance is opened or demoted.
+    pub min_replicas_to_write: u64,
+    /// Digest of the section of the file, compared between nodes.
+    pub digest: Digest,
+}
+
+impl ServiceSpec {
+    /// The instance called `name`, if the file has it.
+    pub fn instance(&self, name: &InstanceName) -> Option<&InstanceSpec> {
+        self.instances.iter().find(|instance| instance.name == *name)
+    }
+}
+
+/// One server process of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceSpec {
+    /// Its name.
+    pub name: InstanceName,
+    /// Where it listens.
+    pub address: Address,
+    /// The region it stands in; empty if the file does not say.
+    pub site: String,
+    /// The failure domain inside the site; empty if the file does not say.
+    pub zone: String,
+    /// Lower is preferred among equals; 0 is never promoted (as Redis' `replica-priority`).
+    pub priority: u32,
+}
+
+/// Where the primary should stand. Considered only among candidates that are at most `max_lag_bytes` behind the most
+/// advanced one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preference {
+    /// Preferred region, if any.
+    pub site: Option<String>,
+    /// Preferred zone, if any.
+    pub zone: Option<String>,
+    /// How many bytes of acknowledged writes the operator gives up for the preference. Default 0: none.
+    pub max_lag_bytes: u64,
+}

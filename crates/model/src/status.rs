@@ -1,0 +1,167 @@
+//! What operators are shown: plain values, serialised as they stand by the admin API.
+
+use crate::{Address, Epoch, InstanceName, NodeName, ReplOffset, ServiceName, Severity, Term, UnixMicros};
+use serde::{Deserialize, Serialize};
+
+/// The answer to `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Who answers.
+    pub node: NodeName,
+    /// The leader, if the one who answers knows of one.
+    pub leader: Option<NodeName>,
+    /// The leader's term.
+    pub term: Term,
+    /// False: the one who answers has no quorum, acts on nothing, and shows what it last knew.
+    pub quorum: bool,
+    /// Every controller.
+    pub controllers: Vec<ControllerStatus>,
+    /// Every service.
+    pub services: Vec<ServiceStatus>,
+}
+
+/// One controller as the one who answers sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControllerStatus {
+    /// Its name.
+    pub name: NodeName,
+    /// Where peers reach it.
+    pub address: Address,
+    /// Whether it was heard of lately.
+    pub connected: bool,
+    /// Whether it leads.
+    pub leader: bool,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: ServiceName,
+    /// The current epoch.
+    pub epoch: Epoch,
+    /// What goes on: `stable`, `forming`, `fencing`, `promoting`, `opening`.
+    pub phase: String,
+    /// The epoch's primary, once there is one.
+    pub primary: Option<InstanceName>,
+    /// Where clients are sent.
+    pub address: Option<Address>,
+    /// A pause in force.
+    pub paused: Option<PauseStatus>,
+    /// Its instances.
+    pub instances: Vec<InstanceStatus>,
+    /// What is wrong, worst first.
+    pub problems: Vec<ProblemStatus>,
+}
+
+/// A pause in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseStatus {
+    /// When it ends by itself.
+    pub until: UnixMicros,
+    /// Who asked for it.
+    pub by: String,
+}
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// Its name.
+    pub name: InstanceName,
+    /// Where it listens.
+    pub address: Address,
+    /// Region, as configured.
+    pub site: String,
+    /// Failure domain, as configured.
+    pub zone: String,
+    /// As configured.
+    pub priority: u32,
+    /// What it says it is: `primary`, `replica` or `unknown`.
+    pub role: String,
+    /// Its health as seen from the one who answers.
+    pub health: String,
+    /// Whether it is held to be down, by this node alone.
+    pub suspected: bool,
+    /// Its process identity.
+    pub run_id: Option<String>,
+    /// The engine's version.
+    pub version: Option<String>,
+    /// Its offset when last asked.
+    pub offset: Option<ReplOffset>,
+    /// How many bytes it is behind the primary, when both were last asked.
+    pub lag_bytes: Option<u64>,
+    /// Whether it is connected to the one it follows.
+    pub link_up: Option<bool>,
+    /// Whether it counts as a copy of the data.
+    pub in_sync: bool,
+    /// Whether it was closed for writes.
+    pub closed: bool,
+}
+
+/// One problem of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemStatus {
+    /// Its name in the catalogue.
+    pub code: String,
+    /// How bad.
+    pub severity: Severity,
+    /// One sentence: what happened, why, what to do next.
+    pub sentence: String,
+}
+
+/// The answer to `explain SERVICE`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The service.
+    pub service: ServiceName,
+    /// Who answers.
+    pub node: NodeName,
+    /// Why there is or is not a failover now.
+    pub verdict: String,
+    /// Each controller's opinion of the primary.
+    pub opinions: Vec<(NodeName, String)>,
+    /// Who would win if it failed now.
+    pub winner: Option<InstanceName>,
+    /// How many bytes of acknowledged writes that would lose, as far as offsets tell.
+    pub would_lose_bytes: Option<u64>,
+    /// Every instance but the primary, best first.
+    pub candidates: Vec<CandidateStatus>,
+    /// What is wrong.
+    pub problems: Vec<ProblemStatus>,
+}
+
+/// One instance as a candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CandidateStatus {
+    /// Its name.
+    pub instance: InstanceName,
+    /// Whether it may be chosen.
+    pub eligible: bool,
+    /// How many bytes it is behind the primary.
+    pub lag_bytes: Option<u64>,
+    /// Why it would or would not be chosen.
+    pub reason: String,
+}
+
+/// What a gateway, or anyone who sends clients somewhere, must do for a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The service.
+    pub service: ServiceName,
+    /// The epoch this is true in.
+    pub epoch: Epoch,
+    /// Where to.
+    pub target: RouteTarget,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteTarget {
+    /// To this primary.
+    Forward(Address),
+    /// Nowhere for now: keep clients waiting.
+    Hold,
+}

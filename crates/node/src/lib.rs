@@ -1,0 +1,1 @@
+//! One controller node: the brain and the consensus behind one ordered step. Pure.

@@ -1,0 +1,1 @@
+//! Where the pure crates meet the world: sockets, clocks, disks.

@@ -1,0 +1,1 @@
+//! A whole world on one seed: clock, network, disks, engines, faults, checkers. Pure.
