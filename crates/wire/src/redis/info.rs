@@ -1,0 +1,107 @@
+//! The text of `INFO`: one `name:value` per line, sections between them. Fields are looked up by name, so that new ones
+//! and other orders do not matter; a missing one that is needed makes the whole reply senseless.
+
+use backstay_model::{Address, Identity, Info, ReplId, ReplOffset, Role};
+
+/// Whom `INFO` (all default sections) describes. While data are loaded, keys say nothing.
+pub(super) fn identity(text: &[u8]) -> Option<Identity> {
+    let fields = Fields(text);
+    let version = match fields.get("valkey_version") {
+        // Valkey gives the Redis version that it is compatible with as `redis_version`.
+        Some(valkey) => format!("valkey {valkey}"),
+        None => fields.get("redis_version")?.to_owned(),
+    };
+    let is_set = |name| fields.get(name).is_some_and(|value| value != "0");
+    Some(Identity {
+        run_id: fields.get("run_id")?.into(),
+        version,
+        keys: fields.keys(),
+        loading: is_set("loading") || is_set("async_loading"),
+    })
+}
+
+/// What `INFO replication` says.
+pub(super) fn replication(text: &[u8]) -> Option<Info> {
+    let fields = Fields(text);
+    let (role, offset) = match fields.get("role")? {
+        "master" => (
+            Role::Primary {
+                replicas: fields.parsed("connected_slaves")?,
+            },
+            fields.offset("master_repl_offset")?,
+        ),
+        "slave" => (fields.replica()?, fields.offset("slave_repl_offset")?),
+        _ => return None,
+    };
+    Some(Info {
+        role,
+        replid: fields.get("master_replid")?.into(),
+        previous: fields.previous(),
+        offset,
+    })
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.split(|byte| *byte == b'\n').filter_map(|line| {
+            std::str::from_utf8(line)
+                .ok()?
+                .trim_end_matches('\r')
+                .split_once(':')
+        })
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let found = self.pairs().find(|(key, _)| *key == name)?;
+        Some(found.1)
+    }
+
+    fn parsed<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// An offset that is not known is -1 in some versions.
+    fn offset(&self, name: &str) -> Option<ReplOffset> {
+        let offset = self.parsed::<i64>(name)?;
+        Some(ReplOffset(u64::try_from(offset).unwrap_or(0)))
+    }
+
+    fn replica(&self) -> Option<Role> {
+        let host = self.get("master_host")?;
+        let port = self.parsed::<u16>("master_port")?;
+        // Port 0 leads nowhere, and so does port 1; an `Address` has no port 0.
+        let of = Address {
+            host: host.into(),
+            port: port.max(1),
+        };
+        Some(Role::Replica {
+            // It goes through the text form between controllers, so it has to survive that.
+            of: of.to_string().parse().ok()?,
+            link_up: self.get("master_link_status")? == "up",
+            syncing: self.get("master_sync_in_progress")? == "1",
+        })
+    }
+
+    /// A history that never was is forty zeros, with an offset of -1.
+    fn previous(&self) -> Option<(ReplId, ReplOffset)> {
+        let replid = self.get("master_replid2")?;
+        let offset = self.parsed::<u64>("second_repl_offset")?;
+        let real = replid.bytes().any(|byte| byte != b'0');
+        real.then(|| (replid.into(), ReplOffset(offset)))
+    }
+
+    /// Keys of all databases: `db0:keys=1,expires=0,avg_ttl=0`.
+    fn keys(&self) -> u64 {
+        let is_database = |name: &str| {
+            name.strip_prefix("db")
+                .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        self.pairs()
+            .filter(|(name, _)| is_database(name))
+            .filter_map(|(_, value)| value.split(',').find_map(|part| part.strip_prefix("keys=")))
+            .filter_map(|keys| keys.parse::<u64>().ok())
+            .fold(0, u64::saturating_add)
+    }
+}

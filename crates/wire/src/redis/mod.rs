@@ -1,0 +1,54 @@
+//! What Backstay says to a Redis and how it understands the answer. The one place that knows Redis' words: beyond it
+//! there are `Command`, `Reply` and `Fault`. It does not know in which order commands go out, or when.
+//!
+//! The rights that an ACL user needs: `+ping +info +config|get +config|set +client|kill +replicaof +set` and the
+//! service's canary key.
+
+mod info;
+mod reply;
+
+pub use reply::{decode_auth, decode_reply, fault_of};
+
+use crate::resp::encode_request;
+use backstay_model::{ClientKind, Command};
+
+/// The milliseconds after which a canary key is gone.
+const CANARY_EXPIRY_MS: &str = "1000";
+
+/// Writes the request that `command` stands for behind what `out` holds. It is answered by exactly one reply, in
+/// order; hand that to `decode_reply`.
+pub fn encode_command(out: &mut Vec<u8>, command: &Command) {
+    match command {
+        Command::Ping => encode_request(out, &["PING"]),
+        Command::Identify => encode_request(out, &["INFO"]),
+        Command::Info => encode_request(out, &["INFO", "replication"]),
+        Command::WriteGuard => encode_request(out, &["CONFIG", "GET", "min-replicas-to-write"]),
+        Command::SetWriteGuard(replicas) => {
+            encode_request(
+                out,
+                &["CONFIG", "SET", "min-replicas-to-write", &replicas.to_string()],
+            );
+        }
+        // The connection that asks is spared: SKIPME is `yes` unless said otherwise.
+        Command::DisconnectClients(ClientKind::Normal) => {
+            encode_request(out, &["CLIENT", "KILL", "TYPE", "normal"]);
+        }
+        Command::DisconnectClients(ClientKind::PubSub) => {
+            encode_request(out, &["CLIENT", "KILL", "TYPE", "pubsub"]);
+        }
+        Command::Replicate(primary) => {
+            encode_request(out, &["REPLICAOF", &*primary.host, &primary.port.to_string()]);
+        }
+        Command::ReplicateNoOne => encode_request(out, &["REPLICAOF", "NO", "ONE"]),
+        Command::Canary(key) => encode_request(out, &["SET", key, "backstay", "PX", CANARY_EXPIRY_MS]),
+    }
+}
+
+/// Writes an `AUTH` behind what `out` holds: with a user name for an ACL user, without one for the default user (the
+/// only form that servers before Redis 6 know). Hand the reply to `decode_auth`.
+pub fn encode_auth(out: &mut Vec<u8>, username: Option<&str>, password: &str) {
+    match username {
+        Some(username) => encode_request(out, &["AUTH", username, password]),
+        None => encode_request(out, &["AUTH", password]),
+    }
+}

@@ -1,0 +1,87 @@
+//! Replies to what they mean for the command that they answer.
+
+use super::info;
+use crate::resp::Value;
+use backstay_model::{Command, Fault, Reply};
+
+/// What `value` means as the reply to `command`. Never fails: what makes no sense is `Fault::NotRedis`.
+pub fn decode_reply(command: &Command, value: &Value) -> Reply {
+    if let Value::Error(text) = value {
+        return Reply::Refused(fault_of(text));
+    }
+    let understood = match command {
+        Command::Ping => (value.as_bytes() == Some(b"PONG")).then_some(Reply::Pong),
+        Command::Identify => value.as_bytes().and_then(info::identity).map(Reply::Identity),
+        Command::Info => value.as_bytes().and_then(info::replication).map(Reply::Info),
+        Command::WriteGuard => write_guard(value).map(Reply::WriteGuard),
+        Command::DisconnectClients(_) => matches!(value, Value::Integer(_)).then_some(Reply::Done),
+        // `REPLICAOF` may add words: `OK Already connected to specified master`.
+        Command::SetWriteGuard(_) | Command::Replicate(_) | Command::ReplicateNoOne | Command::Canary(_) => {
+            is_ok(value).then_some(Reply::Done)
+        }
+    };
+    understood.unwrap_or(Reply::Refused(Fault::NotRedis))
+}
+
+/// Whether the reply to `encode_auth` lets the connection in. A server that has no password counts as one that refuses
+/// ours: one of the two files is wrong.
+pub fn decode_auth(value: &Value) -> Result<(), Fault> {
+    match value {
+        Value::Error(text) => Err(fault_of(text)),
+        value if is_ok(value) => Ok(()),
+        _ => Err(Fault::NotRedis),
+    }
+}
+
+/// What an error reply amounts to.
+pub fn fault_of(error: &str) -> Fault {
+    match error.split(' ').next().unwrap_or_default() {
+        "LOADING" => Fault::Loading,
+        "BUSY" => Fault::Busy,
+        "MISCONF" => Fault::DiskError,
+        "MASTERDOWN" => Fault::PrimaryLost,
+        "WRONGPASS" | "NOAUTH" => Fault::WrongPassword,
+        // Protected mode: refuses everybody who is not on its own host.
+        "NOPERM" | "DENIED" => Fault::NoPermission,
+        "ERR" => plain_error(&error.to_ascii_lowercase()),
+        _ => Fault::OtherError,
+    }
+}
+
+/// Errors without a code of their own are told by their sentence.
+fn plain_error(text: &str) -> Fault {
+    let has = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    if has(&["max number of clients"]) {
+        Fault::TooManyClients
+    } else if has(&[
+        // Before Redis 6.
+        "invalid password",
+        "client sent auth, but no password is set",
+        // Since Redis 6.
+        "called without any password configured",
+    ]) {
+        Fault::WrongPassword
+    } else {
+        Fault::OtherError
+    }
+}
+
+fn is_ok(value: &Value) -> bool {
+    matches!(value, Value::Simple(text) if text == "OK" || text.starts_with("OK "))
+}
+
+/// `CONFIG GET` answers a flat array in RESP 2 and a map in RESP 3.
+fn write_guard(value: &Value) -> Option<u64> {
+    let text = match value {
+        Value::Array(items) => match items.as_slice() {
+            [_, value] => value.as_text()?,
+            _ => return None,
+        },
+        Value::Map(pairs) => match pairs.as_slice() {
+            [(_, value)] => value.as_text()?,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    text.parse().ok()
+}
