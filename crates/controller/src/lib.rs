@@ -1,1 +1,659 @@
-//! The brain: observations in, decisions out. Pure.
+//! The brain: observations in, decisions out. `Controller::step` takes a moment and an input and returns effects; it
+//! reads no clock, draws no random number and touches no socket.
+//!
+//! It never imports `consensus`: it is told what was committed and who leads, and asks for entries to be proposed.
+//! Only a leader with a lease orders anything, and only what the committed state calls for.
+
+pub mod entry;
+pub mod link;
+pub mod problems;
+pub mod scene;
+pub mod state;
+
+mod converge;
+mod effect;
+mod explain;
+mod failover;
+mod verdict;
+mod wishes;
+mod work;
+
+pub use effect::{Effect, Input, Refusal, Report, Wish};
+pub use entry::{Cause, Decided, Entry};
+pub use state::{Phase, Reign, ServiceState, State};
+
+use backstay_model::{
+    Address, ClusterSpec, Digest, Event, EventKind, Health, InstanceName, InstanceReport, NodeId, NodeName,
+    Now, Observation, Route, RouteTarget, ServiceName, Term, Time,
+};
+use scene::{Moment, Scene};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use verdict::Tally;
+use work::Work;
+
+/// How often peers are told that nothing changed.
+const KEEPALIVE: Duration = Duration::from_millis(500);
+/// How many keepalives carry everything.
+const WHOLE_REPORT_EVERY: u32 = 4;
+/// How long a silent peer's opinions count.
+const OPINION_LIFETIME: Duration = Duration::from_millis(1500);
+/// How much later than asked a wakeup may come before it is told.
+const LATE: Duration = Duration::from_millis(250);
+/// How long a proposal may take before it is made again.
+const PROPOSAL_PATIENCE: Duration = Duration::from_millis(300);
+
+/// One controller's brain.
+#[derive(Debug)]
+pub struct Controller {
+    me: NodeId,
+    name: NodeName,
+    spec: ClusterSpec,
+    state: State,
+    scenes: BTreeMap<ServiceName, Scene>,
+    peers: BTreeMap<NodeId, Peer>,
+    leader: Option<NodeId>,
+    term: Term,
+    lease: Time,
+    requests: Vec<wishes::Pending>,
+    next_report: Time,
+    reports: u32,
+    wakeup: Time,
+}
+
+/// What is known of another controller.
+#[derive(Debug, Default)]
+struct Peer {
+    connected: bool,
+    heard: Time,
+    digests: BTreeMap<ServiceName, Digest>,
+    opinions: BTreeMap<ServiceName, BTreeMap<InstanceName, InstanceReport>>,
+}
+
+impl Controller {
+    /// A controller called `me`, with what it knew when it stopped. Step it with `Wake` at once.
+    pub fn new(me: &NodeName, spec: ClusterSpec, state: State, now: Now) -> Self {
+        let peers = spec
+            .controllers
+            .iter()
+            .filter(|controller| controller.name != *me);
+        Self {
+            me: NodeId::of(me),
+            name: me.clone(),
+            peers: peers
+                .map(|controller| (controller.id(), Peer::default()))
+                .collect(),
+            scenes: spec
+                .services
+                .iter()
+                .map(|spec| (spec.name.clone(), Scene::new(spec.clone())))
+                .collect(),
+            spec,
+            state,
+            leader: None,
+            term: Term(0),
+            lease: Time::ZERO,
+            requests: Vec::new(),
+            next_report: now.time,
+            reports: 0,
+            wakeup: now.time,
+        }
+    }
+
+    /// The replicated state.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether this node leads.
+    pub fn leads(&self) -> bool {
+        self.leader == Some(self.me)
+    }
+
+    /// Every other controller.
+    pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.peers.keys().copied()
+    }
+
+    /// When to call with `Wake` at the latest.
+    pub const fn next_wakeup(&self) -> Time {
+        self.wakeup
+    }
+
+    /// Where clients of the service are sent now, once it ever had a primary.
+    pub fn address(&self, service: &ServiceName) -> Option<&Address> {
+        let reign = self.state.service(service).reign.as_ref()?;
+        Some(&self.scenes.get(service)?.spec.instance(&reign.instance)?.address)
+    }
+
+    /// Advances the controller to `now` with one input. Effects must be carried out in order; an order whose deadline
+    /// has passed must not be sent.
+    #[must_use]
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        let mut out = Vec::new();
+        let late = now.time.since(self.wakeup);
+        if late > LATE {
+            let late_ms = late.as_millis() as u64;
+            event(&mut out, now, None, EventKind::WokeLate { late_ms });
+        }
+        match input {
+            Input::Wake => self.wake_services(now, &mut out),
+            Input::Observed {
+                service,
+                instance,
+                observation,
+            } => {
+                self.observe(now, &service, &instance, observation, &mut out);
+            }
+            Input::Reported { from, report } => self.hear(now, from, report, &mut out),
+            Input::Peer { node, connected } => self.peer(now, node, connected, &mut out),
+            Input::Leadership { leader, term } => self.leadership(now, leader, term, &mut out),
+            Input::Lease(until) => {
+                self.lease = until;
+                self.look_at_all(now, &mut out);
+            }
+            Input::Committed(entry) => self.committed(now, &entry, &mut out),
+            Input::Restored(state) => self.restored(now, state, &mut out),
+            Input::ProposalRefused => self.proposal_refused(&mut out),
+            Input::Asked { request, wish } => self.asked(now, request, wish, &mut out),
+        }
+        self.keep_reporting(now, &mut out);
+        let services = self
+            .scenes
+            .values()
+            .map(|scene| scene.wakeup)
+            .min()
+            .unwrap_or(Time::MAX);
+        self.wakeup = services
+            .min(self.next_report)
+            .max(now.time + Duration::from_micros(1));
+        out
+    }
+
+    fn wake_services(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let due = self.scenes.iter().filter(|(_, scene)| scene.wakeup <= now.time);
+        for service in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.look_at(now, &service, out);
+        }
+    }
+
+    fn look_at_all(&mut self, now: Now, out: &mut Vec<Effect>) {
+        // A renewed lease matters only to services that wait to act.
+        let waiting = |scene: &Scene| {
+            scene.suspected.is_some() || self.state.service(&scene.spec.name).phase != Phase::Stable
+        };
+        let names = self
+            .scenes
+            .values()
+            .filter(|scene| waiting(scene))
+            .map(|scene| scene.spec.name.clone());
+        for service in names.collect::<Vec<_>>() {
+            self.look_at(now, &service, out);
+        }
+    }
+
+    fn observe(
+        &mut self,
+        now: Now,
+        service: &ServiceName,
+        instance: &InstanceName,
+        observation: Observation,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(scene) = self.scenes.get_mut(service) else {
+            return;
+        };
+        let doubted = scene.doubted;
+        let Some(view) = scene.views.get_mut(instance) else {
+            return;
+        };
+        let before = view.health.clone();
+        view.observe(now.time, doubted, observation);
+        let (report, health) = (view.report(), view.health.clone());
+        if report != view.reported {
+            view.reported = report.clone();
+            let opinions = vec![(service.clone(), instance.clone(), report)];
+            out.push(Effect::Tell {
+                to: None,
+                report: Report {
+                    digests: BTreeMap::new(),
+                    opinions,
+                },
+            });
+        }
+        if before != health {
+            self.tell_health(now, service, instance, &before, &health, out);
+        }
+        self.look_at(now, service, out);
+    }
+
+    /// Says aloud what changed in this controller's own opinion.
+    fn tell_health(
+        &self,
+        now: Now,
+        service: &ServiceName,
+        instance: &InstanceName,
+        before: &Health,
+        after: &Health,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(spec) = self
+            .scenes
+            .get(service)
+            .and_then(|scene| scene.spec.instance(instance))
+        else {
+            return;
+        };
+        let (instance, address) = (instance.clone(), spec.address.clone());
+        let reign = self.state.service(service).reign.as_ref();
+        let primary = reign.is_some_and(|reign| reign.instance == instance);
+        let kind = match (before, after) {
+            (Health::Down(_), Health::Down(_)) => return,
+            (_, Health::Down(evidence)) => {
+                let hard = *evidence == backstay_model::Evidence::Refused;
+                EventKind::SuspectedHere {
+                    instance,
+                    address,
+                    primary,
+                    hard,
+                }
+            }
+            (_, Health::Useless(fault)) => EventKind::Faulty {
+                instance,
+                fault: *fault,
+            },
+            (Health::Down(_), _) => EventKind::AnsweringHere {
+                instance,
+                address,
+                primary,
+            },
+            _ => return,
+        };
+        event(out, now, Some(service), kind);
+    }
+
+    fn hear(&mut self, now: Now, from: NodeId, report: Report, out: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        peer.heard = now.time;
+        if !report.digests.is_empty() {
+            peer.digests = report.digests;
+        }
+        let mut touched: Vec<ServiceName> = Vec::new();
+        for (service, instance, opinion) in report.opinions {
+            let known = self
+                .scenes
+                .get(&service)
+                .is_some_and(|scene| scene.views.contains_key(&instance));
+            if known {
+                let before = peer
+                    .opinions
+                    .entry(service.clone())
+                    .or_default()
+                    .insert(instance, opinion.clone());
+                if before != Some(opinion) && touched.last() != Some(&service) {
+                    touched.push(service);
+                }
+            }
+        }
+        for service in touched {
+            self.look_at(now, &service, out);
+        }
+    }
+
+    fn peer(&mut self, now: Now, node: NodeId, connected: bool, out: &mut Vec<Effect>) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.connected = connected;
+        }
+        if connected {
+            out.push(Effect::Tell {
+                to: Some(node),
+                report: self.whole_report(),
+            });
+        } else {
+            self.wake_services(now, out);
+        }
+    }
+
+    fn leadership(&mut self, now: Now, leader: Option<NodeId>, term: Term, out: &mut Vec<Effect>) {
+        let (led, was_term) = (self.leads(), self.term);
+        self.leader = leader;
+        self.term = term;
+        if led && self.leads() && was_term == term {
+            return;
+        }
+        self.lease = Time::ZERO;
+        for scene in self.scenes.values_mut() {
+            scene.proposed = None;
+            scene.notes = scene::Notes::default();
+        }
+        if led && !self.leads() {
+            event(
+                out,
+                now,
+                None,
+                EventKind::LeaderLost {
+                    node: self.name.clone(),
+                },
+            );
+            self.refuse_pending(out);
+        }
+        if let Some(node) = leader.and_then(|leader| self.name_of(leader)) {
+            event(out, now, None, EventKind::LeaderElected { node, term });
+        }
+        for service in self.scenes.keys().cloned().collect::<Vec<_>>() {
+            self.look_at(now, &service, out);
+        }
+    }
+
+    fn committed(&mut self, now: Now, entry: &Entry, out: &mut Vec<Effect>) {
+        let from = self.state.service(&entry.service).reign.clone();
+        if let Some(scene) = self.scenes.get_mut(&entry.service)
+            && scene
+                .proposed
+                .as_ref()
+                .is_some_and(|(proposed, _)| proposed == entry)
+        {
+            scene.proposed = None;
+        }
+        if !self.state.apply(entry) {
+            return;
+        }
+        self.tell_applied(now, entry, from.as_ref(), out);
+        self.answer_pending(entry, out);
+        self.look_at(now, &entry.service, out);
+    }
+
+    fn restored(&mut self, now: Now, state: State, out: &mut Vec<Effect>) {
+        self.state = state;
+        for service in self.scenes.keys().cloned().collect::<Vec<_>>() {
+            self.route(&service, out);
+            self.look_at(now, &service, out);
+        }
+    }
+
+    /// Tells the world what a committed entry means.
+    fn tell_applied(&self, now: Now, entry: &Entry, from: Option<&Reign>, out: &mut Vec<Effect>) {
+        let service = &entry.service;
+        let record = || self.state.service(service).history.back().cloned();
+        let from_name = from.map(|reign| reign.instance.clone());
+        let kind = match entry.decision.clone() {
+            Decided::Begin { epoch, cause, .. } => EventKind::FailoverBegun {
+                epoch,
+                from: from_name,
+                cause: cause.to_string(),
+            },
+            Decided::Choose {
+                epoch,
+                candidate,
+                offset,
+                reason,
+                ..
+            } => EventKind::CandidateChosen {
+                epoch,
+                candidate,
+                offset,
+                reason,
+            },
+            Decided::Abandon { epoch, reason } => EventKind::FailoverAbandoned { epoch, reason },
+            Decided::Promoted { .. } | Decided::Adopt { .. } => {
+                let (Some(reign), Some(to_address)) = (
+                    self.state.service(service).reign.clone(),
+                    self.address(service).cloned(),
+                ) else {
+                    return;
+                };
+                let from_address = from_name.as_ref().and_then(|name| self.address_of(service, name));
+                let (epoch, to) = (reign.epoch, reign.instance);
+                EventKind::Promoted {
+                    epoch,
+                    from: from_name,
+                    from_address,
+                    to,
+                    to_address,
+                }
+            }
+            Decided::End { .. } => match record() {
+                Some(record) => EventKind::FailoverEnded {
+                    record: Box::new(record),
+                },
+                None => return,
+            },
+            Decided::Trust {
+                instance, full_copy, ..
+            } => EventKind::InSync { instance, full_copy },
+            Decided::GiveUp { instance, bytes, .. } => EventKind::SurplusGivenUp { instance, bytes },
+            Decided::Pause { until, by } => EventKind::Paused { until, by },
+            Decided::Resume { by } => EventKind::Resumed { by },
+            Decided::Decide { .. } => return,
+        };
+        event(out, now, Some(service), kind);
+        self.route(service, out);
+    }
+
+    fn route(&self, service: &ServiceName, out: &mut Vec<Effect>) {
+        let state = self.state.service(service);
+        let target = match (state.primary(), self.address(service)) {
+            (Some(_), Some(address)) => RouteTarget::Forward(address.clone()),
+            _ => RouteTarget::Hold,
+        };
+        out.push(Effect::Route(Route {
+            service: service.clone(),
+            epoch: state.epoch,
+            target,
+        }));
+    }
+
+    fn proposal_refused(&mut self, out: &mut Vec<Effect>) {
+        for scene in self.scenes.values_mut() {
+            scene.proposed = None;
+        }
+        if !self.leads() {
+            self.refuse_pending(out);
+        }
+    }
+
+    /// Re-reads one service: opinions to verdict, and as the leader, what the committed state calls for.
+    fn look_at(&mut self, now: Now, service: &ServiceName, out: &mut Vec<Effect>) {
+        let reports = self.opinions_of_primary(now.time, service);
+        let hindrance = self.hindrance(service);
+        let controllers = self.spec.controllers.len() as u32;
+        let (leads, lease) = (self.leads(), self.lease);
+        let state = self.state.service(service);
+        let Some(scene) = self.scenes.get_mut(service) else {
+            return;
+        };
+        let tally = state.reign.as_ref().map(|reign| {
+            Tally::of(
+                reports.iter().map(|(node, report)| (*node, report)),
+                &reign.run_id,
+                controllers,
+            )
+        });
+        update_suspicion(now, scene, state, tally.as_ref(), &reports, out);
+        scene.wakeup = now.time + Duration::from_secs(1);
+        if !leads {
+            return;
+        }
+        if scene
+            .proposed
+            .as_ref()
+            .is_some_and(|(_, at)| now.time.since(*at) > PROPOSAL_PATIENCE)
+        {
+            scene.proposed = None;
+        }
+        let mut work = Work {
+            now,
+            state,
+            scene,
+            lease,
+            tally,
+            hindrance,
+            out,
+        };
+        if work.may_act() {
+            failover::lead(&mut work);
+        } else {
+            work.look_again(Duration::from_millis(20));
+        }
+    }
+
+    /// Every controller's opinion of the service's recorded primary, those of silent peers left out.
+    fn opinions_of_primary(&self, now: Time, service: &ServiceName) -> Vec<(NodeId, InstanceReport)> {
+        let Some(reign) = &self.state.service(service).reign else {
+            return Vec::new();
+        };
+        let own = self
+            .scenes
+            .get(service)
+            .and_then(|scene| scene.views.get(&reign.instance));
+        let mut opinions: Vec<_> = own.map(|view| (self.me, view.report())).into_iter().collect();
+        for (node, peer) in &self.peers {
+            if peer.connected
+                && now.since(peer.heard) < OPINION_LIFETIME
+                && let Some(report) = peer.opinions.get(service).and_then(|of| of.get(&reign.instance))
+            {
+                opinions.push((*node, report.clone()));
+            }
+        }
+        opinions
+    }
+
+    /// Why nothing automatic may happen to the service, apart from what `Work` knows itself.
+    fn hindrance(&self, service: &ServiceName) -> Option<String> {
+        let mine = self.scenes.get(service).map(|scene| &scene.spec.digest)?;
+        let agree = 1 + self
+            .peers
+            .values()
+            .filter(|peer| peer.digests.get(service) == Some(mine))
+            .count();
+        (agree < self.majority() as usize).then(|| {
+            format!(
+                "only {agree} of {} controllers hold the same settings for {service}: give all nodes the same file and \
+                 restart those that differ",
+                self.spec.controllers.len()
+            )
+        })
+    }
+
+    fn majority(&self) -> u32 {
+        self.spec.controllers.len() as u32 / 2 + 1
+    }
+
+    fn keep_reporting(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if now.time < self.next_report {
+            return;
+        }
+        self.next_report = now.time + KEEPALIVE;
+        let report = if self.reports.is_multiple_of(WHOLE_REPORT_EVERY) {
+            self.whole_report()
+        } else {
+            Report::default()
+        };
+        self.reports = self.reports.wrapping_add(1);
+        out.push(Effect::Tell { to: None, report });
+    }
+
+    fn whole_report(&self) -> Report {
+        let mut report = Report::default();
+        for (service, scene) in &self.scenes {
+            report.digests.insert(service.clone(), scene.spec.digest.clone());
+            for (instance, view) in &scene.views {
+                report
+                    .opinions
+                    .push((service.clone(), instance.clone(), view.report()));
+            }
+        }
+        report
+    }
+
+    fn name_of(&self, node: NodeId) -> Option<NodeName> {
+        self.spec
+            .controllers
+            .iter()
+            .find(|controller| controller.id() == node)
+            .map(|found| found.name.clone())
+    }
+
+    fn address_of(&self, service: &ServiceName, instance: &InstanceName) -> Option<Address> {
+        Some(self.scenes.get(service)?.spec.instance(instance)?.address.clone())
+    }
+}
+
+/// Notes since when the reigning primary is suspected, by anyone and by a majority, and tells changes of the verdict.
+fn update_suspicion(
+    now: Now,
+    scene: &mut Scene,
+    state: &ServiceState,
+    tally: Option<&Tally>,
+    reports: &[(NodeId, InstanceReport)],
+    out: &mut Vec<Effect>,
+) {
+    let moment = Moment {
+        time: now.time,
+        unix: now.unix,
+    };
+    let suspicious = state.reign.as_ref().is_some_and(|reign| {
+        reports.iter().any(|(_, report)| {
+            matches!(report.health, Health::Late | Health::Down(_))
+                || report.run_id.as_ref().is_some_and(|seen| *seen != reign.run_id)
+        })
+    });
+    if suspicious {
+        scene.suspected.get_or_insert(moment);
+    } else {
+        scene.suspected = None;
+    }
+    let unanswered = reports
+        .iter()
+        .filter(|(_, report)| matches!(report.health, Health::Late | Health::Down(_)));
+    let doubted = tally.is_some_and(|tally| unanswered.count() as u32 >= tally.majority());
+    if scene.doubted != doubted {
+        scene.doubted = doubted;
+        scene.views.values_mut().for_each(scene::View::acquit);
+    }
+    let Some((tally, reign)) = tally.zip(state.reign.as_ref()) else {
+        return;
+    };
+    let down = tally.cause().is_some();
+    let Some(address) = scene
+        .spec
+        .instance(&reign.instance)
+        .map(|spec| spec.address.clone())
+    else {
+        return;
+    };
+    let instance = reign.instance.clone();
+    if down && scene.verdict.is_none() {
+        scene.verdict = Some(moment);
+        let votes = tally.down() + tally.restarted + tally.demoted;
+        let controllers = tally.controllers;
+        event(
+            out,
+            now,
+            Some(&scene.spec.name),
+            EventKind::VerdictDown {
+                instance,
+                address,
+                votes,
+                controllers,
+            },
+        );
+    } else if !down && scene.verdict.take().is_some() {
+        event(
+            out,
+            now,
+            Some(&scene.spec.name),
+            EventKind::VerdictUp { instance, address },
+        );
+    }
+}
+
+fn event(out: &mut Vec<Effect>, now: Now, service: Option<&ServiceName>, kind: EventKind) {
+    out.push(Effect::Event(Event {
+        at: now.unix,
+        service: service.cloned(),
+        kind,
+    }));
+}

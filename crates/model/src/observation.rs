@@ -1,6 +1,6 @@
 //! What a vantage point saw. Engines' texts end here: probes translate them, and the brain never sees an error string.
 
-use crate::{Address, ReplId, ReplOffset, RunId};
+use crate::{Address, Epoch, ReplId, ReplOffset, RunId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -14,7 +14,12 @@ pub enum Observation {
     /// The reply to `INFO replication`.
     Replication(Replication),
     /// The `INFO` behind a freeze, on the same connection: the one reply that counts as a freeze.
-    Frozen(Replication),
+    Frozen {
+        /// The epoch whose freeze it was.
+        epoch: Epoch,
+        /// Where the instance stands still.
+        replication: Replication,
+    },
     /// A canary write was acknowledged by the instance.
     CanaryAcknowledged {
         /// The run that acknowledged it.

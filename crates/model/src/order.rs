@@ -24,7 +24,8 @@ pub struct Order {
 pub enum Action {
     /// Close for writes and disconnect clients, queued at once behind whatever is unanswered on the connection.
     Fence,
-    /// Stop replicating, then report the offset on the same connection.
+    /// Stop replicating, then report the offset on the same connection. Behind an unanswered promotion it is the
+    /// revocation: it runs with nothing in between.
     Freeze,
     /// Disconnect every other client, close for writes and become a primary, in one write, on a connection that
     /// answered within the last 100 ms.
@@ -46,6 +47,4 @@ pub enum Action {
         /// Disconnect clients.
         disconnect: bool,
     },
-    /// Replicate from nowhere, behind an unanswered promotion on the same connection.
-    Revoke,
 }

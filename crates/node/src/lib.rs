@@ -1,1 +1,348 @@
-//! One controller node: the brain and the consensus behind one ordered step. Pure.
+//! One controller node: the brain and the consensus behind one step whose effects are one ordered list. The server and
+//! the simulator both drive this, so what is simulated is what runs, in the order in which it runs.
+//!
+//! `controller` and `consensus` do not know each other; this is the seam between them, and nothing else.
+
+use backstay_consensus::{Consensus, Durable, Persist, Refusal as ConsensusRefusal, Settings, StartError};
+use backstay_controller::{
+    Controller, Effect as BrainEffect, Entry, Input as BrainInput, Refusal, Report, State, Wish,
+};
+use backstay_model::{
+    ClusterSpec, Event, InstanceName, NodeId, NodeName, Now, Observation, Order, Route, ServiceName, Time,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// After how many applied entries the log is replaced by the state.
+const COMPACT_EVERY: u64 = 1024;
+
+/// One node. See the module's head.
+#[derive(Debug)]
+pub struct Node {
+    me: NodeId,
+    brain: Controller,
+    consensus: Consensus,
+    compacted: u64,
+}
+
+/// What nodes send each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerMessage {
+    /// Consensus.
+    Consensus(backstay_consensus::Message),
+    /// Opinions.
+    Report(Report),
+}
+
+/// What can happen to a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time passed. Call at or before `next_wakeup`.
+    Wake,
+    /// A peer's message arrived. The connection proved who sent it.
+    Message {
+        /// The sender.
+        from: NodeId,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// The connection to a peer was made or lost.
+    Peer {
+        /// The peer.
+        node: NodeId,
+        /// Whether it is connected now.
+        connected: bool,
+    },
+    /// A probe saw something.
+    Observed {
+        /// The service.
+        service: ServiceName,
+        /// The instance.
+        instance: InstanceName,
+        /// What.
+        observation: Observation,
+    },
+    /// An operator wants something.
+    Asked {
+        /// To recognise the answer.
+        request: u64,
+        /// What.
+        wish: Wish,
+    },
+    /// Give the lead away before a planned stop.
+    StepDown,
+}
+
+/// What the world must do, strictly in this order; none after one that failed to persist.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Must be durable before any later effect runs. If that fails the process stops.
+    Persist(Persist),
+    /// Send to a peer, or drop.
+    Send {
+        /// The receiver.
+        to: NodeId,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// Act on an instance, unless the deadline has passed.
+    Order(Order),
+    /// Ask an instance more often.
+    Watch {
+        /// The service.
+        service: ServiceName,
+        /// The instance.
+        instance: InstanceName,
+        /// How often.
+        interval: Duration,
+        /// Until when.
+        until: Time,
+    },
+    /// Send clients there.
+    Route(Route),
+    /// Let it be known.
+    Event(Event),
+    /// Answer an operator.
+    Answer {
+        /// The request.
+        request: u64,
+        /// What was done, or why not.
+        result: Result<String, Refusal>,
+    },
+    /// Tell the operator of a peer, or of this node's own state folder. If `is_fatal`, stop.
+    Refused(ConsensusRefusal),
+}
+
+/// Why a node cannot start. Nothing was changed.
+#[derive(Debug)]
+pub enum NodeError {
+    /// The settings or the stored log make no sense.
+    Consensus(StartError),
+    /// The stored state cannot be read.
+    State(String),
+}
+
+impl std::fmt::Display for NodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Consensus(error) => write!(f, "the stored log cannot be taken up: {error}"),
+            Self::State(error) => write!(f, "the stored state cannot be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {}
+
+impl Node {
+    /// A node called `me` with what its disk holds, and the first effects.
+    pub fn new(
+        me: &NodeName,
+        spec: ClusterSpec,
+        settings: Settings,
+        durable: Durable,
+        now: Now,
+    ) -> Result<(Self, Vec<Effect>), NodeError> {
+        let compacted = durable.snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
+        let state = match &durable.snapshot {
+            Some(snapshot) => decode_state(&snapshot.data).map_err(NodeError::State)?,
+            None => State::default(),
+        };
+        let (consensus, first) = Consensus::new(settings, durable, now.time).map_err(NodeError::Consensus)?;
+        let brain = Controller::new(me, spec, state, now);
+        let mut node = Self {
+            me: NodeId::of(me),
+            brain,
+            consensus,
+            compacted,
+        };
+        let effects = node.settle(now, first.into());
+        Ok((node, effects))
+    }
+
+    /// The brain, to be asked for status.
+    pub const fn brain(&self) -> &Controller {
+        &self.brain
+    }
+
+    /// The consensus, to be asked for status.
+    pub const fn consensus(&self) -> &Consensus {
+        &self.consensus
+    }
+
+    /// When to call with `Wake` at the latest. Early and repeated calls are harmless.
+    pub fn next_wakeup(&self) -> Time {
+        self.brain.next_wakeup().min(self.consensus.next_wakeup())
+    }
+
+    /// Advances the node to `now` with one input.
+    #[must_use]
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Wake => {
+                let raft = self.consensus.step(now.time, backstay_consensus::Input::Wake);
+                let mut out = self.settle(now, raft.into());
+                out.extend(self.think(now, BrainInput::Wake));
+                out
+            }
+            Input::Message {
+                message: PeerMessage::Consensus(message),
+                ..
+            } => {
+                let raft = self
+                    .consensus
+                    .step(now.time, backstay_consensus::Input::Message(message));
+                self.settle(now, raft.into())
+            }
+            Input::Message {
+                from,
+                message: PeerMessage::Report(report),
+            } => self.think(now, BrainInput::Reported { from, report }),
+            Input::Peer { node, connected } => self.think(now, BrainInput::Peer { node, connected }),
+            Input::Observed {
+                service,
+                instance,
+                observation,
+            } => self.think(
+                now,
+                BrainInput::Observed {
+                    service,
+                    instance,
+                    observation,
+                },
+            ),
+            Input::Asked { request, wish } => self.think(now, BrainInput::Asked { request, wish }),
+            Input::StepDown => self.step_down(now),
+        }
+    }
+
+    fn step_down(&mut self, now: Now) -> Vec<Effect> {
+        let voters = self.consensus.status().voters;
+        let Some(heir) = voters
+            .into_iter()
+            .find(|node| *node != self.me && self.brain.is_fresh(now.time, *node))
+        else {
+            return Vec::new();
+        };
+        let raft = self
+            .consensus
+            .step(now.time, backstay_consensus::Input::TransferTo(heir));
+        self.settle(now, raft.into())
+    }
+
+    fn think(&mut self, now: Now, input: BrainInput) -> Vec<Effect> {
+        let effects = self.brain.step(now, input);
+        self.act(now, effects)
+    }
+
+    /// Turns the brain's effects into the node's, putting its proposals before the consensus in their place.
+    fn act(&mut self, now: Now, effects: Vec<BrainEffect>) -> Vec<Effect> {
+        let mut out = Vec::with_capacity(effects.len());
+        for effect in effects {
+            match effect {
+                BrainEffect::Propose(entry) => {
+                    let data = encode(&entry);
+                    let raft = self
+                        .consensus
+                        .step(now.time, backstay_consensus::Input::Propose(data));
+                    out.extend(self.settle(now, raft.into()));
+                }
+                BrainEffect::Tell { to, report } => {
+                    let message = PeerMessage::Report(report);
+                    match to {
+                        Some(to) => out.push(Effect::Send { to, message }),
+                        None => out.extend(self.brain.peers().map(|to| Effect::Send {
+                            to,
+                            message: message.clone(),
+                        })),
+                    }
+                }
+                BrainEffect::Order(order) => out.push(Effect::Order(order)),
+                BrainEffect::Watch {
+                    service,
+                    instance,
+                    interval,
+                    until,
+                } => {
+                    out.push(Effect::Watch {
+                        service,
+                        instance,
+                        interval,
+                        until,
+                    });
+                }
+                BrainEffect::Route(route) => out.push(Effect::Route(route)),
+                BrainEffect::Event(event) => out.push(Effect::Event(event)),
+                BrainEffect::Answer { request, result } => out.push(Effect::Answer { request, result }),
+            }
+        }
+        out
+    }
+
+    /// Carries the consensus' effects to the brain or out, until nothing is left.
+    fn settle(&mut self, now: Now, mut raft: VecDeque<backstay_consensus::Effect>) -> Vec<Effect> {
+        let mut out = Vec::new();
+        while let Some(effect) = raft.pop_front() {
+            use backstay_consensus::Effect as Raft;
+            let input = match effect {
+                Raft::Persist(persist) => {
+                    out.push(Effect::Persist(persist));
+                    continue;
+                }
+                Raft::Send { to, message } => {
+                    out.push(Effect::Send {
+                        to,
+                        message: PeerMessage::Consensus(message),
+                    });
+                    continue;
+                }
+                Raft::Refused(refusal) => {
+                    out.push(Effect::Refused(refusal));
+                    continue;
+                }
+                Raft::Apply(entry) => {
+                    let decoded = postcard::from_bytes::<Entry>(&entry.data);
+                    if let Ok(decoded) = decoded {
+                        out.extend(self.think(now, BrainInput::Committed(decoded)));
+                    }
+                    if entry.index >= self.compacted + COMPACT_EVERY {
+                        self.compacted = entry.index;
+                        let data = encode(self.brain.state());
+                        let compact = backstay_consensus::Input::Compact {
+                            index: entry.index,
+                            data,
+                        };
+                        raft.extend(self.consensus.step(now.time, compact));
+                    }
+                    continue;
+                }
+                Raft::Restore(snapshot) => match decode_state(&snapshot.data) {
+                    Ok(state) => BrainInput::Restored(state),
+                    Err(_) => continue,
+                },
+                Raft::Leadership {
+                    leader,
+                    term,
+                    me_leading,
+                } => {
+                    // A leader that has not applied everything yet leads nothing.
+                    let leader = leader.filter(|leader| *leader != self.me || me_leading);
+                    BrainInput::Leadership { leader, term }
+                }
+                Raft::LeaseUntil(until) => BrainInput::Lease(until),
+                Raft::ProposalRefused(_) => BrainInput::ProposalRefused,
+            };
+            out.extend(self.think(now, input));
+        }
+        out
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // Into memory, of plain values: cannot fail.
+    postcard::to_stdvec(value).unwrap_or_default()
+}
+
+fn decode_state(data: &[u8]) -> Result<State, String> {
+    postcard::from_bytes(data).map_err(|error| error.to_string())
+}

@@ -1,0 +1,208 @@
+//! Between failovers: every instance but the primary follows it. Strays are closed, frozen and new ones re-pointed,
+//! those in step are trusted. Looks only at what is observed, so it does not matter who changed what.
+
+use crate::entry::Decided;
+use crate::state::Reign;
+use crate::work::{Work, follows};
+use backstay_model::{Action, Address, EventKind, InstanceName, InstanceSpec, Replication};
+use std::time::Duration;
+
+pub(crate) fn converge(work: &mut Work) {
+    let Some(reign) = work.state.reign.clone() else {
+        return;
+    };
+    let Some(primary) = work.scene.spec.instance(&reign.instance).cloned() else {
+        return;
+    };
+    if work.state.is_paused(work.now.unix) || work.hindrance.is_some() {
+        return;
+    }
+    keep_primary_open(work, &reign);
+    // Nobody is pointed at a primary before it was seen to be one in this reign.
+    let reigns = work
+        .current(&reign.instance)
+        .is_some_and(|seen| seen.is_primary() && seen.run_id == reign.run_id);
+    let mut syncs = count_syncs(work, &primary.address);
+    for instance in work.instances() {
+        if instance.name == reign.instance {
+            continue;
+        }
+        let Some(seen) = work.current(&instance.name).cloned() else {
+            continue;
+        };
+        if seen.is_primary() {
+            demote(work, &instance, &primary, &seen, reigns);
+        } else {
+            follow(work, &instance, &primary, &seen, &reign, reigns, &mut syncs);
+        }
+    }
+}
+
+/// The epoch's primary, found closed, was closed by an order that came late or by a leader that died before it opened
+/// it.
+fn keep_primary_open(work: &mut Work, reign: &Reign) {
+    let found = work.current(&reign.instance);
+    if found.is_some_and(|seen| seen.is_primary() && seen.is_closed() && seen.run_id == reign.run_id) {
+        let min_replicas_to_write = work.scene.spec.min_replicas_to_write;
+        work.order(
+            &reign.instance,
+            Action::Open {
+                min_replicas_to_write,
+            },
+        );
+    }
+}
+
+fn count_syncs(work: &Work, primary: &Address) -> usize {
+    let on_the_way = |instance: &&InstanceSpec| {
+        work.current(&instance.name)
+            .and_then(follows)
+            .is_some_and(|(of, link_up, syncing)| of == primary && (!link_up || syncing))
+    };
+    work.scene.spec.instances.iter().filter(on_the_way).count()
+}
+
+/// A primary that is not the epoch's: closed at once, then made to follow. One that was never part of the group is
+/// left alone: its data is somebody's.
+fn demote(
+    work: &mut Work,
+    instance: &InstanceSpec,
+    primary: &InstanceSpec,
+    seen: &Replication,
+    reigns: bool,
+) {
+    let ours =
+        work.state.known.contains(&instance.name) || work.state.possible_primaries.contains(&instance.name);
+    if !ours && !is_empty(work, &instance.name) {
+        return; // `problems` names it.
+    }
+    if !seen.is_closed() {
+        let fresh = !was_ordered(work, &instance.name, &Action::Fence);
+        work.order(&instance.name, Action::Fence);
+        if fresh {
+            work.tell(EventKind::StrayPrimaryClosed {
+                instance: instance.name.clone(),
+            });
+        }
+        return; // Its `INFO` comes behind the fence, and with it the next look.
+    }
+    if reigns && !has_surplus(work, &instance.name, seen) {
+        work.order(
+            &instance.name,
+            Action::Follow {
+                primary: primary.address.clone(),
+                disconnect: true,
+            },
+        );
+        work.watch(&instance.name, Duration::from_millis(10));
+    }
+}
+
+fn follow(
+    work: &mut Work,
+    instance: &InstanceSpec,
+    primary: &InstanceSpec,
+    seen: &Replication,
+    reign: &Reign,
+    reigns: bool,
+    syncs: &mut usize,
+) {
+    let Some((of, link_up, syncing)) = follows(seen) else {
+        return;
+    };
+    if *of == primary.address {
+        if link_up && !syncing && seen.replid == reign.replid {
+            trust(work, &instance.name, seen);
+        } else {
+            work.watch(&instance.name, Duration::from_millis(10));
+            work.look_again(Duration::from_millis(50));
+        }
+    } else if (*of == Address::nowhere() || work.is_member(of))
+        && reigns
+        && *syncs < work.scene.spec.parallel_syncs
+        && !has_surplus(work, &instance.name, seen)
+    {
+        *syncs += 1;
+        if !was_ordered(
+            work,
+            &instance.name,
+            &Action::Follow {
+                primary: primary.address.clone(),
+                disconnect: false,
+            },
+        ) {
+            let (instance, primary) = (instance.name.clone(), primary.name.clone());
+            work.tell(EventKind::Repointed { instance, primary });
+        }
+        work.order(
+            &instance.name,
+            Action::Follow {
+                primary: primary.address.clone(),
+                disconnect: false,
+            },
+        );
+        work.watch(&instance.name, Duration::from_millis(10));
+    }
+    if seen.is_closed() {
+        let min_replicas_to_write = work.scene.spec.min_replicas_to_write;
+        work.order(
+            &instance.name,
+            Action::Open {
+                min_replicas_to_write,
+            },
+        );
+    }
+}
+
+fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {
+    let known = work.state.trusted.get(name) == Some(&seen.run_id);
+    if !known || work.state.possible_primaries.contains(name) || work.state.given_up.contains(name) {
+        let (epoch, run_id) = (work.state.epoch, seen.run_id.clone());
+        let full_copy = !known;
+        work.propose(Decided::Trust {
+            epoch,
+            instance: name.clone(),
+            run_id,
+            full_copy,
+        });
+    }
+}
+
+/// Writes beyond the point where the reign began exist here alone: they are given up in the log before the instance
+/// is pointed at the primary. True while that is not committed.
+fn has_surplus(work: &mut Work, name: &InstanceName, seen: &Replication) -> bool {
+    let Some((replid, ended)) = work
+        .state
+        .reign
+        .as_ref()
+        .and_then(|reign| reign.continues.clone())
+    else {
+        return false;
+    };
+    let trusted = work.state.trusted.get(name) == Some(&seen.run_id);
+    let bytes = if seen.replid == replid {
+        seen.offset.ahead_of(ended)
+    } else {
+        0
+    };
+    if bytes == 0 || !trusted || work.state.given_up.contains(name) {
+        return false;
+    }
+    work.propose(Decided::GiveUp {
+        epoch: work.state.epoch,
+        instance: name.clone(),
+        bytes,
+    });
+    true
+}
+
+fn is_empty(work: &Work, name: &InstanceName) -> bool {
+    work.view(name)
+        .and_then(|view| view.identity.as_ref())
+        .is_some_and(|identity| !identity.loading && identity.keys == 0)
+}
+
+fn was_ordered(work: &Work, name: &InstanceName, action: &Action) -> bool {
+    work.view(name)
+        .is_some_and(|view| view.ordered.iter().any(|(before, ..)| before == action))
+}

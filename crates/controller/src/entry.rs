@@ -1,0 +1,202 @@
+//! What controllers agree on: the entries of the replicated log. Each names the epoch that it belongs to, so that one
+//! proposed under other circumstances changes nothing when it is applied.
+
+use backstay_model::{Epoch, InstanceName, LostWrites, ReplId, ReplOffset, RunId, ServiceName, UnixMicros};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// One committed decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The service it is about.
+    pub service: ServiceName,
+    /// What was decided.
+    pub decision: Decided,
+}
+
+/// The decisions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decided {
+    /// The group already has a primary that everyone follows: take it over as it is, as epoch 1.
+    Adopt {
+        /// The primary.
+        primary: InstanceName,
+        /// Its process.
+        run_id: RunId,
+        /// Its history.
+        replid: ReplId,
+        /// Its offset when seen.
+        offset: ReplOffset,
+        /// The replicas that hold its data, with their processes.
+        replicas: BTreeMap<InstanceName, RunId>,
+    },
+    /// A failover: from now on the primary may be fenced and replicas frozen, in this epoch.
+    Begin {
+        /// The new epoch: the state's epoch plus one, or the entry is void.
+        epoch: Epoch,
+        /// Why.
+        cause: Cause,
+        /// When the first controller suspected the primary.
+        suspected: UnixMicros,
+        /// When a majority did.
+        verdict: UnixMicros,
+    },
+    /// The frozen instances were compared; this one is to be promoted.
+    Choose {
+        /// The plan's epoch.
+        epoch: Epoch,
+        /// The winner.
+        candidate: InstanceName,
+        /// The process that was frozen.
+        run_id: RunId,
+        /// Where it stood still.
+        offset: ReplOffset,
+        /// Frozen instances that hold more: given up for the operator's preference, or to save a priority of 0.
+        surplus: Vec<LostWrites>,
+        /// Why it won, as a clause.
+        reason: String,
+        /// When the plan was seen committed, and when everything reachable was frozen.
+        committed: UnixMicros,
+        /// See `committed`.
+        fenced: UnixMicros,
+    },
+    /// The plan is given up before a promotion was ordered: the primary of before reigns on, in the plan's epoch.
+    Abandon {
+        /// The plan's epoch.
+        epoch: Epoch,
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// The candidate was observed to be a primary. Routes change now.
+    Promoted {
+        /// The plan's epoch.
+        epoch: Epoch,
+        /// Its new history.
+        replid: ReplId,
+        /// Where the old history ended.
+        offset: ReplOffset,
+        /// When that was seen.
+        at: UnixMicros,
+    },
+    /// A write through the new primary was acknowledged.
+    End {
+        /// The plan's epoch.
+        epoch: Epoch,
+        /// When clients were sent there.
+        routed: UnixMicros,
+        /// When the canary's write was acknowledged.
+        first_write: UnixMicros,
+    },
+    /// The instance holds the primary's data in this process: it counts.
+    Trust {
+        /// The epoch in which it was seen in step.
+        epoch: Epoch,
+        /// The instance.
+        instance: InstanceName,
+        /// Its process.
+        run_id: RunId,
+        /// It got there by a full copy, as far as is known.
+        full_copy: bool,
+    },
+    /// Writes that only this instance holds are given up, so that it may follow the primary.
+    GiveUp {
+        /// The epoch whose primary lacks them.
+        epoch: Epoch,
+        /// The instance.
+        instance: InstanceName,
+        /// How many bytes of replication stream.
+        bytes: u64,
+    },
+    /// Nothing automatic until then.
+    Pause {
+        /// When it ends by itself.
+        until: UnixMicros,
+        /// Who asked.
+        by: String,
+    },
+    /// The pause is over.
+    Resume {
+        /// Who asked.
+        by: String,
+    },
+    /// The operator answered a doubt: this instance's data is to be taken. Valid while a plan cannot choose.
+    Decide {
+        /// The plan's epoch.
+        epoch: Epoch,
+        /// The instance to promote once it is frozen.
+        instance: InstanceName,
+        /// Who asked.
+        by: String,
+    },
+}
+
+/// Why a failover was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The group never had a primary here.
+    FirstStart,
+    /// A majority's connections were refused: the process is gone.
+    Crashed {
+        /// How many controllers say so.
+        votes: u32,
+    },
+    /// A majority got no answer for `down_after`.
+    Silent {
+        /// How many controllers say so.
+        votes: u32,
+    },
+    /// A majority found another process in the primary's place.
+    Restarted {
+        /// How many controllers say so.
+        votes: u32,
+    },
+    /// The primary's process became a replica, and nobody else manages it.
+    Demoted {
+        /// How many controllers say so.
+        votes: u32,
+    },
+    /// The candidate of the epoch before was promoted, but that was never observed.
+    CandidateLost {
+        /// The candidate, a possible primary from now on.
+        candidate: InstanceName,
+    },
+}
+
+impl Cause {
+    /// Hard evidence: the primary's process is known to be gone or changed.
+    pub const fn is_hard(&self) -> bool {
+        !matches!(self, Self::Silent { .. })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstStart => f.write_str("the group has no primary yet"),
+            Self::Crashed { votes } => write!(f, "{votes} controllers found its port closed"),
+            Self::Silent { votes } => write!(f, "{votes} controllers got no answer in time"),
+            Self::Restarted { votes } => write!(f, "{votes} controllers found that it was restarted"),
+            Self::Demoted { votes } => write!(f, "{votes} controllers found that it is a replica"),
+            Self::CandidateLost { candidate } => write!(f, "the promotion of {candidate} was never observed"),
+        }
+    }
+}
+
+impl Decided {
+    /// The epoch that the entry belongs to, if it belongs to one.
+    pub const fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Adopt { .. } => Some(Epoch(1)),
+            Self::Begin { epoch, .. }
+            | Self::Choose { epoch, .. }
+            | Self::Abandon { epoch, .. }
+            | Self::Promoted { epoch, .. }
+            | Self::End { epoch, .. }
+            | Self::Trust { epoch, .. }
+            | Self::GiveUp { epoch, .. }
+            | Self::Decide { epoch, .. } => Some(*epoch),
+            Self::Pause { .. } | Self::Resume { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Whether a failover begins: the verdict, and everything that may stand against it.
+
+use crate::entry::{Cause, Decided};
+use crate::scene::Scene;
+use crate::state::ServiceState;
+use crate::work::{Work, follows};
+use backstay_model::{Address, EventKind, Health, InstanceName, Now};
+use std::time::Duration;
+
+/// Proposes a failover if one is due and nothing stands against it. True: the primary is held to be lost, so nothing
+/// else should be done to the group.
+pub(super) fn begin(work: &mut Work) -> bool {
+    let Some(cause) = work.tally.and_then(|tally| tally.cause()) else {
+        watch_closely_if_suspected(work);
+        return false;
+    };
+    watch_closely_if_suspected(work);
+    if let Some(hindrance) = work.automatic_hindrance(&cause) {
+        tell_once(work, format!("no failover although {cause}: {hindrance}"));
+        work.look_again(Duration::from_millis(100));
+        return true;
+    }
+    let moment = work.moment();
+    let suspected = work.scene.suspected.unwrap_or(moment).unix;
+    let verdict = work.scene.verdict.unwrap_or(moment).unix;
+    work.propose(Decided::Begin {
+        epoch: work.state.epoch.next(),
+        cause,
+        suspected,
+        verdict,
+    });
+    true
+}
+
+impl Work<'_> {
+    /// Why nothing automatic may happen for this cause now.
+    pub(super) fn automatic_hindrance(&self, cause: &Cause) -> Option<String> {
+        automatic_hindrance(self.now, self.state, self.scene, self.hindrance.clone(), cause)
+    }
+}
+
+/// Why a failover for this cause must not begin by itself now. `outside` is what the files' disagreement says.
+pub(crate) fn automatic_hindrance(
+    now: Now,
+    state: &ServiceState,
+    scene: &Scene,
+    outside: Option<String>,
+    cause: &Cause,
+) -> Option<String> {
+    if state.is_paused(now.unix) {
+        return Some("automatic action is paused; `backstay resume` ends the pause".into());
+    }
+    if outside.is_some() {
+        return outside;
+    }
+    if let Some(stranger) = foreign_manager(state, scene) {
+        return Some(stranger);
+    }
+    if cause.is_hard() {
+        return None;
+    }
+    if let Some(instance) = contradiction(state, scene) {
+        return Some(format!(
+            "{instance} still receives from it, so it is only unreachable for controllers"
+        ));
+    }
+    let wait = scene.spec.cooldown.saturating_sub(now.unix.since(state.ended?));
+    (!wait.is_zero()).then(|| {
+        format!(
+            "the last failover ended a moment ago and silence is soft evidence; {} s to go",
+            wait.as_secs() + 1
+        )
+    })
+}
+
+/// A replica whose offset advanced after the first failed probe.
+fn contradiction<'a>(state: &ServiceState, scene: &'a Scene) -> Option<&'a InstanceName> {
+    let reign = state.reign.as_ref()?;
+    let mut others = scene.views.iter().filter(|(name, _)| **name != reign.instance);
+    others.find(|(_, view)| view.contradicts).map(|(name, _)| name)
+}
+
+/// The primary was made a replica of somebody by somebody else.
+fn foreign_manager(state: &ServiceState, scene: &Scene) -> Option<String> {
+    let reign = state.primary()?;
+    let view = scene
+        .views
+        .get(&reign.instance)
+        .filter(|view| view.health == Health::Up)?;
+    let (of, ..) = follows(view.replication().filter(|seen| seen.run_id == reign.run_id)?)?;
+    (*of != Address::nowhere()).then(|| {
+        format!(
+            "somebody else made {} a replica of {of}; stop the other manager (a Sentinel?), then make {} a primary again",
+            reign.instance, reign.instance
+        )
+    })
+}
+
+/// From the first missed reply on, the replicas' offsets are read at probe rate: they may contradict.
+fn watch_closely_if_suspected(work: &mut Work) {
+    if work.scene.suspected.is_none() {
+        return;
+    }
+    let interval = work.scene.spec.probe_interval.min(Duration::from_millis(50));
+    for instance in work.instances() {
+        work.watch(&instance.name, interval);
+    }
+    work.look_again(interval);
+}
+
+fn tell_once(work: &mut Work, reason: String) {
+    if work.scene.notes.stuck.is_none() {
+        work.scene.notes.stuck = Some(reason.clone());
+        work.tell(EventKind::Stuck { reason });
+    }
+}

@@ -1,0 +1,141 @@
+//! Fencing: the old primary is closed, possible primaries are revoked, and every replica that answers is frozen once
+//! its socket is drained (safety, sections 2.2 and 2.3). When all that answer stand still, they are compared.
+
+use super::choose::{Choice, choose};
+use crate::entry::{Cause, Decided};
+use crate::scene::{Moment, View};
+use crate::work::{Work, follows};
+use backstay_model::{Action, Health, InstanceName};
+use std::time::Duration;
+
+/// How often offsets are read while replicas drain.
+const DRAIN_POLL: Duration = Duration::from_millis(2);
+/// An offset that did not change for this long stands still.
+const STILL: Duration = Duration::from_millis(10);
+/// How long one that was late to answer, or was never heard of, is waited for.
+const LATE_PATIENCE: Duration = Duration::from_millis(300);
+/// How long one that answers probes but not the freeze is waited for.
+const FREEZE_PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) fn fence(work: &mut Work, cause: &Cause) {
+    let moment = work.moment();
+    let started = *work.scene.notes.started.get_or_insert(moment);
+    let elapsed = work.now.time.since(started.time);
+    let epoch = work.state.epoch;
+    let mut waiting = false;
+    for instance in work.instances() {
+        let name = &instance.name;
+        if work
+            .view(name)
+            .is_some_and(|view| view.frozen_in(epoch).is_some())
+        {
+            continue;
+        }
+        work.watch(name, DRAIN_POLL);
+        if is_or_may_be_primary(work, name) {
+            work.order(name, Action::Fence);
+            work.order(name, Action::Freeze);
+        } else if is_drained(work, name, cause, started) {
+            work.order(name, Action::Freeze);
+        }
+        waiting |= is_waited_for(work, name, elapsed);
+    }
+    work.look_again(DRAIN_POLL);
+    if let Some(feeder) = still_fed(work, cause, elapsed) {
+        let reason = format!("{feeder} still receives writes from the old primary, so that one is alive");
+        return work.propose(Decided::Abandon { epoch, reason });
+    }
+    if waiting {
+        return;
+    }
+    match choose(work.state, work.scene) {
+        Choice::Winner {
+            candidate,
+            run_id,
+            offset,
+            surplus,
+            reason,
+        } => {
+            let fenced = work.now.unix;
+            let committed = started.unix;
+            work.propose(Decided::Choose {
+                epoch,
+                candidate,
+                run_id,
+                offset,
+                surplus,
+                reason,
+                committed,
+                fenced,
+            });
+        }
+        Choice::Nobody { reason } => {
+            work.stuck(format!(
+                "{}: no instance can be promoted: {reason}",
+                work.scene.spec.name
+            ));
+        }
+    }
+}
+
+fn is_or_may_be_primary(work: &Work, name: &InstanceName) -> bool {
+    let reigned = work
+        .state
+        .reign
+        .as_ref()
+        .is_some_and(|reign| reign.instance == *name);
+    let primary = work
+        .view(name)
+        .and_then(View::replication)
+        .is_some_and(backstay_model::Replication::is_primary);
+    reigned || primary || work.state.possible_primaries.contains(name)
+}
+
+/// Whether freezing the replica now drops nothing that it could still have received. After hard evidence: it reported
+/// its link down. Otherwise, and at the latest after `drain_wait`: its offset stands still.
+fn is_drained(work: &Work, name: &InstanceName, cause: &Cause, started: Moment) -> bool {
+    let Some(view) = work.view(name) else {
+        return false;
+    };
+    let Some((at, replication)) = &view.sample else {
+        return false;
+    };
+    if *at < started.time && *cause != Cause::FirstStart {
+        return false;
+    }
+    let link_up = follows(replication).is_some_and(|(_, link_up, _)| link_up);
+    if !link_up {
+        return true;
+    }
+    let still = work.now.time.since(view.moved) >= STILL && at.since(started.time) >= DRAIN_POLL;
+    let waited = work.now.time.since(started.time) >= work.scene.spec.drain_wait;
+    still && (waited || !cause.is_hard())
+}
+
+/// Whether the comparison must wait for this one: it is reachable, so it might hold more than the others.
+fn is_waited_for(work: &Work, name: &InstanceName, elapsed: Duration) -> bool {
+    match work.view(name).map(|view| &view.health) {
+        Some(Health::Up) => elapsed < FREEZE_PATIENCE.max(work.scene.spec.down_after * 2),
+        Some(Health::Late | Health::Unknown) => elapsed < LATE_PATIENCE,
+        _ => false,
+    }
+}
+
+/// A replica whose offset still moves long after the primary was held to be gone. Bytes that lay in a socket are
+/// drained by then: it is being fed.
+fn still_fed(work: &Work, cause: &Cause, elapsed: Duration) -> Option<InstanceName> {
+    if elapsed < work.scene.spec.down_after
+        || matches!(cause, Cause::FirstStart | Cause::CandidateLost { .. })
+    {
+        return None;
+    }
+    let epoch = work.state.epoch;
+    let mut fed = work.scene.views.iter().filter(|(_, view)| {
+        let link_up = view
+            .replication()
+            .and_then(follows)
+            .is_some_and(|(_, link_up, _)| link_up);
+        link_up && view.frozen_in(epoch).is_none() && work.now.time.since(view.moved) < STILL * 5
+    });
+    fed.next().map(|(name, _)| name.clone())
+}

@@ -1,0 +1,44 @@
+//! A failover, one phase a file: `fence` drains and freezes, `choose` compares, `promote` promotes and observes,
+//! `open` lets writes in and sees one acknowledged. Before it: `begin` decides whether there is one, `form` finds a
+//! service's first primary. The phase is committed state; each file does, again and again, what its phase calls for
+//! until an observation lets it propose the next.
+
+mod begin;
+pub(crate) mod choose;
+mod fence;
+mod form;
+mod open;
+mod promote;
+
+pub(crate) use begin::automatic_hindrance;
+
+use crate::converge;
+use crate::scene::Notes;
+use crate::state::Phase;
+use crate::work::Work;
+
+/// Does what the service's phase calls for.
+pub(crate) fn lead(work: &mut Work) {
+    if work.scene.notes.epoch != work.state.epoch {
+        work.scene.notes = Notes {
+            epoch: work.state.epoch,
+            ..Notes::default()
+        };
+    }
+    match &work.state.phase {
+        Phase::Forming => form::form(work),
+        Phase::Fencing { cause } => fence::fence(work, &cause.clone()),
+        Phase::Promoting { candidate, run_id } => promote::promote(work, &candidate.clone(), &run_id.clone()),
+        Phase::Opening => {
+            if !begin::begin(work) {
+                open::open(work);
+                converge::converge(work);
+            }
+        }
+        Phase::Stable => {
+            if !begin::begin(work) {
+                converge::converge(work);
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Promoting: the candidate becomes a primary, closed, and is seen to be one. If that is not seen in time, the next
+//! candidate is a new epoch, and this one stays a possible primary (safety, section 4).
+
+use crate::entry::{Cause, Decided};
+use crate::work::Work;
+use backstay_model::{Action, Health, InstanceName, RunId};
+use std::time::Duration;
+
+const POLL: Duration = Duration::from_millis(2);
+/// How long a promotion may stay unobserved.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId) {
+    let moment = work.moment();
+    let started = *work.scene.notes.promoting.get_or_insert(moment);
+    let epoch = work.state.epoch;
+    let seen = work
+        .current(candidate)
+        .filter(|seen| seen.run_id == *run_id && seen.is_primary())
+        .cloned();
+    if let Some(seen) = seen {
+        // Only what is closed is safe to announce: otherwise close it first.
+        if seen.is_closed() {
+            let offset = seen.previous.as_ref().map_or(seen.offset, |(_, ended)| *ended);
+            return work.propose(Decided::Promoted {
+                epoch,
+                replid: seen.replid,
+                offset,
+                at: work.now.unix,
+            });
+        }
+    }
+    let gone = work.view(candidate).is_none_or(|view| {
+        matches!(view.health, Health::Down(_) | Health::Useless(_)) || view.run_id() != Some(run_id)
+    });
+    if gone || work.now.time.since(started.time) > PATIENCE {
+        let cause = Cause::CandidateLost {
+            candidate: candidate.clone(),
+        };
+        let unix = work.now.unix;
+        return work.propose(Decided::Begin {
+            epoch: epoch.next(),
+            cause,
+            suspected: unix,
+            verdict: unix,
+        });
+    }
+    work.order(candidate, Action::Promote);
+    work.watch(candidate, POLL);
+    work.look_again(Duration::from_millis(20));
+}

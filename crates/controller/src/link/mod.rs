@@ -1,0 +1,466 @@
+//! One controller's link to one instance: when to connect, what to send, what the replies mean. A value-in, value-out
+//! machine; whoever owns the socket feeds it and does what it says.
+//!
+//! There is one connection per link, and everything goes over it in order. That order carries promises: a fence behind
+//! an older unanswered `PING` lets nothing through, a revocation behind a promotion runs with nothing in between, and
+//! an `INFO` behind a freeze is what the freeze found (safety, sections 2 and 4).
+//!
+//! It holds no opinion but its own instance's health, and knows nothing of quorums.
+
+mod orders;
+
+use backstay_model::{
+    ClientKind, Command, Epoch, Evidence, Fault, Health, Info, Observation, Order, Replication, Reply, RunId,
+    Time,
+};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How long after an answered `PING` a promotion may be sent on the same connection.
+const FRESHNESS: Duration = Duration::from_millis(100);
+/// The pause between two refused connections: "twice within milliseconds".
+const SECOND_TRY: Duration = Duration::from_millis(2);
+/// How often a healthy instance is asked for its replication state.
+const INFO_INTERVAL: Duration = Duration::from_secs(1);
+/// How much later than asked a wakeup may come before the silence is held to be our own.
+const LATE: Duration = Duration::from_millis(100);
+
+/// How an instance is watched.
+#[derive(Clone, Debug)]
+pub struct LinkSettings {
+    /// Silence of this length makes it suspect.
+    pub down_after: Duration,
+    /// The time between two `PING`s.
+    pub probe_interval: Duration,
+}
+
+/// What happened to the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkInput {
+    /// Time passed; call at or before `next_wakeup`.
+    Wake,
+    /// The connection that `Connect` asked for is open.
+    Connected,
+    /// It could not be opened.
+    ConnectFailed(ConnectFailure),
+    /// The open connection ended.
+    Closed,
+    /// The next reply, in the order of the commands.
+    Reply(Reply),
+    /// The outcome of a `Check`.
+    Checked(Result<(), ConnectFailure>),
+    /// Do this, unless its deadline has passed.
+    Order(Order),
+    /// Ask for the replication state this often until then.
+    Watch {
+        /// How often.
+        interval: Duration,
+        /// Until when.
+        until: Time,
+    },
+}
+
+/// Why no connection could be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectFailure {
+    /// The host answered that nobody listens.
+    Refused,
+    /// No answer, or no way there.
+    Unreachable,
+    /// The name does not resolve and never did.
+    NameUnresolved,
+}
+
+/// What the owner of the socket must do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkOutput {
+    /// Open the connection; answer `Connected` or `ConnectFailed`.
+    Connect,
+    /// Open a second connection and close it; answer `Checked`.
+    Check,
+    /// Write these in one piece.
+    Send(Vec<Command>),
+    /// Tell the brain.
+    Observe(Observation),
+}
+
+#[derive(Debug)]
+struct Sent {
+    command: Command,
+    at: Time,
+    purpose: Purpose,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Purpose {
+    Probe,
+    Freeze(Epoch),
+    Canary,
+    Order,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Connection {
+    Waiting { until: Time },
+    Connecting,
+    Open,
+}
+
+/// One link. See the module's head.
+#[derive(Debug)]
+pub struct Link {
+    settings: LinkSettings,
+    connection: Connection,
+    outstanding: VecDeque<Sent>,
+    health: Health,
+    run_id: Option<RunId>,
+    write_guard: u64,
+    /// The identity said that the data set was still loading, so its key count must be asked for again.
+    identity_stale: bool,
+    refusals: u32,
+    check: Check,
+    next_ping: Time,
+    next_info: Time,
+    watch: Option<(Duration, Time)>,
+    /// Answered `PING` on this connection.
+    last_pong: Option<Time>,
+    /// The last sign of life on any connection, or the moment since which silence counts.
+    last_sign: Time,
+    /// Something was answered on this connection, so the instance has accepted it.
+    accepted: bool,
+    /// A promotion that waits for a fresh `PONG`.
+    waiting_promotion: Option<Order>,
+    wakeup: Time,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Check {
+    Idle { next: Time },
+    Running,
+}
+
+impl Link {
+    /// A link that was never connected. Step it with `Wake` at once.
+    pub fn new(settings: LinkSettings, now: Time) -> Self {
+        Self {
+            settings,
+            connection: Connection::Waiting { until: now },
+            outstanding: VecDeque::new(),
+            health: Health::Unknown,
+            run_id: None,
+            write_guard: 0,
+            identity_stale: false,
+            refusals: 0,
+            check: Check::Idle { next: Time::ZERO },
+            next_ping: now,
+            next_info: now,
+            watch: None,
+            last_pong: None,
+            last_sign: now,
+            accepted: false,
+            waiting_promotion: None,
+            wakeup: now,
+        }
+    }
+
+    /// The command that the next reply belongs to, for whoever translates bytes.
+    pub fn awaiting(&self) -> Option<&Command> {
+        self.outstanding.front().map(|sent| &sent.command)
+    }
+
+    /// When to call with `Wake` at the latest. Earlier and repeated calls are harmless.
+    pub const fn next_wakeup(&self) -> Time {
+        self.wakeup
+    }
+
+    /// Advances the link to `now` with one input. Outputs must be carried out in order.
+    #[must_use]
+    pub fn step(&mut self, now: Time, input: LinkInput) -> Vec<LinkOutput> {
+        let mut out = Vec::new();
+        if now > self.wakeup + LATE {
+            // We stood still, so answers may lie unread: silence starts anew.
+            self.last_sign = now;
+        }
+        match input {
+            LinkInput::Wake => {}
+            LinkInput::Connected => self.connected(now, &mut out),
+            LinkInput::ConnectFailed(failure) => self.connect_failed(now, failure, &mut out),
+            LinkInput::Closed => self.closed(now),
+            LinkInput::Reply(reply) => self.reply(now, reply, &mut out),
+            LinkInput::Checked(result) => self.checked(now, result, &mut out),
+            LinkInput::Order(order) => self.order(now, order, &mut out),
+            LinkInput::Watch { interval, until } => self.watch(now, interval, until),
+        }
+        self.due(now, &mut out);
+        self.judge_silence(now, &mut out);
+        self.wakeup = self.earliest_timer(now);
+        out
+    }
+
+    fn connected(&mut self, now: Time, out: &mut Vec<LinkOutput>) {
+        self.connection = Connection::Open;
+        self.refusals = 0;
+        self.outstanding.clear();
+        self.accepted = false;
+        self.last_pong = None;
+        self.next_ping = now + self.settings.probe_interval;
+        self.next_info = now + INFO_INTERVAL;
+        let hello = vec![
+            Command::Ping,
+            Command::Identify,
+            Command::WriteGuard,
+            Command::Info,
+        ];
+        self.send(now, hello, &Purpose::Probe, out);
+    }
+
+    fn connect_failed(&mut self, now: Time, failure: ConnectFailure, out: &mut Vec<LinkOutput>) {
+        let retry = match failure {
+            ConnectFailure::Refused => {
+                self.refused(out);
+                if self.refusals < 2 {
+                    SECOND_TRY
+                } else {
+                    self.settings.probe_interval
+                }
+            }
+            ConnectFailure::Unreachable => self.settings.probe_interval,
+            ConnectFailure::NameUnresolved => {
+                self.set_health(Health::Useless(Fault::NameUnresolved), out);
+                self.settings.probe_interval
+            }
+        };
+        self.connection = Connection::Waiting { until: now + retry };
+    }
+
+    fn closed(&mut self, now: Time) {
+        self.connection = Connection::Waiting { until: now };
+        self.outstanding.clear();
+        self.accepted = false;
+        self.waiting_promotion = None;
+        self.last_pong = None;
+    }
+
+    fn checked(&mut self, now: Time, result: Result<(), ConnectFailure>, out: &mut Vec<LinkOutput>) {
+        let pause = match result {
+            Err(ConnectFailure::Refused) => {
+                self.refused(out);
+                if self.refusals < 2 {
+                    SECOND_TRY
+                } else {
+                    self.settings.probe_interval
+                }
+            }
+            Ok(()) => {
+                self.refusals = 0;
+                self.settings.probe_interval
+            }
+            Err(_) => self.settings.probe_interval,
+        };
+        self.check = Check::Idle { next: now + pause };
+    }
+
+    /// Nobody listens. Twice is hard evidence: while one is refused, nobody answers on another connection either,
+    /// or an answer will take the suspicion back at once.
+    fn refused(&mut self, out: &mut Vec<LinkOutput>) {
+        self.refusals += 1;
+        if self.refusals >= 2 {
+            self.set_health(Health::Down(Evidence::Refused), out);
+        }
+    }
+
+    fn reply(&mut self, now: Time, reply: Reply, out: &mut Vec<LinkOutput>) {
+        let Some(sent) = self.outstanding.pop_front() else {
+            return; // A reply to nothing: the owner closes such a connection.
+        };
+        self.last_sign = now;
+        self.accepted = true;
+        self.refusals = 0;
+        match (reply, sent.purpose) {
+            (Reply::Pong, _) => {
+                self.last_pong = Some(now);
+                self.set_health(Health::Up, out);
+                if self.identity_stale {
+                    self.identity_stale = false;
+                    self.send(now, vec![Command::Identify], &Purpose::Probe, out);
+                }
+                self.release_promotion(now, out);
+            }
+            (Reply::Identity(identity), _) => {
+                self.run_id = Some(identity.run_id.clone());
+                self.identity_stale = identity.loading;
+                out.push(LinkOutput::Observe(Observation::Identity(identity)));
+            }
+            (Reply::WriteGuard(value), _) => self.write_guard = value,
+            (Reply::Info(info), purpose) => self.observe_info(info, &purpose, out),
+            (Reply::Done, Purpose::Canary) => {
+                if let Some(run_id) = self.run_id.clone() {
+                    out.push(LinkOutput::Observe(Observation::CanaryAcknowledged { run_id }));
+                }
+            }
+            (Reply::Done, _) => {}
+            (Reply::Refused(fault), Purpose::Probe) => self.set_health(Health::Useless(fault), out),
+            (Reply::Refused(fault), _) => out.push(LinkOutput::Observe(Observation::OrderRefused { fault })),
+        }
+    }
+
+    fn observe_info(&mut self, info: Info, purpose: &Purpose, out: &mut Vec<LinkOutput>) {
+        let Some(run_id) = self.run_id.clone() else {
+            return;
+        };
+        let replication = Replication {
+            run_id,
+            role: info.role,
+            replid: info.replid,
+            previous: info.previous,
+            offset: info.offset,
+            min_replicas_to_write: self.write_guard,
+        };
+        out.push(LinkOutput::Observe(match *purpose {
+            Purpose::Freeze(epoch) => Observation::Frozen { epoch, replication },
+            _ => Observation::Replication(replication),
+        }));
+    }
+
+    fn watch(&mut self, now: Time, interval: Duration, until: Time) {
+        self.watch = Some((interval, until));
+        self.next_info = self.next_info.min(now + interval);
+    }
+
+    /// Whatever is due: connecting, the next `PING` unless one is unanswered, the next `INFO` likewise, a check.
+    fn due(&mut self, now: Time, out: &mut Vec<LinkOutput>) {
+        if let Connection::Waiting { until } = self.connection
+            && now >= until
+        {
+            self.connection = Connection::Connecting;
+            out.push(LinkOutput::Connect);
+        }
+        if self.connection == Connection::Open {
+            if now >= self.next_ping && !self.awaits(&Command::Ping) {
+                self.next_ping = now + self.settings.probe_interval;
+                self.send(now, vec![Command::Ping], &Purpose::Probe, out);
+            }
+            if now >= self.next_info && !self.awaits(&Command::Info) {
+                let interval = self.info_interval(now);
+                self.next_info = now + interval;
+                self.send(
+                    now,
+                    vec![Command::WriteGuard, Command::Info],
+                    &Purpose::Probe,
+                    out,
+                );
+            }
+        }
+        if let Check::Idle { next } = self.check
+            && self.is_late(now)
+            && now >= next
+        {
+            self.check = Check::Running;
+            out.push(LinkOutput::Check);
+        }
+    }
+
+    fn judge_silence(&mut self, now: Time, out: &mut Vec<LinkOutput>) {
+        let Some(since) = self.silent_since() else {
+            return;
+        };
+        if self.health == Health::Down(Evidence::Refused) {
+            return;
+        }
+        if now.since(since) >= self.settings.down_after {
+            if !matches!(self.health, Health::Useless(Fault::NameUnresolved)) {
+                self.set_health(Health::Down(Evidence::Silent), out);
+            }
+        } else if self.is_late(now) && self.health == Health::Up {
+            self.set_health(Health::Late, out);
+        }
+    }
+
+    /// Since when an answer is owed: the oldest unanswered command, or the loss of the connection.
+    fn silent_since(&self) -> Option<Time> {
+        match self.connection {
+            Connection::Open => self.outstanding.front().map(|sent| sent.at.max(self.last_sign)),
+            _ => Some(self.last_sign),
+        }
+    }
+
+    /// An open connection owes an answer for longer than a probe interval.
+    fn is_late(&self, now: Time) -> bool {
+        self.connection == Connection::Open
+            && self
+                .silent_since()
+                .is_some_and(|since| now.since(since) >= self.settings.probe_interval)
+    }
+
+    fn set_health(&mut self, health: Health, out: &mut Vec<LinkOutput>) {
+        if self.health != health {
+            self.health = health.clone();
+            out.push(LinkOutput::Observe(Observation::Health(health)));
+        }
+    }
+
+    fn awaits(&self, command: &Command) -> bool {
+        self.outstanding.iter().any(|sent| sent.command == *command)
+    }
+
+    fn send(&mut self, now: Time, commands: Vec<Command>, purpose: &Purpose, out: &mut Vec<LinkOutput>) {
+        self.outstanding.extend(commands.iter().map(|command| Sent {
+            command: command.clone(),
+            at: now,
+            purpose: purpose.clone(),
+        }));
+        out.push(LinkOutput::Send(commands));
+    }
+
+    fn info_interval(&mut self, now: Time) -> Duration {
+        match self.watch {
+            Some((interval, until)) if now < until => interval,
+            _ => {
+                self.watch = None;
+                INFO_INTERVAL
+            }
+        }
+    }
+
+    fn earliest_timer(&self, now: Time) -> Time {
+        let mut earliest = Time::MAX;
+        let mut timer = |at: Time| earliest = earliest.min(at);
+        match self.connection {
+            Connection::Waiting { until } => timer(until),
+            Connection::Connecting => {}
+            Connection::Open => {
+                if !self.awaits(&Command::Ping) {
+                    timer(self.next_ping);
+                }
+                if !self.awaits(&Command::Info) {
+                    timer(self.next_info);
+                }
+            }
+        }
+        if let Some(since) = self.silent_since() {
+            let late = since + self.settings.probe_interval;
+            let down = since + self.settings.down_after;
+            if now < late {
+                timer(late);
+            }
+            if now < down {
+                timer(down);
+            }
+            if let Check::Idle { next } = self.check
+                && self.connection == Connection::Open
+            {
+                timer(next.max(late));
+            }
+        }
+        earliest.max(now + Duration::from_micros(1))
+    }
+}
+
+/// The clients that a fence and a demotion throw out.
+const CLIENTS: [Command; 2] = [
+    Command::DisconnectClients(ClientKind::Normal),
+    Command::DisconnectClients(ClientKind::PubSub),
+];
+
+#[cfg(test)]
+mod tests;

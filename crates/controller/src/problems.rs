@@ -1,0 +1,270 @@
+//! The catalogue of problems: one row each, a name, how bad it is, and a pure matcher that says in one sentence what
+//! happened, why, and what to do next. Order matters: the worst first.
+
+use crate::scene::{Scene, View};
+use crate::state::{Phase, ServiceState};
+use crate::work::follows;
+use backstay_model::{
+    Address, Evidence, Fault, Health, InstanceName, ProblemStatus, Replication, Severity, UnixMicros,
+};
+
+/// What the matchers look at.
+pub struct Snapshot<'a> {
+    /// The agreed state.
+    pub state: &'a ServiceState,
+    /// What is seen from here.
+    pub scene: &'a Scene,
+    /// Wall-clock time.
+    pub unix: UnixMicros,
+    /// Why nothing automatic may happen, if the files disagree.
+    pub disagreement: Option<String>,
+    /// This node is in touch with a quorum.
+    pub quorum: bool,
+}
+
+/// One row.
+pub struct Problem {
+    /// Its name, for machines.
+    pub code: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    matches: fn(&Snapshot) -> Option<String>,
+}
+
+/// Every problem there is.
+pub const CATALOGUE: &[Problem] = &[
+    row("NoQuorum", Severity::Error, no_quorum),
+    row("Stuck", Severity::Error, stuck),
+    row("PrimaryCrashed", Severity::Error, |s| {
+        primary_down(s, Evidence::Refused)
+    }),
+    row("PrimaryHung", Severity::Error, |s| {
+        primary_down(s, Evidence::Silent)
+    }),
+    row("PrimaryRestarted", Severity::Error, primary_restarted),
+    row("PrimaryFaulty", Severity::Error, primary_faulty),
+    row("PrimaryClosed", Severity::Error, primary_closed),
+    row("ForeignManager", Severity::Error, foreign_manager),
+    row("StrayPrimary", Severity::Error, stray_primary),
+    row("ConfigurationsDiffer", Severity::Error, |s| {
+        s.disagreement.clone()
+    }),
+    row("PasswordRefused", Severity::Error, |s| {
+        replicas_faulty(s, |fault| fault == Fault::WrongPassword)
+    }),
+    row("ReplicaOfStranger", Severity::Warning, replica_of_stranger),
+    row("NothingToFailOverTo", Severity::Warning, nothing_to_fail_over_to),
+    row("ReplicaDown", Severity::Warning, replica_down),
+    row("ReplicaFaulty", Severity::Warning, |s| {
+        replicas_faulty(s, |fault| fault != Fault::WrongPassword)
+    }),
+    row("ReplicaNotInSync", Severity::Warning, replica_not_in_sync),
+    row("FailoverRunning", Severity::Warning, failover_running),
+    row("Paused", Severity::Warning, paused),
+];
+
+const fn row(code: &'static str, severity: Severity, matches: fn(&Snapshot) -> Option<String>) -> Problem {
+    Problem {
+        code,
+        severity,
+        matches,
+    }
+}
+
+/// The problems that the snapshot shows, worst first.
+pub fn problems(snapshot: &Snapshot) -> Vec<ProblemStatus> {
+    let found = CATALOGUE.iter().filter_map(|problem| {
+        let sentence = (problem.matches)(snapshot)?;
+        Some(ProblemStatus {
+            code: problem.code.to_owned(),
+            severity: problem.severity,
+            sentence,
+        })
+    });
+    found.collect()
+}
+
+impl<'a> Snapshot<'a> {
+    fn primary(&self) -> Option<(&'a InstanceName, &'a View)> {
+        let reign = self.state.reign.as_ref()?;
+        self.scene.views.get_key_value(&reign.instance)
+    }
+
+    fn others(&self) -> impl Iterator<Item = (&'a InstanceName, &'a View)> {
+        let primary = self.state.reign.as_ref().map(|reign| &reign.instance);
+        self.scene
+            .views
+            .iter()
+            .filter(move |(name, _)| Some(*name) != primary)
+    }
+
+    fn primary_address(&self) -> Option<&'a Address> {
+        let reign = self.state.reign.as_ref()?;
+        self.scene
+            .spec
+            .instance(&reign.instance)
+            .map(|spec| &spec.address)
+    }
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a InstanceName>) -> Option<String> {
+    let names: Vec<&str> = names.map(InstanceName::as_str).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn no_quorum(s: &Snapshot) -> Option<String> {
+    (!s.quorum).then(|| {
+        "this controller is not in touch with a majority of controllers, so it decides nothing and shows what it last \
+         knew; start the others or mend the network between them"
+            .into()
+    })
+}
+
+fn stuck(s: &Snapshot) -> Option<String> {
+    s.scene
+        .notes
+        .stuck
+        .clone()
+        .filter(|_| matches!(s.state.phase, Phase::Fencing { .. } | Phase::Forming))
+}
+
+fn primary_down(s: &Snapshot, evidence: Evidence) -> Option<String> {
+    let (name, view) = s.primary()?;
+    (view.health == Health::Down(evidence)).then(|| match evidence {
+        Evidence::Refused => {
+            format!("the primary {name} is gone: its host refuses connections; see why it died and start it")
+        }
+        Evidence::Silent => format!(
+            "the primary {name} has not answered for {} ms: it hangs, or its host or the network is down",
+            s.scene.spec.down_after.as_millis()
+        ),
+    })
+}
+
+fn primary_restarted(s: &Snapshot) -> Option<String> {
+    let (name, view) = s.primary()?;
+    let recorded = &s.state.reign.as_ref()?.run_id;
+    (view.health == Health::Up && view.run_id()? != recorded)
+        .then(|| format!("the primary {name} was restarted, so its data may be older than its replicas'"))
+}
+
+fn primary_faulty(s: &Snapshot) -> Option<String> {
+    let (name, view) = s.primary()?;
+    match view.health {
+        Health::Useless(fault) => Some(format!("the primary {name} {fault}: {}", remedy(fault))),
+        _ => None,
+    }
+}
+
+const fn remedy(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Loading => "wait, or fail over to a replica",
+        Fault::Busy => "stop the script with SCRIPT KILL",
+        Fault::DiskError => "free disk space or mend the disk",
+        Fault::WrongPassword => {
+            "correct password_file, password_env or username in the file; no failover is made for this"
+        }
+        Fault::NoPermission => "grant the user the right it lacks; no failover is made for this",
+        Fault::TooManyClients => "raise maxclients or find who holds the connections",
+        Fault::NameUnresolved => "mend the name service or write an address",
+        Fault::NotRedis => "correct the address in the file",
+        Fault::PrimaryLost | Fault::OtherError => "look at its log",
+    }
+}
+
+fn primary_closed(s: &Snapshot) -> Option<String> {
+    let (name, view) = s.primary()?;
+    let closed = s.state.phase == Phase::Stable && view.replication()?.is_closed();
+    closed.then(|| {
+        format!("the primary {name} is closed for writes (min-replicas-to-write); it is being opened")
+    })
+}
+
+fn foreign_manager(s: &Snapshot) -> Option<String> {
+    let (name, view) = s.primary()?;
+    let (of, ..) = follows(view.replication()?)?;
+    (s.state.primary().is_some() && *of != Address::nowhere()).then(|| {
+        format!("somebody else made the primary {name} a replica of {of}; stop the other manager, nothing is done until then")
+    })
+}
+
+fn stray_primary(s: &Snapshot) -> Option<String> {
+    s.state.primary()?;
+    let strays = s
+        .others()
+        .filter(|(_, view)| view.replication().is_some_and(Replication::is_primary));
+    list(strays.map(|(name, _)| name)).map(|names| {
+        format!("{names} takes itself for a primary; if it was never part of this group, empty it or remove it from the file")
+    })
+}
+
+fn replicas_faulty(s: &Snapshot, kind: fn(Fault) -> bool) -> Option<String> {
+    s.others().find_map(|(name, view)| match view.health {
+        Health::Useless(fault) if kind(fault) => {
+            Some(format!("the replica {name} {fault}: {}", remedy(fault)))
+        }
+        _ => None,
+    })
+}
+
+fn replica_of_stranger(s: &Snapshot) -> Option<String> {
+    s.others().find_map(|(name, view)| {
+        let (of, ..) = follows(view.replication()?)?;
+        let member = s.scene.spec.instances.iter().any(|instance| instance.address == *of);
+        (!member && *of != Address::nowhere()).then(|| {
+            format!("{name} is a replica of {of}, which is not in the file; it is left alone: mend the file or the instance")
+        })
+    })
+}
+
+fn nothing_to_fail_over_to(s: &Snapshot) -> Option<String> {
+    s.state.primary()?;
+    let usable = s.others().any(|(name, view)| {
+        view.health == Health::Up
+            && s.state.trusted.get(name) == view.run_id()
+            && s.scene.spec.instance(name).is_some_and(|spec| spec.priority > 0)
+    });
+    (!usable).then(|| {
+        "no replica could take over if the primary failed now; bring one up, or add one to the file".into()
+    })
+}
+
+fn replica_down(s: &Snapshot) -> Option<String> {
+    let down = s
+        .others()
+        .filter(|(_, view)| matches!(view.health, Health::Down(_)));
+    list(down.map(|(name, _)| name))
+        .map(|names| format!("{names} does not answer; start it or mend its network"))
+}
+
+fn replica_not_in_sync(s: &Snapshot) -> Option<String> {
+    let primary = s.primary_address()?;
+    s.state.primary()?;
+    let behind = s.others().filter(|(name, view)| {
+        let linked = view
+            .replication()
+            .and_then(follows)
+            .is_some_and(|(of, link_up, syncing)| of == primary && link_up && !syncing);
+        view.health == Health::Up && !(linked && s.state.trusted.get(*name) == view.run_id())
+    });
+    list(behind.map(|(name, _)| name)).map(|names| format!("{names} is not in step with the primary yet"))
+}
+
+fn failover_running(s: &Snapshot) -> Option<String> {
+    let running = !matches!(s.state.phase, Phase::Stable | Phase::Forming);
+    running.then(|| {
+        format!(
+            "a failover is running (epoch {}, {})",
+            s.state.epoch,
+            s.state.phase.name()
+        )
+    })
+}
+
+fn paused(s: &Snapshot) -> Option<String> {
+    let pause = s.state.pause.as_ref().filter(|pause| s.unix < pause.until)?;
+    Some(format!(
+        "{} paused automatic action until {} UTC; `backstay resume` ends it",
+        pause.by, pause.until
+    ))
+}

@@ -1,0 +1,184 @@
+//! What one controller currently sees of one service: its own probes' observations, and the scratch notes of a plan
+//! that it leads. Nothing here is replicated; after a restart it is observed anew.
+
+use crate::entry::Entry;
+use backstay_model::{
+    Action, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Observation, ReplOffset,
+    Replication, RunId, ServiceSpec, Time, UnixMicros,
+};
+use std::collections::BTreeMap;
+
+/// One service as seen from here.
+#[derive(Debug)]
+pub struct Scene {
+    /// What the operator wants.
+    pub spec: ServiceSpec,
+    /// By instance.
+    pub views: BTreeMap<InstanceName, View>,
+    /// Since when any controller suspects the reigning primary.
+    pub suspected: Option<Moment>,
+    /// A majority currently gets no answer from it, if only for a moment: what replicas receive now contradicts.
+    pub doubted: bool,
+    /// Since when a majority holds it to be down.
+    pub verdict: Option<Moment>,
+    /// Notes on the plan that this controller leads.
+    pub notes: Notes,
+    /// The entry that was proposed and not yet seen applied, and when.
+    pub proposed: Option<(Entry, Time)>,
+    /// The problems that were told, by code.
+    pub told: BTreeMap<&'static str, String>,
+    /// When to look again without an input.
+    pub wakeup: Time,
+}
+
+/// A moment on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// To measure.
+    pub time: Time,
+    /// To write down.
+    pub unix: UnixMicros,
+}
+
+/// What a leader remembers of its running plan. Lost with the leader: its successor starts the step again.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// The epoch that the notes belong to.
+    pub epoch: Epoch,
+    /// When this leader began to fence.
+    pub started: Option<Moment>,
+    /// When it began to promote.
+    pub promoting: Option<Moment>,
+    /// When it began to open.
+    pub opening: Option<Moment>,
+    /// A canary was sent in this reign.
+    pub canary_sent: bool,
+    /// The operator was told that the plan is stuck, with this sentence.
+    pub stuck: Option<String>,
+}
+
+/// One instance as seen from here.
+#[derive(Debug, Default)]
+pub struct View {
+    /// This controller's opinion.
+    pub health: Health,
+    /// Who answered last.
+    pub identity: Option<Identity>,
+    /// Its last replication state, and when.
+    pub sample: Option<(Time, Replication)>,
+    /// What its last freeze found.
+    pub frozen: Option<(Epoch, Replication)>,
+    /// The error that an order got last.
+    pub refused: Option<Fault>,
+    /// When its offset, run or history was seen to change last.
+    pub moved: Time,
+    /// The first offset seen since a majority gets no answer from the primary.
+    pub baseline: Option<ReplOffset>,
+    /// Its offset advanced beyond the baseline: somebody still feeds it.
+    pub contradicts: bool,
+    /// When which order was sent last.
+    pub ordered: Vec<(Action, Epoch, Time)>,
+    /// The canary was acknowledged by this run.
+    pub canary: Option<RunId>,
+    /// What peers were told last.
+    pub reported: InstanceReport,
+}
+
+impl View {
+    /// Takes in what a probe saw.
+    pub fn observe(&mut self, now: Time, doubted: bool, observation: Observation) {
+        match observation {
+            Observation::Health(health) => self.health = health,
+            Observation::Identity(identity) => {
+                if self
+                    .identity
+                    .as_ref()
+                    .is_some_and(|before| before.run_id != identity.run_id)
+                {
+                    // Another process: nothing seen of the one before is true of it.
+                    self.sample = None;
+                    self.frozen = None;
+                    self.ordered.clear();
+                }
+                self.identity = Some(identity);
+            }
+            Observation::Replication(replication) => self.sampled(now, doubted, replication),
+            Observation::Frozen { epoch, replication } => {
+                self.sampled(now, doubted, replication.clone());
+                self.frozen = Some((epoch, replication));
+            }
+            Observation::CanaryAcknowledged { run_id } => self.canary = Some(run_id),
+            Observation::OrderRefused { fault } => self.refused = Some(fault),
+        }
+    }
+
+    fn sampled(&mut self, now: Time, doubted: bool, replication: Replication) {
+        let changed = self.sample.as_ref().is_none_or(|(_, before)| {
+            before.offset != replication.offset || before.replid != replication.replid
+        });
+        if changed {
+            self.moved = now;
+        }
+        if doubted {
+            match self.baseline {
+                None => self.baseline = Some(replication.offset),
+                Some(baseline) => self.contradicts |= replication.offset > baseline,
+            }
+        }
+        self.refused = None;
+        self.sample = Some((now, replication));
+    }
+
+    /// Forgets what spoke against a doubt that began or ended.
+    pub fn acquit(&mut self) {
+        self.baseline = None;
+        self.contradicts = false;
+    }
+
+    /// Its last replication state.
+    pub fn replication(&self) -> Option<&Replication> {
+        self.sample.as_ref().map(|(_, replication)| replication)
+    }
+
+    /// The process that answered last.
+    pub fn run_id(&self) -> Option<&RunId> {
+        self.identity.as_ref().map(|identity| &identity.run_id)
+    }
+
+    /// Its frozen state, if it was frozen in this epoch and is still the same process.
+    pub fn frozen_in(&self, epoch: Epoch) -> Option<&Replication> {
+        let (frozen_in, replication) = self.frozen.as_ref()?;
+        (*frozen_in == epoch && self.run_id() == Some(&replication.run_id)).then_some(replication)
+    }
+
+    /// What peers should know.
+    pub fn report(&self) -> InstanceReport {
+        InstanceReport {
+            health: self.health.clone(),
+            run_id: self.run_id().cloned(),
+            primary: self.replication().is_some_and(Replication::is_primary),
+        }
+    }
+}
+
+impl Scene {
+    /// Nothing seen yet.
+    pub fn new(spec: ServiceSpec) -> Self {
+        let views = spec
+            .instances
+            .iter()
+            .map(|instance| (instance.name.clone(), View::default()))
+            .collect();
+        Self {
+            spec,
+            views,
+            suspected: None,
+            doubted: false,
+            verdict: None,
+            notes: Notes::default(),
+            proposed: None,
+            told: BTreeMap::new(),
+            wakeup: Time::ZERO,
+        }
+    }
+}

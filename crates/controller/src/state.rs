@@ -1,0 +1,350 @@
+//! The replicated state: what every controller knows for certain. `apply` is a pure function of state and entry, so
+//! that all controllers hold the same after the same entries.
+
+use crate::entry::{Cause, Decided, Entry};
+use backstay_model::{
+    Epoch, FailoverRecord, InstanceName, LostWrites, Moments, ReplId, ReplOffset, RunId, ServiceName,
+    UnixMicros,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How many failovers of each service are remembered.
+const HISTORY_MAX: usize = 64;
+
+/// Everything that is agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// By service. One that no entry named yet is missing.
+    pub services: BTreeMap<ServiceName, ServiceState>,
+}
+
+/// What is agreed on one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// The number of its reign.
+    pub epoch: Epoch,
+    /// Where its plan stands.
+    pub phase: Phase,
+    /// Its primary: the epoch's once `phase` is `Opening` or `Stable`, the one before until then.
+    pub reign: Option<Reign>,
+    /// The processes that hold the data: an instance that runs another one counts for nothing.
+    pub trusted: BTreeMap<InstanceName, RunId>,
+    /// Every instance that was ever trusted. A primary among the others is a stranger's.
+    pub known: BTreeSet<InstanceName>,
+    /// Instances that a promotion was ordered for and that nobody saw fenced since.
+    pub possible_primaries: BTreeSet<InstanceName>,
+    /// Instances whose writes beyond the reign's begin were given up.
+    pub given_up: BTreeSet<InstanceName>,
+    /// The operator's answer to a doubt in this epoch.
+    pub decided: Option<InstanceName>,
+    /// When the last failover ended.
+    pub ended: Option<UnixMicros>,
+    /// A pause in force.
+    pub pause: Option<Pause>,
+    /// The failovers, oldest first; the last one may be running.
+    pub history: VecDeque<FailoverRecord>,
+}
+
+/// Where a service's plan stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// No primary was ever agreed on.
+    #[default]
+    Forming,
+    /// Nothing to do.
+    Stable,
+    /// Fence the primary, freeze the replicas, compare them.
+    Fencing {
+        /// Why.
+        cause: Cause,
+    },
+    /// Promote the candidate and observe it.
+    Promoting {
+        /// Who.
+        candidate: InstanceName,
+        /// Which process.
+        run_id: RunId,
+    },
+    /// Open the new primary and see a write acknowledged.
+    Opening,
+}
+
+impl Phase {
+    /// The name that `status` shows.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Forming => "forming",
+            Self::Stable => "stable",
+            Self::Fencing { .. } => "fencing",
+            Self::Promoting { .. } => "promoting",
+            Self::Opening => "opening",
+        }
+    }
+}
+
+/// A primary and how its reign began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reign {
+    /// The epoch in which it was promoted or adopted.
+    pub epoch: Epoch,
+    /// Who.
+    pub instance: InstanceName,
+    /// Which process.
+    pub run_id: RunId,
+    /// The history that it writes.
+    pub replid: ReplId,
+    /// The history that it continues, and where: what is beyond that offset there, this primary lacks.
+    pub continues: Option<(ReplId, ReplOffset)>,
+}
+
+/// Nothing automatic until then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// When it ends by itself.
+    pub until: UnixMicros,
+    /// Who asked.
+    pub by: String,
+}
+
+impl State {
+    /// The state of a service; the default if no entry named it yet.
+    pub fn service(&self, name: &ServiceName) -> &ServiceState {
+        static EMPTY: ServiceState = ServiceState::EMPTY;
+        self.services.get(name).unwrap_or(&EMPTY)
+    }
+
+    /// Applies a committed entry. False: it was proposed under circumstances that no longer hold, and changed nothing.
+    pub fn apply(&mut self, entry: &Entry) -> bool {
+        self.services
+            .entry(entry.service.clone())
+            .or_default()
+            .apply(&entry.service, &entry.decision)
+    }
+}
+
+impl ServiceState {
+    const EMPTY: Self = Self {
+        epoch: Epoch(0),
+        phase: Phase::Forming,
+        reign: None,
+        trusted: BTreeMap::new(),
+        known: BTreeSet::new(),
+        possible_primaries: BTreeSet::new(),
+        given_up: BTreeSet::new(),
+        decided: None,
+        ended: None,
+        pause: None,
+        history: VecDeque::new(),
+    };
+
+    /// The primary, when the epoch has one.
+    pub fn primary(&self) -> Option<&Reign> {
+        match self.phase {
+            Phase::Stable | Phase::Opening => self.reign.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether a pause is in force.
+    pub fn is_paused(&self, unix: UnixMicros) -> bool {
+        self.pause.as_ref().is_some_and(|pause| unix < pause.until)
+    }
+
+    fn apply(&mut self, service: &ServiceName, decision: &Decided) -> bool {
+        if !self.admits(decision) {
+            return false;
+        }
+        match decision.clone() {
+            Decided::Adopt {
+                primary,
+                run_id,
+                replid,
+                offset,
+                replicas,
+            } => {
+                self.adopt(primary, run_id, replid, offset, replicas);
+            }
+            Decided::Begin {
+                epoch,
+                cause,
+                suspected,
+                verdict,
+            } => self.begin(service, epoch, cause, suspected, verdict),
+            Decided::Choose {
+                candidate,
+                run_id,
+                surplus,
+                reason,
+                committed,
+                fenced,
+                ..
+            } => {
+                self.possible_primaries.insert(candidate.clone());
+                self.record(|record| {
+                    record.to = Some(candidate.clone());
+                    record.choice = reason;
+                    record.lost = surplus;
+                    record.moments.committed = Some(committed);
+                    record.moments.fenced = Some(fenced);
+                });
+                self.phase = Phase::Promoting { candidate, run_id };
+            }
+            Decided::Abandon { reason, .. } => {
+                self.record(|record| {
+                    record.choice = reason;
+                    record.to.clone_from(&record.from);
+                });
+                self.phase = if self.reign.is_some() {
+                    Phase::Opening
+                } else {
+                    Phase::Forming
+                };
+            }
+            Decided::Promoted {
+                epoch,
+                replid,
+                offset,
+                at,
+            } => self.promoted(epoch, replid, offset, at),
+            Decided::End {
+                routed, first_write, ..
+            } => {
+                self.record(|record| {
+                    record.moments.routed = Some(routed);
+                    record.moments.first_write = Some(first_write);
+                });
+                self.phase = Phase::Stable;
+                self.ended = Some(first_write);
+            }
+            Decided::Trust { instance, run_id, .. } => {
+                self.known.insert(instance.clone());
+                self.possible_primaries.remove(&instance);
+                self.given_up.remove(&instance);
+                self.trusted.insert(instance, run_id);
+            }
+            Decided::GiveUp { instance, bytes, .. } => {
+                self.given_up.insert(instance.clone());
+                self.record(|record| record.lost.push(LostWrites { instance, bytes }));
+            }
+            Decided::Pause { until, by } => self.pause = Some(Pause { until, by }),
+            Decided::Resume { .. } => self.pause = None,
+            Decided::Decide { instance, .. } => self.decided = Some(instance),
+        }
+        true
+    }
+
+    /// Whether the entry fits the state: the right epoch in the right phase.
+    fn admits(&self, decision: &Decided) -> bool {
+        let epoch = decision.epoch();
+        match decision {
+            Decided::Adopt { .. } => self.epoch == Epoch(0) && self.phase == Phase::Forming,
+            Decided::Begin {
+                cause: Cause::CandidateLost { .. },
+                ..
+            } => epoch == Some(self.epoch.next()) && matches!(self.phase, Phase::Promoting { .. }),
+            Decided::Begin { .. } => {
+                epoch == Some(self.epoch.next())
+                    && matches!(self.phase, Phase::Forming | Phase::Stable | Phase::Opening)
+            }
+            Decided::Choose { .. } | Decided::Abandon { .. } | Decided::Decide { .. } => {
+                epoch == Some(self.epoch) && matches!(self.phase, Phase::Fencing { .. })
+            }
+            Decided::Promoted { .. } => {
+                epoch == Some(self.epoch) && matches!(self.phase, Phase::Promoting { .. })
+            }
+            Decided::End { .. } => epoch == Some(self.epoch) && self.phase == Phase::Opening,
+            Decided::Trust { instance, .. } | Decided::GiveUp { instance, .. } => {
+                epoch == Some(self.epoch)
+                    && self.primary().is_some_and(|reign| reign.instance != *instance)
+                    && !(matches!(decision, Decided::GiveUp { .. }) && self.given_up.contains(instance))
+            }
+            Decided::Pause { .. } | Decided::Resume { .. } => true,
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        primary: InstanceName,
+        run_id: RunId,
+        replid: ReplId,
+        offset: ReplOffset,
+        replicas: BTreeMap<InstanceName, RunId>,
+    ) {
+        self.epoch = Epoch(1);
+        self.phase = Phase::Stable;
+        self.trusted = replicas;
+        self.trusted.insert(primary.clone(), run_id.clone());
+        self.known.extend(self.trusted.keys().cloned());
+        let continues = Some((replid.clone(), offset));
+        self.reign = Some(Reign {
+            epoch: self.epoch,
+            instance: primary,
+            run_id,
+            replid,
+            continues,
+        });
+    }
+
+    fn begin(
+        &mut self,
+        service: &ServiceName,
+        epoch: Epoch,
+        cause: Cause,
+        suspected: UnixMicros,
+        verdict: UnixMicros,
+    ) {
+        self.epoch = epoch;
+        self.given_up.clear();
+        self.decided = None;
+        self.history.push_back(FailoverRecord {
+            service: service.clone(),
+            epoch,
+            from: self.reign.as_ref().map(|reign| reign.instance.clone()),
+            to: None,
+            cause: cause.to_string(),
+            choice: String::new(),
+            moments: Moments {
+                suspected: Some(suspected),
+                verdict: Some(verdict),
+                ..Moments::default()
+            },
+            lost: Vec::new(),
+        });
+        while self.history.len() > HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.phase = Phase::Fencing { cause };
+    }
+
+    fn promoted(&mut self, epoch: Epoch, replid: ReplId, offset: ReplOffset, at: UnixMicros) {
+        let Phase::Promoting { candidate, run_id } = self.phase.clone() else {
+            return;
+        };
+        let before = self.reign.take();
+        // Where there was no reign before, nothing can be missing.
+        let continues = before.as_ref().map(|before| (before.replid.clone(), offset));
+        if let Some(before) = before.filter(|before| before.instance != candidate) {
+            // It may wake up and take itself for a primary: fenced until it was seen to follow.
+            self.possible_primaries.insert(before.instance);
+        }
+        self.possible_primaries.remove(&candidate);
+        self.known.insert(candidate.clone());
+        self.trusted.insert(candidate.clone(), run_id.clone());
+        self.reign = Some(Reign {
+            epoch,
+            instance: candidate,
+            run_id,
+            replid,
+            continues,
+        });
+        self.record(|record| record.moments.promoted = Some(at));
+        self.phase = Phase::Opening;
+    }
+
+    fn record(&mut self, change: impl FnOnce(&mut FailoverRecord)) {
+        if let Some(record) = self.history.back_mut() {
+            change(record);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! One look at one service by a leader: what it may read, and the few verbs with which it acts.
+
+use crate::effect::Effect;
+use crate::entry::{Decided, Entry};
+use crate::scene::{Moment, Scene, View};
+use crate::state::ServiceState;
+use crate::verdict::Tally;
+use backstay_model::{
+    Action, Event, EventKind, Health, InstanceName, InstanceSpec, Now, Order, Replication, Role, Time,
+};
+use std::time::Duration;
+
+/// How long before the same order is sent again.
+const ORDER_PATIENCE: Duration = Duration::from_millis(100);
+/// How long an order may wait to be sent.
+const ORDER_LIFETIME: Duration = Duration::from_millis(500);
+
+/// See the module's head.
+pub(crate) struct Work<'a> {
+    pub(crate) now: Now,
+    pub(crate) state: &'a ServiceState,
+    pub(crate) scene: &'a mut Scene,
+    /// Nothing may be ordered past this.
+    pub(crate) lease: Time,
+    pub(crate) tally: Option<Tally>,
+    /// Why nothing automatic may happen, as far as it lies outside the service.
+    pub(crate) hindrance: Option<String>,
+    pub(crate) out: &'a mut Vec<Effect>,
+}
+
+impl Work<'_> {
+    /// The lease holds, and no proposal is under way that would change the state.
+    pub(crate) fn may_act(&self) -> bool {
+        self.now.time < self.lease
+    }
+
+    /// This moment.
+    pub(crate) const fn moment(&self) -> Moment {
+        Moment {
+            time: self.now.time,
+            unix: self.now.unix,
+        }
+    }
+
+    /// The names of all instances, in the file's order.
+    pub(crate) fn instances(&self) -> Vec<InstanceSpec> {
+        self.scene.spec.instances.clone()
+    }
+
+    /// What is seen of an instance.
+    pub(crate) fn view(&self, instance: &InstanceName) -> Option<&View> {
+        self.scene.views.get(instance)
+    }
+
+    /// Orders an act, unless the same was ordered a moment ago.
+    pub(crate) fn order(&mut self, instance: &InstanceName, action: Action) {
+        let (now, epoch) = (self.now.time, self.state.epoch);
+        let Some(view) = self.scene.views.get_mut(instance) else {
+            return;
+        };
+        view.ordered.retain(|(_, _, at)| now.since(*at) < ORDER_PATIENCE);
+        if view
+            .ordered
+            .iter()
+            .any(|(before, of, _)| *before == action && *of == epoch)
+        {
+            self.look_again(ORDER_PATIENCE);
+            return;
+        }
+        view.ordered.push((action.clone(), epoch, now));
+        let order = Order {
+            service: self.scene.spec.name.clone(),
+            instance: instance.clone(),
+            epoch,
+            deadline: self.lease.min(now + ORDER_LIFETIME),
+            action,
+        };
+        self.out.push(Effect::Order(order));
+        self.look_again(ORDER_PATIENCE);
+    }
+
+    /// Puts a decision before the quorum, unless one is under way for this service.
+    pub(crate) fn propose(&mut self, decision: Decided) {
+        if self.scene.proposed.is_some() {
+            return;
+        }
+        let entry = Entry {
+            service: self.scene.spec.name.clone(),
+            decision,
+        };
+        self.scene.proposed = Some((entry.clone(), self.now.time));
+        self.out.push(Effect::Propose(entry));
+        self.look_again(Duration::from_millis(300));
+    }
+
+    /// Asks an instance for its replication state every `interval`, for the next half second.
+    pub(crate) fn watch(&mut self, instance: &InstanceName, interval: Duration) {
+        self.out.push(Effect::Watch {
+            service: self.scene.spec.name.clone(),
+            instance: instance.clone(),
+            interval,
+            until: self.now.time + ORDER_LIFETIME,
+        });
+    }
+
+    /// Lets something be known.
+    pub(crate) fn tell(&mut self, kind: EventKind) {
+        let service = Some(self.scene.spec.name.clone());
+        self.out.push(Effect::Event(Event {
+            at: self.now.unix,
+            service,
+            kind,
+        }));
+    }
+
+    /// Stops visibly: tells once why nothing more can be done without the operator, or until something changes.
+    pub(crate) fn stuck(&mut self, reason: String) {
+        if self.scene.notes.stuck.as_ref() != Some(&reason) {
+            self.scene.notes.stuck = Some(reason.clone());
+            self.tell(EventKind::Stuck { reason });
+        }
+        self.look_again(Duration::from_millis(100));
+    }
+
+    /// Looks again after this long, whatever happens.
+    pub(crate) fn look_again(&mut self, after: Duration) {
+        self.scene.wakeup = self.scene.wakeup.min(self.now.time + after);
+    }
+
+    /// The instance's last state, if it answers.
+    pub(crate) fn current(&self, instance: &InstanceName) -> Option<&Replication> {
+        self.view(instance)
+            .filter(|view| view.health == Health::Up)?
+            .replication()
+    }
+
+    /// Whether this address is an instance of the service.
+    pub(crate) fn is_member(&self, address: &backstay_model::Address) -> bool {
+        self.scene
+            .spec
+            .instances
+            .iter()
+            .any(|instance| instance.address == *address)
+    }
+}
+
+/// Whom a replica follows, and whether it is connected there.
+pub(crate) const fn follows(replication: &Replication) -> Option<(&backstay_model::Address, bool, bool)> {
+    match &replication.role {
+        Role::Replica { of, link_up, syncing } => Some((of, *link_up, *syncing)),
+        Role::Primary { .. } => None,
+    }
+}
