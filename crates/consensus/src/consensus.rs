@@ -1,47 +1,377 @@
-//! The node: one step function around Raft.
+//! The node: one step function around Raft. `reception` decides which messages Raft may see, `ready` carries out what
+//! Raft wants done; here is what holds them together: time, leadership, the lease.
 
-use crate::{Durable, Effect, Input, Settings, StartError, Status};
-use backstay_model::Time;
+use crate::lease::Lease;
+use crate::pace::{Pace, Timeouts, in_ticks};
+use crate::store::Store;
+use crate::{
+    Body, Durable, Effect, Input, Message, Persist, Refusal, Settings, Snapshot, StartError, Status,
+};
+use backstay_model::{NodeId, Term, Time};
+use raft::eraftpb::HardState;
+use raft::{Config, RawNode, SnapshotStatus, StateRole, Storage};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Entries kept behind a snapshot, for followers that are a little behind.
+const TAIL: u64 = 64;
+/// Bytes of entries per message; a single larger entry still goes.
+const APPEND_BYTES: u64 = 256 * 1024;
+/// Bytes proposed and not yet committed before proposals are refused.
+const UNCOMMITTED_BYTES: u64 = 64 * 1024 * 1024;
+/// How long a follower may take to answer a snapshot before it is sent again.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(1);
 
 /// One controller's part in the consensus. Its whole outside world is `step`, `next_wakeup` and `status`.
 pub struct Consensus {
-    settings: Settings,
+    pub(crate) settings: Settings,
+    /// Sorted.
+    pub(crate) voters: Vec<NodeId>,
+    pub(crate) raft: RawNode<Store>,
+    pub(crate) now: Time,
+    /// Until then a node that may have promised something before it was restarted neither votes nor campaigns.
+    pub(crate) muted: Time,
+    /// Until then this node votes for nobody but its leader's choice.
+    pub(crate) promised: Time,
+    pub(crate) lease: Lease,
+    /// The stamp of the leader's message that is being processed: its answers carry it back.
+    pub(crate) echo: Option<(NodeId, Time)>,
+    /// When to take a follower's snapshot for lost.
+    pub(crate) snapshots: BTreeMap<NodeId, Time>,
+    /// What was last reported of each peer; all unknown ones share the number zero.
+    pub(crate) refusals: BTreeMap<NodeId, Refusal>,
+    pub(crate) halted: bool,
+    pub(crate) applied: u64,
+    pub(crate) effects: Vec<Effect>,
+    hello_due: Time,
+    pace: Pace,
+    timeouts: Timeouts,
+    reported: Leadership,
+    reported_lease: Time,
+    wakeup: Time,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Leadership {
+    leader: Option<NodeId>,
+    term: Term,
+    me_leading: bool,
 }
 
 impl Consensus {
     /// Starts a node from what storage gave back. The effects come first: they restore the state as far as it is known
     /// to be committed.
-    pub fn new(settings: Settings, _durable: Durable, _now: Time) -> Result<(Self, Vec<Effect>), StartError> {
+    pub fn new(settings: Settings, durable: Durable, now: Time) -> Result<(Self, Vec<Effect>), StartError> {
         settings.check()?;
-        Ok((Self { settings }, Vec::new()))
+        durable.check()?;
+        let mut voters = settings.voters.clone();
+        voters.sort_unstable();
+        let (applied, term, restored) = (
+            durable.snapshot_index(),
+            durable.hard.term,
+            durable.snapshot.clone(),
+        );
+        let timeouts = Timeouts::new(&settings, &voters);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raft = RawNode::new(
+            &config(&settings, &timeouts, applied),
+            Store::new(durable, &voters),
+            &logger,
+        )
+        .map_err(|error| StartError::Library(error.to_string()))?;
+        let mut node = Self {
+            raft,
+            now,
+            muted: now + settings.election_timeout,
+            promised: Time::ZERO,
+            lease: Lease::new(settings.lease_max(), voters.len()),
+            echo: None,
+            snapshots: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            halted: false,
+            applied,
+            effects: restored.map(Effect::Restore).into_iter().collect(),
+            hello_due: now,
+            pace: Pace::new(now, settings.election_timeout),
+            timeouts,
+            reported: Leadership {
+                leader: None,
+                term,
+                me_leading: false,
+            },
+            reported_lease: Time::ZERO,
+            wakeup: now,
+            voters,
+            settings,
+        };
+        node.settle();
+        if node.voters.len() == 1 {
+            // It promised nothing to anybody and needs nobody's vote. The library reports no error for a campaign.
+            let _ = node.raft.campaign();
+            node.settle();
+        }
+        node.greet();
+        let effects = node.finish();
+        Ok((node, effects))
     }
 
-    /// Takes one input. All effects of a step must have run before the next step.
-    pub fn step(&mut self, _now: Time, _input: Input) -> Vec<Effect> {
-        Vec::new()
+    /// Takes one input. All effects of a step must have run before the next step. `now` never goes back; it is this
+    /// machine's clock, the same as at the start.
+    pub fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
+        self.now = self.now.max(now);
+        if self.halted {
+            return match input {
+                Input::Propose(data) => vec![Effect::ProposalRefused(data)],
+                _ => Vec::new(),
+            };
+        }
+        self.pass_time(matches!(input, Input::Wake));
+        match input {
+            Input::Wake => {}
+            Input::Message(message) => self.receive(message),
+            Input::Propose(data) => self.propose(data),
+            Input::Compact { index, data } => self.compact(index, data),
+            Input::TransferTo(to) => self.transfer(to),
+        }
+        self.finish()
     }
 
     /// When to call `step` with `Input::Wake` at the latest. It changes with every step.
     pub fn next_wakeup(&self) -> Time {
-        Time::MAX
+        self.wakeup
     }
 
     /// A look at the node.
     pub fn status(&self) -> Status {
+        let raft = &self.raft.raft;
         Status {
             me: self.settings.me,
-            term: backstay_model::Term(0),
-            vote: None,
-            leader: None,
-            me_leading: false,
-            lease_until: Time::ZERO,
-            commit: 0,
-            applied: 0,
-            last: 0,
-            snapshot: 0,
-            voters: self.settings.voters.clone(),
-            unmet: Vec::new(),
-            halted: false,
+            term: Term(raft.term),
+            vote: node(raft.vote),
+            leader: self.reported.leader,
+            me_leading: self.reported.me_leading,
+            lease_until: self.reported_lease,
+            commit: raft.raft_log.committed,
+            applied: self.applied,
+            last: raft.raft_log.last_index(),
+            snapshot: self.durable().snapshot_index(),
+            voters: self.voters.clone(),
+            unmet: self.unmet(),
+            halted: self.halted,
         }
+    }
+
+    pub(crate) fn durable(&self) -> &Durable {
+        &self.raft.store().durable
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.raft.state == StateRole::Leader
+    }
+
+    /// The voters whose generation is not known yet.
+    pub(crate) fn unmet(&self) -> Vec<NodeId> {
+        let known = &self.durable().known;
+        let unmet = |node: &&NodeId| **node != self.settings.me && !known.contains_key(node);
+        self.voters.iter().filter(unmet).copied().collect()
+    }
+
+    /// Writes, and lets the library read what was written: the caller stops for good if the write fails.
+    pub(crate) fn persist(&mut self, persist: Persist) {
+        self.raft.mut_store().durable.apply(&persist);
+        self.effects.push(Effect::Persist(persist));
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, body: Body) {
+        let message = Message {
+            cluster: self.settings.cluster.clone(),
+            from: self.settings.me,
+            from_generation: self.settings.generation,
+            to,
+            body,
+        };
+        self.effects.push(Effect::Send { to, message });
+    }
+
+    /// Call after every call of the library: it may have drawn a timeout of its own, and it may have work for us.
+    pub(crate) fn settle(&mut self) {
+        self.pin_timeout();
+        self.drain();
+        self.pin_timeout();
+        let term = Term(self.raft.raft.term);
+        if self.leads() && self.lease.is_handed_over(term) && self.raft.raft.lead_transferee.is_none() {
+            // The successor did not come. Without a lease this reign is of no use, and with one it would not be safe.
+            self.raft.raft.become_follower(term.0, raft::INVALID_ID);
+            self.pin_timeout();
+            self.drain();
+        }
+        self.lease.observe(self.leads().then_some(term), self.now);
+    }
+
+    fn pin_timeout(&mut self) {
+        let timeout = self.timeouts.of(Term(self.raft.raft.term));
+        self.raft.raft.set_randomized_election_timeout(timeout);
+    }
+
+    fn pass_time(&mut self, woken: bool) {
+        if !self.unmet().is_empty() {
+            self.pace.restart(self.now);
+            self.greet();
+            return;
+        }
+        for _ in 0..self.pace.ticks(self.now, woken) {
+            self.raft.tick();
+            self.settle();
+        }
+        let lost: Vec<NodeId> = self
+            .snapshots
+            .iter()
+            .filter(|(_, retry)| **retry <= self.now)
+            .map(|(node, _)| *node)
+            .collect();
+        for to in lost {
+            self.snapshots.remove(&to);
+            self.raft.report_snapshot(to.0, SnapshotStatus::Failure);
+            self.settle();
+        }
+    }
+
+    /// Asks those who were never heard of, until they are.
+    fn greet(&mut self) {
+        if self.now < self.hello_due {
+            return;
+        }
+        for to in self.unmet() {
+            self.send(to, Body::Hello);
+        }
+        self.hello_due = self.now + self.settings.heartbeat * 2;
+    }
+
+    pub(crate) fn snapshot_sent(&mut self, to: NodeId) {
+        self.snapshots.insert(to, self.now + SNAPSHOT_RETRY);
+    }
+
+    fn propose(&mut self, data: Vec<u8>) {
+        let refused =
+            !self.leads() || data.is_empty() || self.raft.propose(Vec::new(), data.clone()).is_err();
+        if refused {
+            self.effects.push(Effect::ProposalRefused(data));
+        }
+        self.settle();
+    }
+
+    fn compact(&mut self, index: u64, data: Vec<u8>) {
+        if index > self.applied || index <= self.durable().snapshot_index() {
+            return;
+        }
+        let Ok(term) = self.raft.store().term(index) else {
+            return;
+        };
+        let hard = hard_state(&self.raft.raft.hard_state());
+        self.persist(Persist {
+            hard: Some(hard),
+            snapshot: Some(Snapshot {
+                index,
+                term: Term(term),
+                data,
+            }),
+            drop_before: Some(index.saturating_sub(TAIL)),
+            ..Persist::default()
+        });
+    }
+
+    fn transfer(&mut self, to: NodeId) {
+        if self.leads() && to != self.settings.me && self.voters.contains(&to) {
+            self.lease.hand_over(Term(self.raft.raft.term));
+            self.raft.transfer_leader(to.0);
+            self.settle();
+        }
+    }
+
+    /// Reports changes of leadership and lease, losses first: the successor may act as soon as the other effects of
+    /// this step have run.
+    fn finish(&mut self) -> Vec<Effect> {
+        let raft = &self.raft.raft;
+        let me_leading = !self.halted && self.leads() && raft.commit_to_current_term();
+        let leadership = Leadership {
+            leader: node(raft.leader_id),
+            term: Term(raft.term),
+            me_leading,
+        };
+        let lease = if me_leading { self.lease.end() } else { Time::ZERO };
+        let mut effects = Vec::new();
+        let mut gains = Vec::new();
+        if leadership != self.reported {
+            let lost = self.reported.me_leading;
+            let list = if lost { &mut effects } else { &mut gains };
+            list.push(Effect::Leadership {
+                leader: leadership.leader,
+                term: leadership.term,
+                me_leading,
+            });
+        }
+        if lease != self.reported_lease {
+            let list = if lease < self.reported_lease {
+                &mut effects
+            } else {
+                &mut gains
+            };
+            list.push(Effect::LeaseUntil(lease));
+        }
+        self.reported = leadership;
+        self.reported_lease = lease;
+        self.wakeup = self.plan_wakeup();
+        self.pace.expect(self.wakeup);
+        effects.append(&mut self.effects);
+        effects.append(&mut gains);
+        effects
+    }
+
+    fn plan_wakeup(&self) -> Time {
+        if self.halted {
+            return Time::MAX;
+        }
+        if !self.unmet().is_empty() {
+            return self.hello_due;
+        }
+        let raft = &self.raft.raft;
+        let ticks = if self.leads() {
+            let heartbeat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
+            heartbeat.min(raft.election_timeout().saturating_sub(raft.election_elapsed))
+        } else {
+            raft.randomized_election_timeout()
+                .saturating_sub(raft.election_elapsed)
+        };
+        let retries = self.snapshots.values().copied();
+        retries.fold(self.pace.after(ticks.max(1)), Time::min)
+    }
+}
+
+/// The library's zero is nobody.
+pub(crate) fn node(number: u64) -> Option<NodeId> {
+    (number != raft::INVALID_ID).then_some(NodeId(number))
+}
+
+pub(crate) fn hard_state(hard: &HardState) -> crate::HardState {
+    crate::HardState {
+        term: Term(hard.term),
+        vote: node(hard.vote),
+        commit: hard.commit,
+    }
+}
+
+fn config(settings: &Settings, timeouts: &Timeouts, applied: u64) -> Config {
+    Config {
+        id: settings.me.0,
+        election_tick: in_ticks(settings.election_timeout),
+        heartbeat_tick: in_ticks(settings.heartbeat),
+        min_election_tick: timeouts.least,
+        max_election_tick: timeouts.most,
+        applied,
+        max_size_per_msg: APPEND_BYTES,
+        max_uncommitted_size: UNCOMMITTED_BYTES,
+        check_quorum: true,
+        pre_vote: true,
+        ..Config::default()
     }
 }

@@ -1,6 +1,7 @@
 //! What must survive a crash: the model of a node's disk. Real storage mirrors `Durable::apply`; the simulator and the
 //! tests use it as it is.
 
+use crate::StartError;
 use backstay_model::{Generation, NodeId, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,11 +83,89 @@ impl Durable {
             self.snapshot = Some(snapshot.clone());
         }
         if let Some(index) = persist.drop_before {
-            self.entries.retain(|entry| entry.index >= index);
+            let older = self.entries.partition_point(|entry| entry.index < index);
+            self.entries.drain(..older);
         }
         if let Some(index) = persist.truncate_from {
-            self.entries.retain(|entry| entry.index < index);
+            let kept = self.entries.partition_point(|entry| entry.index < index);
+            self.entries.truncate(kept);
         }
         self.entries.extend_from_slice(&persist.entries);
+    }
+
+    /// The last entry that was ever in the log.
+    pub fn last_index(&self) -> u64 {
+        self.entries
+            .last()
+            .map_or(self.snapshot_index(), |entry| entry.index)
+    }
+
+    /// The last entry that the snapshot holds; zero without one.
+    pub fn snapshot_index(&self) -> u64 {
+        self.snapshot.as_ref().map_or(0, |snapshot| snapshot.index)
+    }
+
+    /// The first entry that can be read; the one before it still has a term.
+    pub(crate) fn first_index(&self) -> u64 {
+        match self.entries.first() {
+            Some(entry) if entry.index <= self.snapshot_index() => entry.index + 1,
+            _ => self.snapshot_index() + 1,
+        }
+    }
+
+    /// The term of an entry between the one before `first_index` and the last one, both included.
+    pub(crate) fn term_at(&self, index: u64) -> Option<Term> {
+        match &self.snapshot {
+            Some(snapshot) if snapshot.index == index => return Some(snapshot.term),
+            None if index == 0 => return Some(Term(0)),
+            _ => {}
+        }
+        let offset = index.checked_sub(self.entries.first()?.index)?;
+        self.entries
+            .get(usize::try_from(offset).ok()?)
+            .map(|entry| entry.term)
+    }
+
+    /// Names the first rule that is broken: what no sequence of writes leaves behind.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        let (first, last, snapshot) = (self.entries.first(), self.last_index(), self.snapshot_index());
+        let gap = |pair: &[Entry]| pair[1].index != pair[0].index + 1;
+        let backwards = |pair: &[Entry]| pair[1].term < pair[0].term;
+        let last_term = self.term_at(last).unwrap_or_default();
+        let rule = if self.snapshot.is_some() && snapshot == 0 {
+            "a snapshot holds at least one entry"
+        } else if first.is_some_and(|entry| entry.index > snapshot + 1 || entry.index == 0) {
+            "the log begins no later than behind the snapshot"
+        } else if self.entries.windows(2).any(gap) {
+            "the log has no gaps"
+        } else if last < snapshot {
+            "the log does not end before the snapshot"
+        } else if self.entries.windows(2).any(backwards) || first.is_some_and(|entry| entry.term == Term(0)) {
+            "the terms in the log never go back"
+        } else if self.snapshot_disagrees() {
+            "the snapshot and the log agree on the snapshot's term"
+        } else if self.hard.term < last_term {
+            "the node's term is at least that of its last entry"
+        } else if self.hard.commit < snapshot || self.hard.commit > last {
+            "the commit index lies between the snapshot and the end of the log"
+        } else {
+            return Ok(());
+        };
+        Err(StartError::Durable(rule))
+    }
+
+    fn snapshot_disagrees(&self) -> bool {
+        let Some(snapshot) = &self.snapshot else {
+            return false;
+        };
+        let term_of = |index| {
+            self.entries
+                .iter()
+                .find(|entry| entry.index == index)
+                .map(|entry| entry.term)
+        };
+        snapshot.term == Term(0)
+            || term_of(snapshot.index).is_some_and(|term| term != snapshot.term)
+            || term_of(snapshot.index + 1).is_some_and(|term| term < snapshot.term)
     }
 }

@@ -6,9 +6,16 @@
 
 mod consensus;
 mod durable;
+mod guard;
 mod io;
+mod lease;
 mod message;
+mod pace;
+mod ready;
+mod reception;
 mod settings;
+mod store;
+mod translate;
 
 pub use consensus::Consensus;
 pub use durable::{Durable, Entry, HardState, Persist, Snapshot};
