@@ -18,7 +18,6 @@ use std::time::Duration;
 const COMPACT_EVERY: u64 = 1024;
 
 /// One node. See the module's head.
-#[derive(Debug)]
 pub struct Node {
     me: NodeId,
     brain: Controller,
@@ -156,7 +155,7 @@ impl Node {
             consensus,
             compacted,
         };
-        let effects = node.settle(now, first.into());
+        let effects = node.turn(now, first, None);
         Ok((node, effects))
     }
 
@@ -178,84 +177,141 @@ impl Node {
     /// Advances the node to `now` with one input.
     #[must_use]
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
-        match input {
-            Input::Wake => {
-                let raft = self.consensus.step(now.time, backstay_consensus::Input::Wake);
-                let mut out = self.settle(now, raft.into());
-                out.extend(self.think(now, BrainInput::Wake));
-                out
-            }
+        use backstay_consensus::Input as Raft;
+        let (raft, brain) = match input {
+            Input::Wake => (Some(Raft::Wake), Some(BrainInput::Wake)),
             Input::Message {
                 message: PeerMessage::Consensus(message),
                 ..
-            } => {
-                let raft = self
-                    .consensus
-                    .step(now.time, backstay_consensus::Input::Message(message));
-                self.settle(now, raft.into())
-            }
+            } => (Some(Raft::Message(message)), None),
             Input::Message {
                 from,
                 message: PeerMessage::Report(report),
-            } => self.think(now, BrainInput::Reported { from, report }),
-            Input::Peer { node, connected } => self.think(now, BrainInput::Peer { node, connected }),
+            } => (None, Some(BrainInput::Reported { from, report })),
+            Input::Peer { node, connected } => (None, Some(BrainInput::Peer { node, connected })),
             Input::Observed {
                 service,
                 instance,
                 observation,
-            } => self.think(
-                now,
-                BrainInput::Observed {
+            } => (
+                None,
+                Some(BrainInput::Observed {
                     service,
                     instance,
                     observation,
-                },
+                }),
             ),
-            Input::Asked { request, wish } => self.think(now, BrainInput::Asked { request, wish }),
-            Input::StepDown => self.step_down(now),
+            Input::Asked { request, wish } => (None, Some(BrainInput::Asked { request, wish })),
+            Input::StepDown => (self.heir(now).map(Raft::TransferTo), None),
+        };
+        let first = raft
+            .map(|input| self.consensus.step(now.time, input))
+            .unwrap_or_default();
+        self.turn(now, first, brain)
+    }
+
+    /// Another controller that was heard of lately, to take over the lead.
+    fn heir(&self, now: Now) -> Option<NodeId> {
+        self.brain
+            .peers()
+            .find(|node| self.brain.is_fresh(now.time, *node))
+    }
+
+    /// Carries the consensus' effects to the brain or out, strictly in order, and what the brain wants behind them;
+    /// then the brain's own input; until nothing is left.
+    fn turn(
+        &mut self,
+        now: Now,
+        first: Vec<backstay_consensus::Effect>,
+        input: Option<BrainInput>,
+    ) -> Vec<Effect> {
+        let mut raft = VecDeque::from(first);
+        let mut out = Vec::new();
+        let mut input = input;
+        loop {
+            let next = match raft.pop_front() {
+                Some(effect) => self.carry(now, effect, &mut raft, &mut out),
+                None if input.is_none() => return out,
+                None => input.take(),
+            };
+            if let Some(next) = next {
+                let effects = self.brain.step(now, next);
+                self.act(now, effects, &mut raft, &mut out);
+            }
         }
     }
 
-    fn step_down(&mut self, now: Now) -> Vec<Effect> {
-        let voters = self.consensus.status().voters;
-        let Some(heir) = voters
-            .into_iter()
-            .find(|node| *node != self.me && self.brain.is_fresh(now.time, *node))
-        else {
-            return Vec::new();
-        };
-        let raft = self
-            .consensus
-            .step(now.time, backstay_consensus::Input::TransferTo(heir));
-        self.settle(now, raft.into())
+    /// Carries out one effect of the consensus, or turns it into what the brain must hear.
+    fn carry(
+        &mut self,
+        now: Now,
+        effect: backstay_consensus::Effect,
+        raft: &mut VecDeque<backstay_consensus::Effect>,
+        out: &mut Vec<Effect>,
+    ) -> Option<BrainInput> {
+        use backstay_consensus::Effect as Raft;
+        match effect {
+            Raft::Persist(persist) => out.push(Effect::Persist(persist)),
+            Raft::Send { to, message } => out.push(Effect::Send {
+                to,
+                message: PeerMessage::Consensus(message),
+            }),
+            Raft::Refused(refusal) => out.push(Effect::Refused(refusal)),
+            Raft::Apply(entry) => {
+                self.compact_before(now, entry.index, raft);
+                return postcard::from_bytes::<Entry>(&entry.data)
+                    .ok()
+                    .map(BrainInput::Committed);
+            }
+            Raft::Restore(snapshot) => return decode_state(&snapshot.data).ok().map(BrainInput::Restored),
+            Raft::Leadership {
+                leader,
+                term,
+                me_leading,
+            } => {
+                // A leader that has not applied everything yet leads nothing.
+                let leader = leader.filter(|leader| *leader != self.me || me_leading);
+                return Some(BrainInput::Leadership { leader, term });
+            }
+            Raft::LeaseUntil(until) => return Some(BrainInput::Lease(until)),
+            Raft::ProposalRefused(_) => return Some(BrainInput::ProposalRefused),
+        }
+        None
     }
 
-    fn think(&mut self, now: Now, input: BrainInput) -> Vec<Effect> {
-        let effects = self.brain.step(now, input);
-        self.act(now, effects)
+    /// Replaces the log by the state now and then. The state is that before the entry at `index`.
+    fn compact_before(&mut self, now: Now, index: u64, raft: &mut VecDeque<backstay_consensus::Effect>) {
+        let last = index.saturating_sub(1);
+        if last >= self.compacted + COMPACT_EVERY {
+            self.compacted = last;
+            let compact = backstay_consensus::Input::Compact {
+                index: last,
+                data: encode(self.brain.state()),
+            };
+            raft.extend(self.consensus.step(now.time, compact));
+        }
     }
 
-    /// Turns the brain's effects into the node's, putting its proposals before the consensus in their place.
-    fn act(&mut self, now: Now, effects: Vec<BrainEffect>) -> Vec<Effect> {
-        let mut out = Vec::with_capacity(effects.len());
+    /// Turns the brain's effects into the node's. What it proposes goes to the consensus, whose effects queue up.
+    fn act(
+        &mut self,
+        now: Now,
+        effects: Vec<BrainEffect>,
+        raft: &mut VecDeque<backstay_consensus::Effect>,
+        out: &mut Vec<Effect>,
+    ) {
         for effect in effects {
             match effect {
                 BrainEffect::Propose(entry) => {
-                    let data = encode(&entry);
-                    let raft = self
-                        .consensus
-                        .step(now.time, backstay_consensus::Input::Propose(data));
-                    out.extend(self.settle(now, raft.into()));
+                    let propose = backstay_consensus::Input::Propose(encode(&entry));
+                    raft.extend(self.consensus.step(now.time, propose));
                 }
                 BrainEffect::Tell { to, report } => {
-                    let message = PeerMessage::Report(report);
-                    match to {
-                        Some(to) => out.push(Effect::Send { to, message }),
-                        None => out.extend(self.brain.peers().map(|to| Effect::Send {
-                            to,
-                            message: message.clone(),
-                        })),
-                    }
+                    let to: Vec<NodeId> = to.map_or_else(|| self.brain.peers().collect(), |to| vec![to]);
+                    out.extend(to.into_iter().map(|to| {
+                        let message = PeerMessage::Report(report.clone());
+                        Effect::Send { to, message }
+                    }));
                 }
                 BrainEffect::Order(order) => out.push(Effect::Order(order)),
                 BrainEffect::Watch {
@@ -276,65 +332,6 @@ impl Node {
                 BrainEffect::Answer { request, result } => out.push(Effect::Answer { request, result }),
             }
         }
-        out
-    }
-
-    /// Carries the consensus' effects to the brain or out, until nothing is left.
-    fn settle(&mut self, now: Now, mut raft: VecDeque<backstay_consensus::Effect>) -> Vec<Effect> {
-        let mut out = Vec::new();
-        while let Some(effect) = raft.pop_front() {
-            use backstay_consensus::Effect as Raft;
-            let input = match effect {
-                Raft::Persist(persist) => {
-                    out.push(Effect::Persist(persist));
-                    continue;
-                }
-                Raft::Send { to, message } => {
-                    out.push(Effect::Send {
-                        to,
-                        message: PeerMessage::Consensus(message),
-                    });
-                    continue;
-                }
-                Raft::Refused(refusal) => {
-                    out.push(Effect::Refused(refusal));
-                    continue;
-                }
-                Raft::Apply(entry) => {
-                    let decoded = postcard::from_bytes::<Entry>(&entry.data);
-                    if let Ok(decoded) = decoded {
-                        out.extend(self.think(now, BrainInput::Committed(decoded)));
-                    }
-                    if entry.index >= self.compacted + COMPACT_EVERY {
-                        self.compacted = entry.index;
-                        let data = encode(self.brain.state());
-                        let compact = backstay_consensus::Input::Compact {
-                            index: entry.index,
-                            data,
-                        };
-                        raft.extend(self.consensus.step(now.time, compact));
-                    }
-                    continue;
-                }
-                Raft::Restore(snapshot) => match decode_state(&snapshot.data) {
-                    Ok(state) => BrainInput::Restored(state),
-                    Err(_) => continue,
-                },
-                Raft::Leadership {
-                    leader,
-                    term,
-                    me_leading,
-                } => {
-                    // A leader that has not applied everything yet leads nothing.
-                    let leader = leader.filter(|leader| *leader != self.me || me_leading);
-                    BrainInput::Leadership { leader, term }
-                }
-                Raft::LeaseUntil(until) => BrainInput::Lease(until),
-                Raft::ProposalRefused(_) => BrainInput::ProposalRefused,
-            };
-            out.extend(self.think(now, input));
-        }
-        out
     }
 }
 
