@@ -1,1 +1,18 @@
-//! Local stacks of real servers, faults, writers, checkers.
+//! Local stacks of real servers on one machine, for trying, testing and measuring: the lab itself, faults, a
+//! Sentinel-aware client, writers and checkers. The demo and the failover benchmark stand on it. Nothing here decides
+//! anything about a failover.
+
+pub mod admin;
+pub mod error;
+pub mod load;
+pub mod servers;
+pub mod stack;
+pub mod wait;
+
+pub use error::{LabError, Result};
+pub use servers::nursery;
+pub use stack::down::DownReport;
+pub use stack::fault::{Fault, FaultReport};
+pub use stack::lab::{Lab, ScopedLab};
+pub use stack::options::Options;
+pub use stack::view::LabView;

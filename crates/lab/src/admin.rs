@@ -1,0 +1,60 @@
+//! The admin API of a controller, as far as the lab asks it: one `GET` over the Unix socket, by hand.
+
+use crate::error::{LabError, Result};
+use backstay_model::{ClusterStatus, FailoverRecord};
+use serde::de::DeserializeOwned;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_millis(500);
+const BODY_MAX: u64 = 16 * 1024 * 1024;
+
+/// `GET /v1/status`.
+pub fn status(socket: &Path) -> Result<ClusterStatus> {
+    get(socket, "/v1/status")
+}
+
+/// `GET /v1/history`: every failover, oldest first.
+pub fn history(socket: &Path) -> Result<Vec<FailoverRecord>> {
+    get(socket, "/v1/history")
+}
+
+/// One resource of the admin API.
+pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
+    let body = fetch(socket, path).map_err(|source| LabError::Connection {
+        to: format!("the admin socket {}", socket.display()),
+        source,
+    })?;
+    serde_json::from_slice(&body).map_err(|error| LabError::Answer {
+        from: format!("{} at {path}", socket.display()),
+        what: format!(
+            "{error}: {}",
+            String::from_utf8_lossy(&body[..body.len().min(200)])
+        ),
+    })
+}
+
+fn fetch(socket: &Path, path: &str) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    // HTTP/1.0 keeps the answer in one piece: no chunks, and its end is the end of the connection.
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: lab\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.take(BODY_MAX).read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let end = end
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "an answer without an end of its head"))?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split_ascii_whitespace().nth(1).unwrap_or_default();
+    if status != "200" {
+        let body = String::from_utf8_lossy(&answer[end + 4..]).into_owned();
+        return Err(io::Error::other(format!("status {status}: {}", body.trim())));
+    }
+    Ok(answer.split_off(end + 4))
+}

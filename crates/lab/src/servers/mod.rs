@@ -1,0 +1,9 @@
+//! One server process each: how it is started, known again, signalled and ended. What they are for, together, is the
+//! business of `stack`.
+
+pub mod controller;
+pub mod nursery;
+pub mod ports;
+pub mod process;
+pub mod redis;
+pub mod sentinel;

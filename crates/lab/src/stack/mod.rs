@@ -1,0 +1,12 @@
+//! Servers put together: the lab (Backstay and its Redis group) and, for comparison, a group under stock Sentinel.
+
+pub mod configuration;
+pub mod down;
+pub mod fault;
+pub mod health;
+pub mod lab;
+pub mod options;
+pub mod state;
+pub mod stock;
+pub mod up;
+pub mod view;

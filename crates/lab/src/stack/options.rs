@@ -1,0 +1,88 @@
+//! What a lab shall be made of.
+
+use crate::error::{LabError, Result};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Controllers are called `a`, `b`, `c`, ...
+const CONTROLLERS_MAX: usize = 9;
+const REDIS_MAX: usize = 9;
+
+/// What to bring up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many controllers. 0: a Redis group that nobody watches.
+    pub controllers: usize,
+    /// How many Redis instances.
+    pub redis: usize,
+    /// Where; none: a new folder among the temporary files.
+    pub dir: Option<PathBuf>,
+    /// The `backstay` program; none: it is looked for (see `find_backstay`).
+    pub backstay: Option<PathBuf>,
+    /// The service's name.
+    pub service: String,
+    /// `down_after` of the service.
+    pub down_after: Duration,
+    /// `probe_interval` of the service; none: the default.
+    pub probe_interval: Option<Duration>,
+    /// `cooldown` of the service; none: the default.
+    pub cooldown: Option<Duration>,
+    /// How long the lab may take to get ready.
+    pub ready_limit: Duration,
+}
+
+impl Default for Options {
+    /// Three controllers, three Redis instances, in a temporary folder.
+    fn default() -> Self {
+        Self {
+            controllers: 3,
+            redis: 3,
+            dir: None,
+            backstay: None,
+            service: "mymaster".to_owned(),
+            down_after: Duration::from_millis(500),
+            probe_interval: None,
+            cooldown: None,
+            ready_limit: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Options {
+    /// Says what makes no lab.
+    pub(crate) fn check(&self) -> Result<()> {
+        let complaint = if self.controllers > CONTROLLERS_MAX {
+            format!(
+                "a lab has at most {CONTROLLERS_MAX} controllers, not {}. More than five make no cluster safer: try 3 or 5.",
+                self.controllers
+            )
+        } else if self.redis == 0 || self.redis > REDIS_MAX {
+            format!(
+                "a lab has 1 to {REDIS_MAX} Redis instances, not {}. Try 3: a primary and two replicas.",
+                self.redis
+            )
+        } else if self.service.is_empty() || !self.service.chars().all(is_plain) {
+            format!(
+                "'{}' is no service name for a lab. Use letters, digits, '-', '_' and '.'.",
+                self.service
+            )
+        } else {
+            return Ok(());
+        };
+        Err(LabError::Options(complaint))
+    }
+
+    /// The controllers' names.
+    pub(crate) fn controller_names(&self) -> Vec<String> {
+        ('a'..='z').take(self.controllers).map(String::from).collect()
+    }
+
+    /// The instances' names.
+    pub(crate) fn redis_names(&self) -> Vec<String> {
+        (1..=self.redis).map(|number| format!("r{number}")).collect()
+    }
+}
+
+fn is_plain(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.')
+}

@@ -1,0 +1,204 @@
+//! Bringing a lab up: folder, ports, files, processes, and the wait until all of it answers. The state file is written
+//! before each process counts on it, so a lab that fails half-way can be taken down like any other.
+
+use crate::error::{LabError, Result, file_error};
+use crate::servers::controller::{ControllerServer, Join, find_backstay};
+use crate::servers::nursery;
+use crate::servers::ports::Ports;
+use crate::servers::process::Liveness;
+use crate::servers::redis::{self, Boot, RedisServer, log_tail};
+use crate::stack::configuration;
+use crate::stack::down::take_down;
+use crate::stack::lab::point_to_latest;
+use crate::stack::options::Options;
+use crate::stack::state::{LabState, Member, STATE_FILE, VIEW_FILE, write_json};
+use crate::stack::view::LabView;
+use crate::wait::poll_until;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// `sun_path` without its closing zero (unix(7)).
+const SOCKET_PATH_MAX: usize = 107;
+
+/// Brings a lab up, or leaves nothing.
+pub(crate) fn bring_up(options: &Options) -> Result<(PathBuf, Ports)> {
+    options.check()?;
+    redis::program()?;
+    let backstay = match options.controllers {
+        0 => None,
+        _ => Some(find_backstay(options.backstay.clone())?),
+    };
+    let (dir, made_dir) = make_dir(options.dir.as_deref())?;
+    if made_dir {
+        nursery::note_folder(dir.clone());
+    }
+    let mut ports = Ports::open()?;
+    let prepared = prepare(
+        options,
+        LabState::new(made_dir, backstay, &options.service),
+        &dir,
+        &mut ports,
+    );
+    let state = prepared.inspect_err(|_| remove_if_empty(&dir, made_dir))?;
+    match start(options, &dir, state) {
+        Ok(()) => Ok((dir, ports)),
+        Err(error) => {
+            // The first error is the one that says something.
+            let _ = take_down(&dir);
+            Err(error)
+        }
+    }
+}
+
+fn make_dir(wanted: Option<&Path>) -> Result<(PathBuf, bool)> {
+    let Some(wanted) = wanted else {
+        let made = tempfile::Builder::new().prefix("backstay-lab-").tempdir();
+        let made = made.map_err(file_error("create a folder in", &std::env::temp_dir()))?;
+        return Ok((made.keep(), true));
+    };
+    let made = !wanted.exists();
+    fs::create_dir_all(wanted).map_err(file_error("create", wanted))?;
+    if made {
+        // Admin sockets and data are nobody else's business.
+        fs::set_permissions(wanted, fs::Permissions::from_mode(0o700))
+            .map_err(file_error("protect", wanted))?;
+    }
+    let dir = wanted.canonicalize().map_err(file_error("find", wanted))?;
+    Ok((dir, made))
+}
+
+/// Claims ports, checks that nothing is in the way, and writes the state file.
+fn prepare(options: &Options, mut state: LabState, dir: &Path, ports: &mut Ports) -> Result<LabState> {
+    for name in options.redis_names() {
+        state.instances.push(Member::new(RedisServer {
+            folder: dir.join(&name),
+            name,
+            port: ports.claim()?,
+        }));
+    }
+    for name in options.controller_names() {
+        state.controllers.push(Member::new(ControllerServer {
+            peer: ports.claim()?,
+            sentinel: ports.claim()?,
+            admin: dir.join(format!("{name}.sock")),
+            state: dir.join(&name),
+            log: dir.join(format!("{name}.log")),
+            name,
+        }));
+    }
+    check_paths(&state, dir)?;
+    state.save(dir)?;
+    Ok(state)
+}
+
+fn check_paths(state: &LabState, dir: &Path) -> Result<()> {
+    if dir.join(STATE_FILE).exists() {
+        return Err(LabError::Options(format!(
+            "there is a lab in {} already. Take it down first with `backstay lab down --dir {0}`, or choose another folder.",
+            dir.display()
+        )));
+    }
+    if let Some(taken) = state.own_paths(dir).iter().find(|path| path.exists()) {
+        return Err(LabError::Options(format!(
+            "{} exists already and the lab would overwrite it. Choose an empty folder with --dir, or leave --dir out.",
+            taken.display()
+        )));
+    }
+    let longest = state
+        .controllers
+        .iter()
+        .map(|member| member.server.admin.as_os_str().len())
+        .max();
+    if longest.is_some_and(|length| length > SOCKET_PATH_MAX) {
+        return Err(LabError::Options(format!(
+            "the folder's name {} is too long: a Unix socket's path has at most {SOCKET_PATH_MAX} bytes. \
+             Choose a shorter --dir, or leave it out.",
+            dir.display()
+        )));
+    }
+    if dir.to_str().is_none_or(|name| name.contains(['"', '\\', '\n'])) {
+        return Err(LabError::Options(format!(
+            "the folder's name {} cannot be written into Redis' configuration. Choose one of plain letters with --dir.",
+            dir.display()
+        )));
+    }
+    Ok(())
+}
+
+fn start(options: &Options, dir: &Path, mut state: LabState) -> Result<()> {
+    for member in &mut state.instances {
+        member.server.write_configuration(Boot::Protected)?;
+        member.process = Some(member.server.start()?);
+    }
+    state.save(dir)?;
+    for member in &state.instances {
+        if let Some(process) = member.process {
+            member.server.await_answer(process)?;
+        }
+    }
+    start_controllers(options, dir, &mut state)?;
+    write_json(&dir.join(VIEW_FILE), &LabView::of(dir, &state))?;
+    point_to_latest(dir)
+}
+
+fn start_controllers(options: &Options, dir: &Path, state: &mut LabState) -> Result<()> {
+    let Some(backstay) = state.backstay.clone() else {
+        return Ok(());
+    };
+    let controllers: Vec<_> = state
+        .controllers
+        .iter()
+        .map(|member| member.server.clone())
+        .collect();
+    let instances: Vec<_> = state
+        .instances
+        .iter()
+        .map(|member| member.server.clone())
+        .collect();
+    let file = dir.join(configuration::FILE);
+    let text = configuration::text(options, &controllers, &instances);
+    fs::write(&file, text).map_err(file_error("write", &file))?;
+    for member in &mut state.controllers {
+        member.process = Some(member.server.start(&backstay, &file, Join::Bootstrap)?);
+    }
+    state.save(dir)?;
+    await_primary(options, state)
+}
+
+/// Waits until every controller names a primary; gives up as soon as one has ended.
+fn await_primary(options: &Options, state: &LabState) -> Result<()> {
+    let outcome = poll_until(options.ready_limit, || {
+        for member in &state.controllers {
+            if member.liveness() == Liveness::Gone {
+                return Some(Err(LabError::Answer {
+                    from: format!("controller {}", member.server.name),
+                    what: format!("it ended while it was starting. {}", log_tail(&member.server.log)),
+                }));
+            }
+        }
+        let ready = |member: &Member<ControllerServer>| member.server.primary(&options.service).is_some();
+        state.controllers.iter().all(ready).then_some(Ok(()))
+    });
+    outcome.unwrap_or_else(|| {
+        let silent = state
+            .controllers
+            .iter()
+            .find(|member| member.server.primary(&options.service).is_none());
+        let hint = silent
+            .map(|member| log_tail(&member.server.log))
+            .unwrap_or_default();
+        Err(LabError::Deadline {
+            what: format!("that every controller names a primary of '{}'", options.service),
+            waited: options.ready_limit,
+            hint,
+        })
+    })
+}
+
+fn remove_if_empty(dir: &Path, made_dir: bool) {
+    if made_dir {
+        // It holds something, or never came to be: nothing to remove.
+        let _ = fs::remove_dir(dir);
+    }
+}

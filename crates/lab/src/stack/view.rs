@@ -1,0 +1,125 @@
+//! What a lab shows to others: the JSON of `lab up --json` and `lab status --json`, and the file `lab.json`.
+
+use crate::servers::process::Liveness;
+use crate::servers::redis::{RedisServer, Role};
+use crate::stack::state::{LabState, Member};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// A whole lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabView {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// The controllers.
+    pub controllers: Vec<ControllerView>,
+    /// The services; one so far.
+    pub services: Vec<ServiceView>,
+    /// The gateways; none so far.
+    pub gateways: Vec<()>,
+}
+
+/// One controller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControllerView {
+    /// Its name.
+    pub name: String,
+    /// Its process, if it lives.
+    pub pid: Option<i32>,
+    /// Whether it lives.
+    pub state: Liveness,
+    /// Where its peers reach it.
+    pub peer: SocketAddr,
+    /// Its Sentinel port.
+    pub sentinel: SocketAddr,
+    /// Its admin socket.
+    pub admin: PathBuf,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// `redis`.
+    pub engine: String,
+    /// Its instances.
+    pub instances: Vec<InstanceView>,
+}
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Its process, if it lives.
+    pub pid: Option<i32>,
+    /// Whether it lives.
+    pub state: Liveness,
+    /// What it takes itself for.
+    pub role: RoleView,
+}
+
+/// What an instance takes itself for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleView {
+    /// It is a primary, open or closed for writes.
+    Primary,
+    /// It follows somebody, if only nowhere.
+    Replica,
+    /// It does not say.
+    Unknown,
+}
+
+impl LabView {
+    /// Looks at every process, and asks every instance that can answer.
+    pub fn of(dir: &Path, state: &LabState) -> Self {
+        let controllers = state.controllers.iter().map(|member| ControllerView {
+            name: member.server.name.clone(),
+            pid: pid(member),
+            state: member.liveness(),
+            peer: member.server.peer_address(),
+            sentinel: member.server.sentinel_address(),
+            admin: member.server.admin.clone(),
+        });
+        let service = ServiceView {
+            name: state.service.clone(),
+            engine: "redis".to_owned(),
+            instances: state.instances.iter().map(instance).collect(),
+        };
+        Self {
+            dir: dir.to_path_buf(),
+            controllers: controllers.collect(),
+            services: vec![service],
+            gateways: Vec::new(),
+        }
+    }
+}
+
+fn instance(member: &Member<RedisServer>) -> InstanceView {
+    let state = member.liveness();
+    let role = match state {
+        Liveness::Running => member.server.role().ok(),
+        Liveness::Stopped | Liveness::Gone => None,
+    };
+    InstanceView {
+        name: member.server.name.clone(),
+        addr: member.server.address(),
+        pid: pid(member),
+        state,
+        role: match role {
+            Some(Role::Primary { .. }) => RoleView::Primary,
+            Some(Role::Replica { .. }) => RoleView::Replica,
+            None => RoleView::Unknown,
+        },
+    }
+}
+
+fn pid<S>(member: &Member<S>) -> Option<i32> {
+    let process = member.process?;
+    (process.liveness() != Liveness::Gone).then_some(process.pid)
+}
