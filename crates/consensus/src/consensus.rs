@@ -5,13 +5,13 @@ use crate::lease::Lease;
 use crate::pace::{Pace, Timeouts, in_ticks};
 use crate::store::Store;
 use crate::{
-    Body, Durable, Effect, Input, Message, Persist, Refusal, Settings, Snapshot, StartError, Status,
+    Body, Durable, Effect, Input, Message, Persist, RaftMessage, Refusal, Settings, Snapshot, StartError,
+    Status,
 };
 use backstay_model::{NodeId, Term, Time};
 use raft::eraftpb::HardState;
-use raft::{Config, RawNode, SnapshotStatus, StateRole, Storage};
+use raft::{Config, RawNode, StateRole, Storage};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Entries kept behind a snapshot, for followers that are a little behind.
 const TAIL: u64 = 64;
@@ -19,8 +19,6 @@ const TAIL: u64 = 64;
 const APPEND_BYTES: u64 = 256 * 1024;
 /// Bytes proposed and not yet committed before proposals are refused.
 const UNCOMMITTED_BYTES: u64 = 64 * 1024 * 1024;
-/// How long a follower may take to answer a snapshot before it is sent again.
-const SNAPSHOT_RETRY: Duration = Duration::from_secs(1);
 
 /// One controller's part in the consensus. Its whole outside world is `step`, `next_wakeup` and `status`.
 pub struct Consensus {
@@ -43,9 +41,12 @@ pub struct Consensus {
     pub(crate) halted: bool,
     pub(crate) applied: u64,
     pub(crate) effects: Vec<Effect>,
-    hello_due: Time,
-    pace: Pace,
-    timeouts: Timeouts,
+    pub(crate) hello_due: Time,
+    /// This candidate's questions, to be asked again at `canvass_due`.
+    pub(crate) vote_requests: Vec<(NodeId, RaftMessage)>,
+    pub(crate) canvass_due: Time,
+    pub(crate) pace: Pace,
+    pub(crate) timeouts: Timeouts,
     reported: Leadership,
     reported_lease: Time,
     wakeup: Time,
@@ -92,6 +93,8 @@ impl Consensus {
             applied,
             effects: restored.map(Effect::Restore).into_iter().collect(),
             hello_due: now,
+            vote_requests: Vec::new(),
+            canvass_due: now,
             pace: Pace::new(now, settings.election_timeout),
             timeouts,
             reported: Leadership {
@@ -208,49 +211,6 @@ impl Consensus {
         self.lease.observe(self.leads().then_some(term), self.now);
     }
 
-    fn pin_timeout(&mut self) {
-        let timeout = self.timeouts.of(Term(self.raft.raft.term));
-        self.raft.raft.set_randomized_election_timeout(timeout);
-    }
-
-    fn pass_time(&mut self, woken: bool) {
-        if !self.unmet().is_empty() {
-            self.pace.restart(self.now);
-            self.greet();
-            return;
-        }
-        for _ in 0..self.pace.ticks(self.now, woken) {
-            self.raft.tick();
-            self.settle();
-        }
-        let lost: Vec<NodeId> = self
-            .snapshots
-            .iter()
-            .filter(|(_, retry)| **retry <= self.now)
-            .map(|(node, _)| *node)
-            .collect();
-        for to in lost {
-            self.snapshots.remove(&to);
-            self.raft.report_snapshot(to.0, SnapshotStatus::Failure);
-            self.settle();
-        }
-    }
-
-    /// Asks those who were never heard of, until they are.
-    fn greet(&mut self) {
-        if self.now < self.hello_due {
-            return;
-        }
-        for to in self.unmet() {
-            self.send(to, Body::Hello);
-        }
-        self.hello_due = self.now + self.settings.heartbeat * 2;
-    }
-
-    pub(crate) fn snapshot_sent(&mut self, to: NodeId) {
-        self.snapshots.insert(to, self.now + SNAPSHOT_RETRY);
-    }
-
     fn propose(&mut self, data: Vec<u8>) {
         let refused =
             !self.leads() || data.is_empty() || self.raft.propose(Vec::new(), data.clone()).is_err();
@@ -325,25 +285,6 @@ impl Consensus {
         effects.append(&mut self.effects);
         effects.append(&mut gains);
         effects
-    }
-
-    fn plan_wakeup(&self) -> Time {
-        if self.halted {
-            return Time::MAX;
-        }
-        if !self.unmet().is_empty() {
-            return self.hello_due;
-        }
-        let raft = &self.raft.raft;
-        let ticks = if self.leads() {
-            let heartbeat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
-            heartbeat.min(raft.election_timeout().saturating_sub(raft.election_elapsed))
-        } else {
-            raft.randomized_election_timeout()
-                .saturating_sub(raft.election_elapsed)
-        };
-        let retries = self.snapshots.values().copied();
-        retries.fold(self.pace.after(ticks.max(1)), Time::min)
     }
 }
 

@@ -13,6 +13,7 @@ mod message;
 mod pace;
 mod ready;
 mod reception;
+mod schedule;
 mod settings;
 mod store;
 mod translate;

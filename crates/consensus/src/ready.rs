@@ -62,8 +62,10 @@ impl Consensus {
         for message in messages {
             if let (Some(to), Some(mut body)) = (node(message.to), translate::message_in(&message)) {
                 body.stamp = self.stamp(to, body.kind);
-                if body.kind == Kind::Snapshot {
-                    self.snapshot_sent(to);
+                match body.kind {
+                    Kind::Snapshot => self.snapshot_sent(to),
+                    Kind::Vote => self.vote_requested(to, body.clone()),
+                    _ => {}
                 }
                 self.send(to, Body::Raft(body));
             }
