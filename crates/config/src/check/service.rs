@@ -1,0 +1,143 @@
+//! What the settings of one service mean together: numbers that fit each other, places that exist, a login that is whole.
+
+use crate::finding::Findings;
+use crate::services::ServiceDraft;
+use crate::values::spelt;
+
+/// Notes everything that is wrong or doubtful about one service.
+pub(super) fn all(service: &ServiceDraft, findings: &mut Findings) {
+    timing(service, findings);
+    instances(service, findings);
+    guard(service, findings);
+    preference(service, findings);
+    login(service, findings);
+}
+
+fn timing(service: &ServiceDraft, findings: &mut Findings) {
+    let (down_after, probe) = (&service.down_after, &service.probe_interval);
+    if down_after.value < probe.value * 2 {
+        let message = format!(
+            "down_after is {} with a probe_interval of {}: one late answer would look like a death",
+            spelt(down_after.value),
+            spelt(probe.value)
+        );
+        let help = format!(
+            "Make down_after at least {}, or probe more often.",
+            spelt(probe.value * 2)
+        );
+        let place = if down_after.span == service.span {
+            probe
+        } else {
+            down_after
+        };
+        findings.error(&place.span, message, help);
+    }
+}
+
+fn instances(service: &ServiceDraft, findings: &mut Findings) {
+    if !service.has_instances {
+        return;
+    }
+    let span = &service.instances_span;
+    match service.instances.as_slice() {
+        [] => {
+            let help = "List the servers that hold its data, the primary and its replicas.";
+            findings.error(span, "the service has no instances", help);
+        }
+        [_] => {
+            let help = "Add a replica: watching alone saves nothing.";
+            findings.warning(span, "one instance: there is nothing to fail over to", help);
+        }
+        [_, _, ..]
+            if service
+                .instances
+                .iter()
+                .all(|instance| instance.priority.value == 0) =>
+        {
+            let message = "every instance has priority 0: none is ever promoted";
+            findings.warning(
+                span,
+                message,
+                "Give at least two instances a priority above 0; the default is 100.",
+            );
+        }
+        _ => {}
+    }
+}
+
+fn guard(service: &ServiceDraft, findings: &mut Findings) {
+    if service.instances.is_empty() {
+        return;
+    }
+    let replicas = service.instances.len() as u64 - 1;
+    let (wanted, span) = (
+        service.min_replicas_to_write.value,
+        &service.min_replicas_to_write.span,
+    );
+    if wanted > replicas {
+        let message = format!("min_replicas_to_write is {wanted}, but there are only {replicas} replicas");
+        findings.error(
+            span,
+            message,
+            "No primary would ever take a write: lower it or add instances.",
+        );
+    } else if wanted == replicas && wanted > 0 {
+        let message = format!("min_replicas_to_write is {wanted}, all the replicas there are");
+        findings.warning(
+            span,
+            message,
+            "One lost instance stops all writes: lower it by one or add an instance.",
+        );
+    }
+}
+
+fn preference(service: &ServiceDraft, findings: &mut Findings) {
+    let (site, zone) = (&service.preference.site, &service.preference.zone);
+    let has_site = |wanted: &str| service.instances.iter().any(|instance| instance.site == wanted);
+    let has_zone = |wanted: &str| service.instances.iter().any(|instance| instance.zone == wanted);
+    let help = "Write one that an instance has, spelt the same, or leave it out.";
+    let mut missing = false;
+    for (what, place, found) in [
+        (
+            "site",
+            site,
+            site.as_ref().is_none_or(|site| has_site(&site.value)),
+        ),
+        (
+            "zone",
+            zone,
+            zone.as_ref().is_none_or(|zone| has_zone(&zone.value)),
+        ),
+    ] {
+        if let Some(place) = place.as_ref().filter(|_| !found) {
+            missing = true;
+            findings.error(
+                &place.span,
+                format!("no instance of the service is in {what} '{}'", place.value),
+                help,
+            );
+        }
+    }
+    if let (Some(site), Some(zone), false) = (site, zone, missing) {
+        let both = service
+            .instances
+            .iter()
+            .any(|instance| instance.site == site.value && instance.zone == zone.value);
+        if !both {
+            let message = format!(
+                "no instance is in site '{}' and zone '{}' at once",
+                site.value, zone.value
+            );
+            findings
+                .error(&zone.span, message, help)
+                .also(site.span.clone(), "with this site");
+        }
+    }
+}
+
+fn login(service: &ServiceDraft, findings: &mut Findings) {
+    if let Some(username) = service.username.as_ref().filter(|_| !service.has_password) {
+        let help = "Add password_file = \"/path\" or password_env = \"NAME\".";
+        findings.error(&username.span, "there is a username but no password", help);
+    }
+}

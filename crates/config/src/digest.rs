@@ -1,0 +1,96 @@
+//! Digests of what was understood, so that nodes can compare their files: the same for any layout, comment, default
+//! spelt out or order of instances, different for anything that means something else. Secrets are not in them.
+
+use crate::config::{Credentials, SecretSource};
+use backstay_model::{ClusterName, ControllerSpec, Digest, ServiceSpec};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+
+/// Every value with its length in front, so that no two lists of values write the same bytes.
+struct Canonical(Sha256);
+
+impl Canonical {
+    /// `purpose` keeps digests of different things, or of a later form of the same thing, apart.
+    fn new(purpose: &str) -> Self {
+        let mut canonical = Self(Sha256::new());
+        canonical.text(purpose);
+        canonical
+    }
+
+    fn text(&mut self, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        self.number(text.len() as u64);
+        self.0.update(text.as_bytes());
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_be_bytes());
+    }
+
+    fn optional(&mut self, text: Option<&String>) {
+        self.number(u64::from(text.is_some()));
+        self.text(text.map_or("", String::as_str));
+    }
+
+    fn finish(self) -> Digest {
+        let mut hex = String::new();
+        for byte in self.0.finalize() {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Digest::from(hex)
+    }
+}
+
+/// The digest of one service's section; the digest that `spec` carries is not part of it.
+pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> Digest {
+    let mut canonical = Canonical::new("backstay redis service 1");
+    canonical.text(spec.name.as_str());
+    for duration in [
+        spec.down_after,
+        spec.probe_interval,
+        spec.drain_wait,
+        spec.cooldown,
+    ] {
+        canonical.number(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    }
+    canonical.number(spec.parallel_syncs as u64);
+    canonical.number(spec.min_replicas_to_write);
+    canonical.text(&spec.canary_key);
+    canonical.optional(spec.preference.site.as_ref());
+    canonical.optional(spec.preference.zone.as_ref());
+    canonical.number(spec.preference.max_lag_bytes);
+    canonical.optional(credentials.username.as_ref());
+    canonical.text(match &credentials.password {
+        None => "none".into(),
+        Some(SecretSource::File(path)) => format!("file {}", path.display()),
+        Some(SecretSource::Env(name)) => format!("env {name}"),
+    });
+    let mut instances: Vec<_> = spec.instances.iter().collect();
+    instances.sort_by_key(|instance| &instance.name);
+    canonical.number(instances.len() as u64);
+    for instance in instances {
+        canonical.text(instance.name.as_str());
+        canonical.text(instance.address.to_string());
+        canonical.text(&instance.site);
+        canonical.text(&instance.zone);
+        canonical.number(u64::from(instance.priority));
+    }
+    canonical.finish()
+}
+
+/// The digest of who votes.
+pub(crate) fn cluster_digest(cluster: &ClusterName, controllers: &[ControllerSpec]) -> Digest {
+    let mut canonical = Canonical::new("backstay cluster 1");
+    canonical.text(cluster.as_str());
+    let mut controllers: Vec<_> = controllers.iter().collect();
+    controllers.sort_by_key(|controller| &controller.name);
+    canonical.number(controllers.len() as u64);
+    for controller in controllers {
+        canonical.text(controller.name.as_str());
+        canonical.text(controller.address.to_string());
+        canonical.text(&controller.site);
+        canonical.text(&controller.zone);
+    }
+    canonical.finish()
+}

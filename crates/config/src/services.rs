@@ -1,0 +1,219 @@
+//! `[[redis]]`: one section into one draft, with its defaults and the bounds of every number. What settings mean together
+//! is checked elsewhere.
+
+use crate::config::{Credentials, SecretSource};
+use crate::finding::{Findings, Span};
+use crate::section::{At, Section};
+use crate::values;
+use backstay_model::{Address, Digest, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec};
+use std::time::Duration;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// How `[[redis.instances]]` is written in short.
+const INSTANCE_EXAMPLE: &str = "{ name = \"r1\", address = \"10.0.0.1:6379\" }";
+
+/// A service as it was read.
+pub(crate) struct ServiceDraft {
+    pub(crate) span: Span,
+    pub(crate) name: Option<At<ServiceName>>,
+    pub(crate) instances: Vec<InstanceDraft>,
+    /// Whether there is a list at all; if not, that was noted.
+    pub(crate) has_instances: bool,
+    pub(crate) instances_span: Span,
+    pub(crate) down_after: At<Duration>,
+    pub(crate) probe_interval: At<Duration>,
+    drain_wait: At<Duration>,
+    cooldown: At<Duration>,
+    parallel_syncs: At<u64>,
+    pub(crate) min_replicas_to_write: At<u64>,
+    canary_key: String,
+    pub(crate) preference: PreferenceDraft,
+    pub(crate) username: Option<At<String>>,
+    pub(crate) password: Option<At<SecretSource>>,
+    /// Whether the file names a source of the password, right or wrong.
+    pub(crate) has_password: bool,
+}
+
+/// An instance as it was read.
+pub(crate) struct InstanceDraft {
+    pub(crate) name: Option<At<InstanceName>>,
+    pub(crate) address: Option<At<Address>>,
+    pub(crate) site: String,
+    pub(crate) zone: String,
+    pub(crate) priority: At<u64>,
+}
+
+/// A preference as it was read.
+#[derive(Default)]
+pub(crate) struct PreferenceDraft {
+    pub(crate) site: Option<At<String>>,
+    pub(crate) zone: Option<At<String>>,
+    max_lag: u64,
+}
+
+impl ServiceDraft {
+    pub(crate) fn read(mut section: Section<'_>, findings: &mut Findings) -> Self {
+        let s = &mut section;
+        let name = s
+            .required("name", findings, "mymaster", values::service_name)
+            .map(|name| At {
+                value: ServiceName::from(name.value),
+                span: name.span,
+            });
+        s.require(
+            "instances",
+            findings,
+            format!("Add instances = [ {INSTANCE_EXAMPLE}, ... ]."),
+        );
+        let sections = s.tables("instances", findings, "an instance", INSTANCE_EXAMPLE);
+        let has_instances = sections.is_some();
+        let sections = sections.unwrap_or_default().into_iter();
+        let instances = sections
+            .map(|section| InstanceDraft::read(section, findings))
+            .collect();
+        let password_settings = Password::SERVICE;
+        let draft = Self {
+            name,
+            instances,
+            has_instances,
+            instances_span: s.key_span("instances"),
+            down_after: s.duration("down_after", findings, ms(1000), ms(20)..=ms(600_000)),
+            probe_interval: s.duration("probe_interval", findings, ms(100), ms(10)..=ms(60_000)),
+            drain_wait: s.duration("drain_wait", findings, ms(50), ms(0)..=ms(10_000)),
+            cooldown: s.duration("cooldown", findings, ms(10_000), ms(0)..=ms(24 * 3_600_000)),
+            parallel_syncs: s.number("parallel_syncs", findings, 1, 1..=1000),
+            min_replicas_to_write: s.number("min_replicas_to_write", findings, 0, 0..=1000),
+            canary_key: s
+                .optional("canary_key", findings, values::key)
+                .map_or_else(|| "backstay:canary".into(), |key| key.value),
+            preference: PreferenceDraft::read(s.table("preference", findings, "a preference"), findings),
+            username: s.optional("username", findings, values::identifier),
+            has_password: s.has(password_settings.file_key) || s.has(password_settings.env_key),
+            password: password(s, findings, &password_settings),
+            span: s.span.clone(),
+        };
+        section.finish(findings);
+        draft
+    }
+
+    /// The service without its digest.
+    pub(crate) fn spec(&self) -> Option<ServiceSpec> {
+        Some(ServiceSpec {
+            name: self.name.as_ref()?.value.clone(),
+            instances: self.instances.iter().filter_map(InstanceDraft::spec).collect(),
+            down_after: self.down_after.value,
+            probe_interval: self.probe_interval.value,
+            drain_wait: self.drain_wait.value,
+            cooldown: self.cooldown.value,
+            parallel_syncs: self.parallel_syncs.value as usize,
+            preference: Preference {
+                site: self.preference.site.as_ref().map(|site| site.value.clone()),
+                zone: self.preference.zone.as_ref().map(|zone| zone.value.clone()),
+                max_lag_bytes: self.preference.max_lag,
+            },
+            canary_key: self.canary_key.clone(),
+            min_replicas_to_write: self.min_replicas_to_write.value,
+            digest: Digest::from(""),
+        })
+    }
+
+    pub(crate) fn credentials(&self) -> Credentials {
+        Credentials {
+            username: self.username.as_ref().map(|username| username.value.clone()),
+            password: self.password.as_ref().map(|password| password.value.clone()),
+        }
+    }
+}
+
+impl InstanceDraft {
+    fn read(mut section: Section<'_>, findings: &mut Findings) -> Self {
+        let s = &mut section;
+        let draft = Self {
+            name: s.required("name", findings, "r1", values::name).map(|name| At {
+                value: InstanceName::from(name.value),
+                span: name.span,
+            }),
+            address: s.required("address", findings, "10.0.0.1:6379", values::address),
+            site: place(s, "site", findings).map_or_else(String::new, |site| site.value),
+            zone: place(s, "zone", findings).map_or_else(String::new, |zone| zone.value),
+            // The default and the range are Redis' own for `replica-priority`.
+            priority: s.number("priority", findings, 100, 0..=2_147_483_647),
+        };
+        section.finish(findings);
+        draft
+    }
+
+    fn spec(&self) -> Option<InstanceSpec> {
+        Some(InstanceSpec {
+            name: self.name.as_ref()?.value.clone(),
+            address: self.address.as_ref()?.value.clone(),
+            site: self.site.clone(),
+            zone: self.zone.clone(),
+            priority: self.priority.value as u32,
+        })
+    }
+}
+
+impl PreferenceDraft {
+    fn read(section: Option<Section<'_>>, findings: &mut Findings) -> Self {
+        let Some(mut section) = section else {
+            return Self::default();
+        };
+        let draft = Self {
+            site: place(&mut section, "site", findings),
+            zone: place(&mut section, "zone", findings),
+            max_lag: section.number("max_lag", findings, 0, 0..=1 << 40).value,
+        };
+        section.finish(findings);
+        draft
+    }
+}
+
+fn place(section: &mut Section<'_>, key: &'static str, findings: &mut Findings) -> Option<At<String>> {
+    section.optional(key, findings, values::place)
+}
+
+/// The two settings of which one says where a password is.
+pub(crate) struct Password {
+    file_key: &'static str,
+    env_key: &'static str,
+}
+
+impl Password {
+    pub(crate) const SENTINEL: Self = Self {
+        file_key: "sentinel_password_file",
+        env_key: "sentinel_password_env",
+    };
+    pub(crate) const SERVICE: Self = Self {
+        file_key: "password_file",
+        env_key: "password_env",
+    };
+}
+
+/// Where a password is, if one is wanted.
+pub(crate) fn password(
+    section: &mut Section<'_>,
+    findings: &mut Findings,
+    settings: &Password,
+) -> Option<At<SecretSource>> {
+    let file = section.optional(settings.file_key, findings, values::path);
+    let env = section.optional(settings.env_key, findings, values::identifier);
+    if let (Some(file), Some(env)) = (&file, &env) {
+        let message = format!("both {} and {} are given", settings.file_key, settings.env_key);
+        findings
+            .error(&env.span, message, "Leave one of them out.")
+            .also(file.span.clone(), "and here");
+    }
+    let file = file.map(|file| At {
+        value: SecretSource::File(file.value),
+        span: file.span,
+    });
+    let env = env.map(|env| At {
+        value: SecretSource::Env(env.value),
+        span: env.span,
+    });
+    file.or(env)
+}

@@ -1,0 +1,123 @@
+//! The configuration in force, defaults included, as a file that reads back to the same. For people and for comparing;
+//! comments of the original are not in it.
+
+use crate::config::{Config, SecretSource};
+use crate::controllers::SENTINEL_OFF;
+use crate::values::spelt;
+use backstay_model::{ControllerSpec, ServiceSpec};
+use std::fmt::{Display, Write as _};
+
+impl Config {
+    /// The configuration in force as TOML.
+    pub fn show(&self) -> String {
+        let mut out = Toml::default();
+        out.text("cluster", &self.spec.cluster);
+        out.secret("sentinel_password", self.sentinel_password.as_ref());
+        for controller in &self.spec.controllers {
+            self.show_controller(controller, &mut out);
+        }
+        for service in &self.spec.services {
+            self.show_service(service, &mut out);
+        }
+        out.0
+    }
+
+    fn show_controller(&self, controller: &ControllerSpec, out: &mut Toml) {
+        out.line("\n[[controllers]]");
+        out.text("name", &controller.name);
+        out.text("address", &controller.address);
+        if let Ok(node) = self.node(&controller.name) {
+            match &node.sentinel {
+                Some(sentinel) => out.text("sentinel", sentinel),
+                None => out.text("sentinel", SENTINEL_OFF),
+            }
+            out.text("admin", node.admin.display());
+            out.text("state", node.state.display());
+        }
+        out.text_unless_empty("site", &controller.site);
+        out.text_unless_empty("zone", &controller.zone);
+    }
+
+    fn show_service(&self, service: &ServiceSpec, out: &mut Toml) {
+        out.line("\n[[redis]]");
+        out.text("name", &service.name);
+        out.text("down_after", spelt(service.down_after));
+        out.text("probe_interval", spelt(service.probe_interval));
+        out.text("drain_wait", spelt(service.drain_wait));
+        out.text("cooldown", spelt(service.cooldown));
+        out.line(&format!("parallel_syncs = {}", service.parallel_syncs));
+        out.text("canary_key", &service.canary_key);
+        out.line(&format!(
+            "min_replicas_to_write = {}",
+            service.min_replicas_to_write
+        ));
+        if let Some(credentials) = self.credentials(&service.name) {
+            out.text_unless_empty("username", credentials.username.as_deref().unwrap_or_default());
+            out.secret("password", credentials.password.as_ref());
+        }
+        let preference = &service.preference;
+        let mut fields = Vec::new();
+        fields.extend(
+            preference
+                .site
+                .iter()
+                .map(|site| format!("site = {}", quoted(site))),
+        );
+        fields.extend(
+            preference
+                .zone
+                .iter()
+                .map(|zone| format!("zone = {}", quoted(zone))),
+        );
+        fields.push(format!("max_lag = {}", preference.max_lag_bytes));
+        out.line(&format!("preference = {{ {} }}", fields.join(", ")));
+        out.line("instances = [");
+        for instance in &service.instances {
+            let mut fields = vec![
+                format!("name = {}", quoted(&instance.name)),
+                format!("address = {}", quoted(&instance.address)),
+            ];
+            for (key, value) in [("site", &instance.site), ("zone", &instance.zone)] {
+                if !value.is_empty() {
+                    fields.push(format!("{key} = {}", quoted(value)));
+                }
+            }
+            fields.push(format!("priority = {}", instance.priority));
+            out.line(&format!("  {{ {} }},", fields.join(", ")));
+        }
+        out.line("]");
+    }
+}
+
+#[derive(Default)]
+struct Toml(String);
+
+impl Toml {
+    fn line(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
+
+    fn text(&mut self, key: &str, value: impl Display) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{key} = {}", quoted(value));
+    }
+
+    fn text_unless_empty(&mut self, key: &str, value: &str) {
+        if !value.is_empty() {
+            self.text(key, value);
+        }
+    }
+
+    fn secret(&mut self, key: &str, source: Option<&SecretSource>) {
+        match source {
+            Some(SecretSource::File(path)) => self.text(&format!("{key}_file"), path.display()),
+            Some(SecretSource::Env(name)) => self.text(&format!("{key}_env"), name),
+            None => {}
+        }
+    }
+}
+
+fn quoted(text: impl Display) -> String {
+    toml::Value::String(text.to_string()).to_string()
+}

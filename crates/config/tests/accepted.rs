@@ -1,0 +1,177 @@
+//! Files that are taken: what they mean, what is the default, what they are doubted for.
+
+use backstay_config::{Config, SecretSource};
+use std::time::Duration;
+
+const EXAMPLE: &str = include_str!("../../../examples/backstay.toml");
+
+const SHORT: &str = r#"
+cluster = "shop"
+controllers = [
+  { name = "a", address = "127.0.0.1:7601" },
+  { name = "b", address = "[::1]:7601" },
+  { name = "c", address = "127.0.0.2:7601", sentinel = "off" },
+]
+[[redis]]
+name = "mymaster"
+username = "backstay"
+password_env = "PASS"
+[[redis.instances]]
+name = "r1"
+address = "10.0.0.1:6379"
+[[redis.instances]]
+name = "r2"
+address = "redis-2.shop.internal:6379"
+priority = 0
+"#;
+
+fn parsed(text: &str) -> Config {
+    Config::parse("backstay.toml", text).unwrap_or_else(|errors| panic!("{:#?}", errors.notes()))
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    parsed(text).warnings.iter().map(ToString::to_string).collect()
+}
+
+fn digest(text: &str) -> String {
+    parsed(text).spec.services[0].digest.to_string()
+}
+
+#[test]
+fn the_example_is_taken_without_a_word() {
+    let config = parsed(EXAMPLE);
+    assert_eq!(warnings(EXAMPLE), Vec::<String>::new());
+    assert_eq!(
+        (config.nodes.len(), config.spec.services[0].instances.len()),
+        (3, 3)
+    );
+}
+
+#[test]
+fn the_example_spells_out_the_defaults() {
+    let (spec, short) = (parsed(EXAMPLE).spec, parsed(SHORT).spec);
+    let (example, short) = (&spec.services[0], &short.services[0]);
+    assert_eq!(example.down_after, short.down_after);
+    assert_eq!(example.probe_interval, short.probe_interval);
+    assert_eq!(example.drain_wait, short.drain_wait);
+    assert_eq!(example.cooldown, short.cooldown);
+    assert_eq!(example.parallel_syncs, short.parallel_syncs);
+    assert_eq!(example.canary_key, short.canary_key);
+    assert_eq!(example.min_replicas_to_write, short.min_replicas_to_write);
+    assert_eq!(example.instances[0].priority, short.instances[0].priority);
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let config = parsed(SHORT);
+    let node = config.node(&"b".into()).unwrap();
+    assert_eq!(node.sentinel.as_ref().unwrap().to_string(), "[::1]:26379");
+    assert_eq!(node.admin.to_str(), Some("/run/backstay/b.sock"));
+    assert_eq!(node.state.to_str(), Some("/var/lib/backstay/b"));
+    assert_eq!(config.node(&"c".into()).unwrap().sentinel, None);
+    let service = &config.spec.services[0];
+    assert_eq!(service.down_after, Duration::from_secs(1));
+    assert_eq!(service.instances[1].priority, 0);
+    let credentials = config.credentials(&"mymaster".into()).unwrap();
+    assert_eq!(credentials.username.as_deref(), Some("backstay"));
+    assert_eq!(credentials.password, Some(SecretSource::Env("PASS".into())));
+}
+
+#[test]
+fn what_is_shown_reads_back_to_the_same() {
+    for text in [EXAMPLE, SHORT] {
+        let config = parsed(text);
+        let again = parsed(&config.show());
+        assert_eq!(again.spec, config.spec);
+        assert_eq!(again.nodes, config.nodes);
+        assert_eq!(again.credentials, config.credentials);
+        assert_eq!(again.cluster_digest, config.cluster_digest);
+        assert_eq!(again.show(), config.show());
+    }
+    insta::assert_snapshot!(parsed(SHORT).show());
+}
+
+#[test]
+fn the_digest_ignores_layout_and_sees_meaning() {
+    let before = digest(SHORT);
+    assert_eq!(before.len(), 64);
+    let laid_out = SHORT.replace(
+        "name = \"mymaster\"",
+        "# a comment\nname   =   'mymaster'\ncooldown = \"10000ms\"",
+    );
+    assert_eq!(digest(&laid_out), before);
+    for (from, to) in [
+        ("priority = 0", "priority = 1"),
+        ("\"PASS\"", "\"PASS2\""),
+        ("10.0.0.1:6379", "10.0.0.1:6380"),
+        ("name = \"mymaster\"", "name = \"mymaster\"\ndown_after = \"2s\""),
+    ] {
+        assert_ne!(digest(&SHORT.replace(from, to)), before, "{to}");
+    }
+    // Who votes is not the service's matter.
+    let other_controller = SHORT.replace("127.0.0.2:7601", "127.0.0.3:7601");
+    assert_eq!(digest(&other_controller), before);
+    assert_ne!(
+        parsed(&other_controller).cluster_digest,
+        parsed(SHORT).cluster_digest
+    );
+}
+
+#[test]
+fn an_unknown_node_learns_which_ones_there_are() {
+    let error = parsed(SHORT).node(&"aa".into()).unwrap_err();
+    assert_eq!(error.to_string(), "backstay.toml has no controller called 'aa'");
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert_eq!(help, "It has these: a, b, c.");
+    let long = SHORT.replace("\"b\"", "\"node-2\"");
+    let error = parsed(&long).node(&"nod-2".into()).unwrap_err();
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert_eq!(help, "Did you mean 'node-2'? It has these: a, node-2, c.");
+}
+
+#[test]
+fn what_works_but_protects_less_is_said() {
+    let controller = |name: &str, port: u16| {
+        format!("[[controllers]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\nsentinel = \"off\"\n")
+    };
+    let with = |count: u16, rest: &str| {
+        let controllers: String = (1..=count)
+            .map(|n| controller(&format!("n{n}"), 7600 + n))
+            .collect();
+        warnings(&format!("cluster = \"shop\"\n{controllers}{rest}"))
+    };
+    let instance =
+        |n: u16, rest: &str| format!("{{ name = \"r{n}\", address = \"10.0.0.{n}:6379\"{rest} }},");
+    let service =
+        |instances: String, rest: &str| format!("[[redis]]\nname = \"m\"\ninstances = [{instances}]\n{rest}");
+    let pair = service(instance(1, "") + &instance(2, ""), "");
+    assert_eq!(
+        with(1, &pair),
+        ["one controller: nothing fails over while it, or its machine, is down"]
+    );
+    assert_eq!(
+        with(2, &pair),
+        ["two controllers: if either is lost, or they lose each other, nothing fails over"]
+    );
+    assert_eq!(
+        with(4, &pair),
+        ["4 controllers survive the loss of 1, as 3 would"]
+    );
+    assert_eq!(with(3, ""), ["there is no service to watch"]);
+    assert_eq!(
+        with(3, &service(instance(1, ""), "")),
+        ["one instance: there is nothing to fail over to"]
+    );
+    let never = ", priority = 0";
+    assert_eq!(
+        with(3, &service(instance(1, never) + &instance(2, never), "")),
+        ["every instance has priority 0: none is ever promoted"]
+    );
+    assert_eq!(
+        with(
+            3,
+            &service(instance(1, "") + &instance(2, ""), "min_replicas_to_write = 1")
+        ),
+        ["min_replicas_to_write is 1, all the replicas there are"]
+    );
+}

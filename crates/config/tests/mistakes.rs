@@ -1,0 +1,221 @@
+//! Files that are refused: every mistake at once, each as the user sees it.
+
+use backstay_config::Config;
+use proptest::prelude::*;
+
+/// What the user sees, without colours.
+fn rendered(text: &str) -> String {
+    let errors = Config::parse("backstay.toml", text).unwrap_err();
+    let mut out = String::new();
+    miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor())
+        .with_width(110)
+        .render_report(&mut out, &errors)
+        .unwrap();
+    out.lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+fn notes(text: &str) -> Vec<String> {
+    let errors = Config::parse("backstay.toml", text).unwrap_err();
+    let notes = errors.notes();
+    notes
+        .iter()
+        .map(|note| format!("{}:{} {}", note.line, note.column, note.message))
+        .collect()
+}
+
+#[test]
+fn mistakes_of_spelling_come_all_at_once() {
+    insta::assert_snapshot!(rendered(
+        r#"cluster = "my shop"
+quorum = 2
+
+[[controllers]]
+name = "a"
+adress = "127.0.0.1:7601"
+
+[[controllers]]
+name = "b"
+address = "10.0.0.2:7601"
+state = "var/b"
+sentinel = 26380
+
+[[redis]]
+name = "my master"
+down_after = 500
+probe_interval = "fast"
+parallel_syncs = 0
+password = "hunter2"
+instances = [
+  { name = "r1", address = "10.0.0.1", prio = 1 },
+  { name = "r2", address = "10.0.0.2:6379", priority = "high" },
+  "10.0.0.3:6379",
+]
+"#
+    ));
+}
+
+#[test]
+fn mistakes_of_meaning_come_all_at_once() {
+    insta::assert_snapshot!(rendered(
+        r#"cluster = "shop"
+
+[[controllers]]
+name = "a"
+address = "127.0.0.1:7601"
+
+[[controllers]]
+name = "a"
+address = "localhost:7601"
+state = "/var/lib/backstay/a"
+
+[[redis]]
+name = "mymaster"
+down_after = "150ms"
+username = "backstay"
+min_replicas_to_write = 3
+preference = { site = "ams", zone = "fra-1" }
+instances = [
+  { name = "r1", address = "10.0.0.1:6379", site = "fra", zone = "fra-1" },
+  { name = "r2", address = "10.0.0.1:6379", site = "fra", zone = "fra-2" },
+  { name = "r3", address = "0.0.0.0:6379" },
+]
+
+[[redis]]
+name = "mymaster"
+password_file = "/etc/pass"
+password_env = "PASS"
+preference = { site = "fra", zone = "ams-1" }
+instances = [
+  { name = "r1", address = "10.0.0.2:6379", site = "fra" },
+  { name = "r4", address = "127.0.0.1:26379", zone = "ams-1" },
+]
+"#
+    ));
+}
+
+#[test]
+fn what_is_not_toml_is_shown_where_it_breaks() {
+    insta::assert_snapshot!(rendered("cluster = \"shop\ncluster = 3\n[[controllers\n"));
+}
+
+#[test]
+fn an_empty_file_learns_what_it_needs() {
+    insta::assert_snapshot!(rendered(""));
+}
+
+#[test]
+fn wrong_shapes_are_named() {
+    let head = "cluster = \"shop\"\n";
+    assert_eq!(
+        notes(&format!("{head}[controllers]\nname = \"a\"\n")),
+        ["2:1 controllers must be a list"]
+    );
+    assert_eq!(
+        notes(&format!("{head}controllers = []\n")),
+        ["2:1 there are no controllers"]
+    );
+    let controller = "[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n";
+    assert_eq!(
+        notes(&format!("{head}{controller}[[redis]]\nname = \"m\"\n")),
+        [
+            "5:1 a Redis service has no instances",
+            "2:1 one controller: nothing fails over while it, or its machine, is down"
+        ]
+    );
+}
+
+#[test]
+fn numbers_have_bounds_whatever_they_are() {
+    for (setting, message) in [
+        ("down_after = \"11m\"", "down_after = \"11m\" is out of bounds"),
+        (
+            "probe_interval = \"1ms\"",
+            "probe_interval = \"1ms\" is out of bounds",
+        ),
+        ("drain_wait = \"1m\"", "drain_wait = \"1m\" is out of bounds"),
+        ("cooldown = \"25h\"", "cooldown = \"25h\" is out of bounds"),
+        ("parallel_syncs = -1", "parallel_syncs = -1 is out of bounds"),
+        (
+            "parallel_syncs = 99999999999999999999999999999999999999999",
+            "parallel_syncs = 99999999999999999999999999999999999999999 is out of bounds",
+        ),
+        ("parallel_syncs = 1.5", "parallel_syncs must be a whole number"),
+        (
+            "min_replicas_to_write = 0x10000000",
+            "min_replicas_to_write = 10000000 is out of bounds",
+        ),
+        ("canary_key = \"\"", "'' cannot be a key"),
+        (
+            "preference = { max_lag = 0x20000000000 }",
+            "max_lag = 20000000000 is out of bounds",
+        ),
+    ] {
+        let text = format!(
+            "cluster = \"shop\"\n[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n[[redis]]\nname = \"m\"\n\
+             {setting}\n[[redis.instances]]\nname = \"r\"\naddress = \"r:1\"\n"
+        );
+        let notes = notes(&text);
+        assert!(notes[0].ends_with(message), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_mistakes_is_cut() {
+    let lines: Vec<_> = (0..1000).map(|n| format!("unknown_{n} = 1")).collect();
+    let flood = lines.join("\n");
+    let errors = Config::parse("backstay.toml", &flood).unwrap_err();
+    assert_eq!(errors.findings().len(), 50);
+    assert_eq!(
+        errors.to_string(),
+        "backstay.toml has 1002 mistakes; these are the first 50"
+    );
+}
+
+#[test]
+fn a_password_in_the_file_is_refused_and_not_repeated() {
+    let text = "sentinel_password = \"hunter2\"\n";
+    insta::assert_snapshot!(rendered(text));
+    assert!(!format!("{:?}", Config::parse("f", text)).contains("hunter2"));
+}
+
+#[test]
+fn folders_are_not_shared() {
+    let controller = |name: &str| {
+        format!("[[controllers]]\nname = \"{name}\"\naddress = \"{name}:1\"\nstate = \"/state\"\n")
+    };
+    let text = format!("cluster = \"shop\"\n{}{}", controller("a"), controller("b"));
+    let text = text
+        .replace("\"a:1", "\"127.0.0.1:1")
+        .replace("\"b:1", "\"127.0.0.2:1");
+    assert_eq!(
+        notes(&text)[0],
+        "9:9 /state is used twice: it is the state folder of a and the state folder of b"
+    );
+    let text = text.replace("state = \"/state\"", &format!("admin = \"/{}\"", "s".repeat(107)));
+    assert_eq!(notes(&text)[0], "5:9 the path of the admin socket has 108 bytes");
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+        if let Err(errors) = Config::parse("f", &text) {
+            prop_assert!(!errors.notes().is_empty());
+            rendered(&text);
+        }
+    }
+
+    #[test]
+    fn no_toml_makes_it_panic(
+        lines in prop::collection::vec(
+            "(cluster|controllers|redis|name|address|instances|down_after|\\[\\[redis\\]\\]|\\[\\[controllers\\]\\]|preference)( = (\"[a-z0-9:.é]{0,6}\"|-?[0-9]{1,25}|\\[\\]|\\{\\}|\\[1\\]|true|1\\.5|\\{ name = \"é\" \\}))?",
+            0..12,
+        ),
+    ) {
+        let text = lines.join("\n");
+        if Config::parse("f", &text).is_err() {
+            rendered(&text);
+        }
+    }
+}
