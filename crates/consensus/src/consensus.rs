@@ -3,6 +3,7 @@
 
 use crate::lease::Lease;
 use crate::pace::{Pace, Timeouts, in_ticks};
+use crate::report::Leadership;
 use crate::store::Store;
 use crate::{
     Body, Durable, Effect, Input, Message, Persist, RaftMessage, Refusal, Settings, Snapshot, StartError,
@@ -47,16 +48,9 @@ pub struct Consensus {
     pub(crate) canvass_due: Time,
     pub(crate) pace: Pace,
     pub(crate) timeouts: Timeouts,
-    reported: Leadership,
-    reported_lease: Time,
-    wakeup: Time,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Leadership {
-    leader: Option<NodeId>,
-    term: Term,
-    me_leading: bool,
+    pub(crate) reported: Leadership,
+    pub(crate) reported_lease: Time,
+    pub(crate) wakeup: Time,
 }
 
 impl Consensus {
@@ -246,45 +240,6 @@ impl Consensus {
             self.raft.transfer_leader(to.0);
             self.settle();
         }
-    }
-
-    /// Reports changes of leadership and lease, losses first: the successor may act as soon as the other effects of
-    /// this step have run.
-    fn finish(&mut self) -> Vec<Effect> {
-        let raft = &self.raft.raft;
-        let me_leading = !self.halted && self.leads() && raft.commit_to_current_term();
-        let leadership = Leadership {
-            leader: node(raft.leader_id),
-            term: Term(raft.term),
-            me_leading,
-        };
-        let lease = if me_leading { self.lease.end() } else { Time::ZERO };
-        let mut effects = Vec::new();
-        let mut gains = Vec::new();
-        if leadership != self.reported {
-            let lost = self.reported.me_leading;
-            let list = if lost { &mut effects } else { &mut gains };
-            list.push(Effect::Leadership {
-                leader: leadership.leader,
-                term: leadership.term,
-                me_leading,
-            });
-        }
-        if lease != self.reported_lease {
-            let list = if lease < self.reported_lease {
-                &mut effects
-            } else {
-                &mut gains
-            };
-            list.push(Effect::LeaseUntil(lease));
-        }
-        self.reported = leadership;
-        self.reported_lease = lease;
-        self.wakeup = self.plan_wakeup();
-        self.pace.expect(self.wakeup);
-        effects.append(&mut self.effects);
-        effects.append(&mut gains);
-        effects
     }
 }
 

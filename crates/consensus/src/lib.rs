@@ -13,6 +13,7 @@ mod message;
 mod pace;
 mod ready;
 mod reception;
+mod report;
 mod schedule;
 mod settings;
 mod store;

@@ -11,7 +11,7 @@ mod check;
 mod host;
 mod rng;
 
-use backstay_consensus::{Effect, Input, Message};
+use backstay_consensus::{Body, Effect, Input, Kind, Message};
 use backstay_model::{NodeId, Time};
 pub use check::Checks;
 pub use host::Host;
@@ -57,6 +57,8 @@ pub struct World {
     pub faults: Faults,
     /// Pairs between which nothing passes, in this direction.
     pub cut: BTreeSet<(NodeId, NodeId)>,
+    /// Raft messages of this kind are lost.
+    pub lost_kind: Option<Kind>,
     pub checks: Checks,
     pub rng: Rng,
     /// Entries between snapshots; none by default.
@@ -80,6 +82,7 @@ impl World {
             hosts: BTreeMap::new(),
             faults,
             cut: BTreeSet::new(),
+            lost_kind: None,
             checks: Checks::default(),
             compact_every: None,
             queue: BTreeMap::new(),
@@ -240,6 +243,11 @@ impl World {
     }
 
     fn post(&mut self, message: Message) {
+        if let (Some(lost), Body::Raft(raft)) = (self.lost_kind, &message.body)
+            && raft.kind == lost
+        {
+            return;
+        }
         let (least, most) = self.faults.delay_micros;
         if self.rng.per_mille(self.faults.repeat) {
             let delay = least + self.rng.below(most * 10);
