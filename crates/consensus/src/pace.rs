@@ -5,6 +5,9 @@ use crate::{Settings, TICK};
 use backstay_model::{NodeId, Term, Time};
 use std::time::Duration;
 
+/// By how many ticks, at most, nodes differ within their slots.
+const JITTER: u64 = 3;
+
 /// Counts ticks.
 pub(crate) struct Pace {
     /// The moment up to which ticks have been run.
@@ -75,16 +78,20 @@ impl Timeouts {
         }
     }
 
-    /// This node's timeout in this term. The range is cut into one slot per voter, dealt anew in every term in an order
-    /// that all nodes compute alike, so two that lost the same leader do not campaign at once. Within the first half
-    /// of its slot a node's own seed decides.
-    pub(crate) fn of(&self, term: Term) -> usize {
+    /// This node's timeout in this term, after `leader` fell silent. The range is cut into one slot per voter but the
+    /// leader, dealt anew in every term in an order that all nodes compute alike: somebody is always first, and two do
+    /// not campaign at once. Within its slot a node's own seed moves it a little.
+    pub(crate) fn of(&self, term: Term, leader: Option<NodeId>) -> usize {
         let place = |node: NodeId| (mix(mix(term.0) ^ node.0), node);
         let mine = place(self.me);
-        let before = self.voters.iter().filter(|node| place(**node) < mine).count();
-        let slot = ((self.most - self.least) / self.voters.len()).max(1);
+        let runs = |node: &&NodeId| Some(**node) != leader || **node == self.me;
+        let runners = self.voters.iter().filter(runs);
+        let (before, count) = runners.fold((0, 0), |(before, count), node| {
+            (before + usize::from(place(*node) < mine), count + 1)
+        });
+        let slot = ((self.most - self.least) / count.max(1)).max(1);
         let start = (self.least + before * slot).min(self.most - 1);
-        let jitter = mix(mine.0 ^ self.seed) % (slot as u64 / 2 + 1);
+        let jitter = mix(mine.0 ^ self.seed) % (slot as u64 / 2).clamp(1, JITTER);
         (start + jitter as usize).min(self.most - 1)
     }
 }
@@ -111,25 +118,25 @@ mod tests {
         for count in [2, 3, 5] {
             let voters: Vec<NodeId> = (1..=count).map(NodeId).collect();
             for term in 0..1000 {
+                let leader = voters[term as usize % voters.len()];
                 let mut timeouts: Vec<usize> = voters
                     .iter()
-                    .map(|me| {
-                        let settings = Settings::new(
-                            *me,
-                            "c".into(),
-                            backstay_model::Generation(1),
-                            voters.clone(),
-                            me.0,
-                        );
-                        Timeouts::new(&settings, &voters).of(Term(term))
-                    })
+                    .filter(|me| **me != leader)
+                    .map(|me| timeout(*me, &voters, Term(term), leader))
                     .collect();
                 timeouts.sort_unstable();
-                assert!(timeouts[0] >= 22 && timeouts[timeouts.len() - 1] < 40);
+                assert!((22..25).contains(&timeouts[0]), "somebody is first");
+                assert!(timeouts[timeouts.len() - 1] < 40);
                 timeouts.dedup();
-                assert_eq!(timeouts.len(), voters.len(), "term {term}");
+                assert_eq!(timeouts.len(), voters.len() - 1, "term {term}");
             }
         }
+    }
+
+    fn timeout(me: NodeId, voters: &[NodeId], term: Term, leader: NodeId) -> usize {
+        let generation = backstay_model::Generation(1);
+        let settings = Settings::new(me, "c".into(), generation, voters.to_vec(), me.0);
+        Timeouts::new(&settings, voters).of(term, Some(leader))
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a node does because time has passed: ticks, and everything that is said again in case it was lost.
 
+use crate::consensus::node;
 use crate::{Body, Consensus, RaftMessage};
 use backstay_model::{NodeId, Term, Time};
 use raft::{SnapshotStatus, StateRole};
@@ -74,7 +75,7 @@ impl Consensus {
     /// been lost, or come while another was still bound to the old leader. Asking changes nothing at the others.
     pub(crate) fn pin_timeout(&mut self) {
         let raft = &mut self.raft.raft;
-        let timeout = self.timeouts.of(Term(raft.term));
+        let timeout = self.timeouts.of(Term(raft.term), node(raft.leader_id));
         raft.set_randomized_election_timeout(timeout);
         if raft.state == StateRole::PreCandidate {
             let asked_again = timeout.saturating_sub(raft.heartbeat_timeout());

@@ -94,6 +94,12 @@ fn a_crashed_leader_is_replaced_soon() {
                 let mut world = World::new(seed, count, CALM);
                 world.faults.loss = 10;
                 world.run_until(5000 * MS, "a first leader", |world| world.leader().is_some());
+                // The order of the candidates is another one in every term.
+                for _ in 0..world.rng.below(6) {
+                    let leader = world.leader().unwrap_or(1);
+                    world.input(NodeId(leader), Input::TransferTo(NodeId(leader % count + 1)));
+                    world.run(1000 * MS);
+                }
                 let settled = 500 * MS + world.rng.below(100 * MS);
                 world.run(settled);
                 let leader = world.leader().unwrap();
