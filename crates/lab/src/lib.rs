@@ -3,6 +3,7 @@
 //! anything about a failover.
 
 pub mod admin;
+pub mod bench;
 pub mod error;
 pub mod load;
 pub mod servers;
