@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod bench;
+pub mod demo;
 pub mod error;
 pub mod load;
 pub mod servers;

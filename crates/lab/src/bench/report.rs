@@ -146,7 +146,10 @@ impl Report {
             column.set_cell_alignment(CellAlignment::Right);
         }
         let watched = ZOMBIE_WATCH.as_secs();
-        let ratios = self.ratios.iter().map(|(name, ratio)| format!("{name}: {ratio:.1}\n"));
+        let ratios = self
+            .ratios
+            .iter()
+            .map(|(name, ratio)| format!("{name}: {ratio:.1}\n"));
         format!(
             "{table}\n\n\
              RTO (ms): from just before the signal to the first write that the new primary acknowledged.\n\

@@ -119,6 +119,28 @@ fn a_fence_without_an_outstanding_ping_comes_too_late() {
 }
 
 #[test]
+fn writes_older_than_the_ping_are_executed_but_the_disconnection_takes_their_answers_away() {
+    let stack = StockStack::group(1).unwrap();
+    let server = stack.instance("r1").unwrap();
+    let mut fence = patient_clients(server, 1).remove(0);
+    let mut clients = patient_clients(server, CLIENTS);
+
+    stack.signal("r1", Signal::SIGSTOP).unwrap();
+    send_writes(&mut clients);
+    fence.send(&[&["PING"]]).unwrap();
+    fence
+        .send(&[
+            &["CONFIG", "SET", "min-replicas-to-write", CLOSED],
+            &["CLIENT", "KILL", "TYPE", "normal"],
+        ])
+        .unwrap();
+    stack.signal("r1", Signal::SIGCONT).unwrap();
+
+    assert_eq!(accepted(&mut clients), 0);
+    assert!(key_count(server) > 0);
+}
+
+#[test]
 fn a_promotion_sent_to_a_stopped_replica_runs_when_it_wakes_although_its_connection_is_closed() {
     let stack = StockStack::group(2).unwrap();
     let [primary, replica] = &stack.instances()[..] else {

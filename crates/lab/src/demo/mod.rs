@@ -1,0 +1,88 @@
+//! The demo: a lab, a client that writes all the time, and four ways for a primary to die. It shows each failover as it
+//! happens and holds Backstay to its promises: nothing acknowledged is lost, an old primary accepts nothing.
+
+pub mod act;
+pub mod report;
+pub mod timeline;
+
+use crate::error::Result;
+use crate::load::light::LightWriter;
+use crate::servers::nursery;
+use crate::stack::lab::ScopedLab;
+use crate::stack::options::Options;
+use crate::wait::wait_until;
+use act::{Act, Scene};
+use indicatif::ProgressBar;
+use report::DemoReport;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const HEALTHY_LIMIT: Duration = Duration::from_secs(20);
+const DOWN_AFTER: Duration = Duration::from_millis(500);
+/// Short, so that nobody waits for the second act.
+const COOLDOWN: Duration = Duration::from_millis(500);
+const RUN: &str = "demo";
+
+/// How to play.
+#[derive(Clone, Debug, Default)]
+pub struct DemoOptions {
+    /// Leave the lab running.
+    pub keep: bool,
+    /// Where; none: a temporary folder.
+    pub dir: Option<PathBuf>,
+    /// The `backstay` program; none: it is looked for.
+    pub backstay: Option<PathBuf>,
+}
+
+/// Plays all four acts. An error means that the demo itself could not go on; broken promises are in the report.
+pub fn play(options: &DemoOptions) -> Result<DemoReport> {
+    nursery::end_all_on_interrupt();
+    let begun = Instant::now();
+    let waiting = wait_for("bringing up 3 controllers and 3 Redis servers");
+    let mut lab = ScopedLab::up(&Options {
+        dir: options.dir.clone(),
+        backstay: options.backstay.clone(),
+        down_after: DOWN_AFTER,
+        cooldown: Some(COOLDOWN),
+        ..Options::default()
+    })?;
+    lab.await_healthy(HEALTHY_LIMIT)?;
+    waiting.finish_and_clear();
+    println!(
+        "A lab of 3 controllers and 3 Redis servers is up after {:.1} s in {}.",
+        begun.elapsed().as_secs_f64(),
+        lab.dir().display()
+    );
+    let writer = LightWriter::start(lab.client()?, RUN);
+    wait_until("the first writes", HEALTHY_LIMIT, || {
+        (!writer.record().lock().acks.is_empty()).then_some(())
+    })?;
+    println!(
+        "A client that asks the Sentinel ports for the primary writes a new key every 2 ms, all the time."
+    );
+
+    let mut scene = Scene::new(&lab, &writer);
+    let mut results = Vec::new();
+    for (number, act) in Act::ALL.into_iter().enumerate() {
+        println!("\n{} of {}: {act}", number + 1, Act::ALL.len());
+        results.push(scene.play(act)?);
+    }
+    let report = DemoReport {
+        results,
+        duration: begun.elapsed(),
+    };
+    drop(scene);
+    drop(writer);
+    if options.keep {
+        lab.keep();
+        print!("{}", report::what_to_type_next(&lab)?);
+    }
+    Ok(report)
+}
+
+/// A spinner on standard error while nothing else is to be seen.
+fn wait_for(what: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
