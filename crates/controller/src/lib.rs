@@ -59,6 +59,7 @@ pub struct Controller {
     next_report: Time,
     reports: u32,
     wakeup: Time,
+    mistake: Option<Mistake>,
 }
 
 /// What is known of another controller.
@@ -97,6 +98,7 @@ impl Controller {
             next_report: now.time,
             reports: 0,
             wakeup: now.time,
+            mistake: None,
         }
     }
 
@@ -490,6 +492,7 @@ impl Controller {
             lease,
             tally,
             hindrance,
+            mistake: self.mistake,
             out,
         };
         if work.may_act() {
@@ -656,4 +659,20 @@ fn event(out: &mut Vec<Effect>, now: Now, service: Option<&ServiceName>, kind: E
         service: service.cloned(),
         kind,
     }));
+}
+
+/// A mistake made on purpose, so that the simulator can prove that its checkers notice. The server never plants one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// The candidate is promoted as soon as its choice is proposed.
+    PromoteBeforeCommit,
+    /// After a promotion that was not observed, another candidate is promoted in the same epoch.
+    NextCandidateInSameEpoch,
+}
+
+impl Controller {
+    /// Plants a mistake.
+    pub fn plant(&mut self, mistake: Mistake) {
+        self.mistake = Some(mistake);
+    }
 }

@@ -25,6 +25,7 @@ pub(crate) struct Work<'a> {
     pub(crate) tally: Option<Tally>,
     /// Why nothing automatic may happen, as far as it lies outside the service.
     pub(crate) hindrance: Option<String>,
+    pub(crate) mistake: Option<crate::Mistake>,
     pub(crate) out: &'a mut Vec<Effect>,
 }
 

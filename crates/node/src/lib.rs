@@ -164,6 +164,11 @@ impl Node {
         &self.brain
     }
 
+    /// The brain, to plant a mistake in.
+    pub const fn brain_mut(&mut self) -> &mut Controller {
+        &mut self.brain
+    }
+
     /// The consensus, to be asked for status.
     pub const fn consensus(&self) -> &Consensus {
         &self.consensus

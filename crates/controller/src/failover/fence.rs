@@ -2,6 +2,7 @@
 //! its socket is drained (safety, sections 2.2 and 2.3). When all that answer stand still, they are compared.
 
 use super::choose::{Choice, choose};
+use crate::Mistake;
 use crate::entry::{Cause, Decided};
 use crate::scene::{Moment, View};
 use crate::work::{Work, follows};
@@ -58,6 +59,9 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
         } => {
             let fenced = work.now.unix;
             let committed = started.unix;
+            if work.mistake == Some(Mistake::PromoteBeforeCommit) {
+                work.order(&candidate, Action::Promote);
+            }
             work.propose(Decided::Choose {
                 epoch,
                 candidate,

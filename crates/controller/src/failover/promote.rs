@@ -1,6 +1,7 @@
 //! Promoting: the candidate becomes a primary, closed, and is seen to be one. If that is not seen in time, the next
 //! candidate is a new epoch, and this one stays a possible primary (safety, section 4).
 
+use crate::Mistake;
 use crate::entry::{Cause, Decided};
 use crate::work::Work;
 use backstay_model::{Action, Health, InstanceName, RunId};
@@ -34,6 +35,9 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
         matches!(view.health, Health::Down(_) | Health::Useless(_)) || view.run_id() != Some(run_id)
     });
     if gone || work.now.time.since(started.time) > PATIENCE {
+        if work.mistake == Some(Mistake::NextCandidateInSameEpoch) {
+            return promote_another(work, candidate);
+        }
         let cause = Cause::CandidateLost {
             candidate: candidate.clone(),
         };
@@ -48,4 +52,15 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
     work.order(candidate, Action::Promote);
     work.watch(candidate, POLL);
     work.look_again(Duration::from_millis(20));
+}
+
+/// The planted mistake of that name.
+fn promote_another(work: &mut Work, candidate: &InstanceName) {
+    let others = work
+        .instances()
+        .into_iter()
+        .filter(|instance| instance.name != *candidate);
+    for instance in others {
+        work.order(&instance.name, Action::Promote);
+    }
 }

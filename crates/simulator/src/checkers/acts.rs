@@ -1,0 +1,61 @@
+//! No act without a commit: every order fits the committed state of the one who gives it, and nobody gives one that
+//! could still be sent after a later leader gave one.
+
+use backstay_controller::{Phase, ServiceState};
+use backstay_model::{Action, Order, ServiceSpec, Term};
+
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    newest_term: Term,
+}
+
+impl Memory {
+    pub(super) fn check(
+        &mut self,
+        spec: &ServiceSpec,
+        state: &ServiceState,
+        term: Term,
+        order: &Order,
+        late: bool,
+    ) -> Option<(&'static str, String)> {
+        if late {
+            return None; // It will not be sent.
+        }
+        if term < self.newest_term {
+            let newest = self.newest_term;
+            return Some((
+                "one leader acts",
+                format!("term {term} orders {order:?} after term {newest} acted"),
+            ));
+        }
+        self.newest_term = term;
+        (!fits(spec, state, order)).then(|| {
+            let (epoch, phase) = (state.epoch, &state.phase);
+            (
+                "no act without a commit",
+                format!("{order:?} while committed is epoch {epoch}, {phase:?}"),
+            )
+        })
+    }
+}
+
+fn fits(spec: &ServiceSpec, state: &ServiceState, order: &Order) -> bool {
+    let primary = state.primary().map(|reign| &reign.instance);
+    let other = primary.is_some_and(|primary| *primary != order.instance);
+    order.epoch == state.epoch
+        && match &order.action {
+            Action::Promote => {
+                matches!(&state.phase, Phase::Promoting { candidate, .. } if *candidate == order.instance)
+            }
+            Action::Freeze => matches!(state.phase, Phase::Fencing { .. }),
+            Action::Fence => other || matches!(state.phase, Phase::Fencing { .. }),
+            Action::Open { .. } => primary.is_some(),
+            Action::Canary { .. } => primary == Some(&order.instance),
+            Action::Follow { primary: address, .. } => {
+                other
+                    && primary
+                        .and_then(|primary| spec.instance(primary))
+                        .is_some_and(|primary| primary.address == *address)
+            }
+        }
+}

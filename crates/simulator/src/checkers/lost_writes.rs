@@ -1,0 +1,196 @@
+//! Writes are lost only where the mode allows. In `async` an acknowledged write may be lost if it had not reached the
+//! promoted replica; but what a replica holds that nothing disturbs survives the choice, and what the new primary
+//! holds when its reign begins, or acknowledges in it, survives its reign.
+
+use crate::redis::WriteId;
+use crate::world::{Place, World};
+use backstay_controller::{Phase, ServiceState};
+use backstay_model::{Epoch, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A server that nothing happened to for so long counts as steady.
+const STEADY: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    writes: WriteId,
+    pub(super) acknowledged: u64,
+    pub(super) lost: u64,
+    acked: BTreeMap<WriteId, usize>,
+    begun: Option<Begun>,
+    reign: Option<ReignMemory>,
+}
+
+/// What steady servers held when a failover began.
+#[derive(Debug)]
+struct Begun {
+    epoch: Epoch,
+    at: Time,
+    held: Vec<(usize, BTreeSet<WriteId>)>,
+}
+
+/// What must survive the current reign.
+#[derive(Debug)]
+struct ReignMemory {
+    epoch: Epoch,
+    server: usize,
+    must: BTreeSet<WriteId>,
+}
+
+impl Memory {
+    pub(super) const fn next_write(&mut self) -> WriteId {
+        self.writes += 1;
+        self.writes
+    }
+}
+
+impl World {
+    pub(crate) fn check_acknowledged(&mut self, write: WriteId, server: usize) {
+        self.checkers
+            .times
+            .acknowledged(self.now, self.primary() == Some(server));
+        let memory = &mut self.checkers.writes;
+        memory.acknowledged += 1;
+        memory.acked.insert(write, server);
+        let holds = self.servers[server]
+            .redis
+            .as_ref()
+            .is_some_and(|redis| redis.data.contains(&write));
+        if let Some(reign) = memory
+            .reign
+            .as_mut()
+            .filter(|reign| reign.server == server && holds)
+        {
+            reign.must.insert(write);
+        }
+    }
+
+    pub(crate) fn note_begin(&mut self, state: &ServiceState) {
+        if !matches!(state.phase, Phase::Fencing { .. }) {
+            return;
+        }
+        if self
+            .checkers
+            .writes
+            .begun
+            .as_ref()
+            .is_some_and(|begun| begun.epoch >= state.epoch)
+        {
+            return;
+        }
+        let steady = (0..self.servers.len())
+            .filter(|server| self.is_steady(*server) && self.is_trusted(*server, state));
+        let held = steady.map(|server| {
+            let data = self.servers[server]
+                .redis
+                .as_ref()
+                .map(|redis| redis.data.iter().copied().collect());
+            (server, data.unwrap_or_default())
+        });
+        let begun = Begun {
+            epoch: state.epoch,
+            at: self.now,
+            held: held.collect(),
+        };
+        self.checkers.writes.begun = Some(begun);
+    }
+
+    fn is_steady(&self, server: usize) -> bool {
+        let it = &self.servers[server];
+        let place = Place::Server(server);
+        let blocked = self
+            .network
+            .blocked
+            .iter()
+            .any(|(from, to)| *from == place || *to == place);
+        let runs = it.redis.as_ref().is_some_and(|redis| !redis.stopped);
+        runs && !blocked && self.now.since(it.disturbed) > STEADY
+    }
+
+    fn is_trusted(&self, server: usize, state: &ServiceState) -> bool {
+        let it = &self.servers[server];
+        let run = it.redis.as_ref().map(|redis| &redis.run_id);
+        let history = it.redis.as_ref().map(|redis| &redis.replid);
+        state.trusted.get(&it.name) == run && state.reign.as_ref().map(|reign| &reign.replid) == history
+    }
+
+    /// A reign begins: its primary must hold every acknowledged write that a steady server held when the failover
+    /// began. What it holds now must survive.
+    pub(crate) fn note_reign(&mut self, state: &ServiceState) {
+        let Some(reign) = state.primary().filter(|reign| reign.epoch == state.epoch) else {
+            return;
+        };
+        if self
+            .checkers
+            .writes
+            .reign
+            .as_ref()
+            .is_some_and(|known| known.epoch >= reign.epoch)
+        {
+            return;
+        }
+        let Some(server) = self
+            .servers
+            .iter()
+            .position(|server| server.name == reign.instance)
+        else {
+            return;
+        };
+        let redis = self.servers[server]
+            .redis
+            .as_ref()
+            .filter(|redis| redis.run_id == reign.run_id);
+        let Some(data) = redis.map(|redis| redis.data.iter().copied().collect::<BTreeSet<_>>()) else {
+            return; // Died since; the next reign is judged.
+        };
+        let begun = self.checkers.writes.begun.take();
+        if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch) {
+            for (holder, held) in &begun.held {
+                let undisturbed = self.servers[*holder].disturbed <= begun.at && self.is_steady(*holder);
+                let missing = held
+                    .iter()
+                    .find(|write| self.checkers.writes.acked.contains_key(write) && !data.contains(write));
+                if let (true, Some(write)) = (undisturbed, missing) {
+                    let (holder, chosen) = (&self.servers[*holder].name, &reign.instance);
+                    let what = format!(
+                        "{holder} held acknowledged write {write}, but {chosen} was promoted without it"
+                    );
+                    return self.violate("what a steady replica holds survives", what);
+                }
+            }
+        }
+        let acked = &self.checkers.writes.acked;
+        let must = data
+            .into_iter()
+            .filter(|write| acked.contains_key(write))
+            .collect();
+        self.checkers.writes.reign = Some(ReignMemory {
+            epoch: reign.epoch,
+            server,
+            must,
+        });
+    }
+
+    /// In the end: everything that had to survive the last reign is there. Counts what `async` lost before.
+    pub(crate) fn check_surviving_writes(&mut self) {
+        let Some(primary) = self.primary() else {
+            return;
+        };
+        let redis = self.servers[primary].redis.as_ref();
+        let data: BTreeSet<WriteId> = redis
+            .map(|redis| redis.data.iter().copied().collect())
+            .unwrap_or_default();
+        let memory = &mut self.checkers.writes;
+        memory.lost = memory.acked.keys().filter(|write| !data.contains(write)).count() as u64;
+        let Some(reign) = &memory.reign else {
+            return;
+        };
+        let missing = reign.must.iter().find(|write| !data.contains(write)).copied();
+        if let Some(write) = missing.filter(|_| reign.server == primary) {
+            let (epoch, name) = (reign.epoch, self.servers[primary].name.clone());
+            let what = format!("write {write} was lost in the middle of {name}'s reign (epoch {epoch})");
+            self.violate("a reign loses nothing", what);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The properties, one file each. A checker looks at the whole world, which nobody inside it can, and stops it at the
+//! first violation.
+
+mod acts;
+mod convergence;
+mod epochs;
+mod failover_times;
+mod identical_state;
+mod lost_writes;
+mod one_primary;
+
+use crate::redis::WriteId;
+use crate::scenario::Scenario;
+use crate::world::World;
+use backstay_model::{Order, Route, Time};
+
+/// What the checkers remember.
+#[derive(Debug)]
+pub(crate) struct Checkers {
+    violation: Option<(&'static str, String)>,
+    identical: identical_state::Memory,
+    epochs: epochs::Memory,
+    primaries: one_primary::Memory,
+    acts: acts::Memory,
+    writes: lost_writes::Memory,
+    pub(crate) times: failover_times::Memory,
+    /// The controller whose folder was wiped.
+    pub(crate) wiped: Option<usize>,
+}
+
+impl Checkers {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Self {
+            violation: None,
+            identical: identical_state::Memory::new(scenario.controllers),
+            epochs: epochs::Memory::default(),
+            primaries: one_primary::Memory::default(),
+            acts: acts::Memory::default(),
+            writes: lost_writes::Memory::default(),
+            times: failover_times::Memory::default(),
+            wiped: None,
+        }
+    }
+
+    pub(crate) const fn violation(&self) -> Option<&(&'static str, String)> {
+        self.violation.as_ref()
+    }
+
+    pub(crate) fn violate(&mut self, property: &'static str, what: String) {
+        self.violation.get_or_insert((property, what));
+    }
+
+    pub(crate) const fn next_write(&mut self) -> WriteId {
+        self.writes.next_write()
+    }
+
+    /// The client gave up waiting: the write may exist or not.
+    pub(crate) fn unknown(&mut self, _write: WriteId) {}
+
+    pub(crate) const fn fault_began(&mut self, now: Time, primary: bool) {
+        if primary {
+            self.times.fault_began(now);
+        }
+    }
+
+    pub(crate) const fn acknowledged(&self) -> u64 {
+        self.writes.acknowledged
+    }
+
+    pub(crate) const fn lost(&self) -> u64 {
+        self.writes.lost
+    }
+
+    pub(crate) const fn stale(&self) -> u64 {
+        self.primaries.stale_writes
+    }
+}
+
+impl World {
+    /// After every step of a node: is its state one that it may have?
+    pub(crate) fn check_state(&mut self, node: usize) {
+        let Some(it) = self.controllers[node].node() else {
+            return;
+        };
+        let applied = it.consensus().status().applied;
+        if !self.checkers.identical.is_new(node, applied) {
+            return;
+        }
+        let state = it.brain().state().clone();
+        let service = state.service(&self.service).clone();
+        let found = self
+            .checkers
+            .identical
+            .check(node, applied, &state)
+            .or_else(|| self.checkers.epochs.check(applied, service.epoch))
+            .or_else(|| self.checkers.primaries.reign(&service));
+        if let Some((property, what)) = found {
+            return self.violate(property, what);
+        }
+        self.note_begin(&service);
+        self.note_reign(&service);
+    }
+
+    pub(crate) fn check_order(&mut self, node: usize, order: &Order) {
+        let now = self.clock(node).time;
+        let Some(it) = self.controllers[node].node() else {
+            return;
+        };
+        let state = it.brain().state().service(&self.service).clone();
+        let term = it.consensus().status().term;
+        let late = now >= order.deadline;
+        let spec = &self.spec.services[0];
+        if let Some((property, what)) = self.checkers.acts.check(spec, &state, term, order, late) {
+            self.violate(property, what);
+        }
+    }
+
+    pub(crate) fn check_route(&mut self, route: &Route) {
+        if let Some((property, what)) = self.checkers.primaries.route(&self.spec.services[0], route) {
+            self.violate(property, what);
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! A fake Redis with the behaviours that bite: replication ids and offsets, partial and full resynchronisation, copies
+//! taken from whoever is pointed at, commands that run late, connections served in the order in which they became
+//! readable, starts that are empty, from an old file, or protected.
+//!
+//! It is one process on one host and knows nothing of the network: the world hands it what arrives and carries away
+//! what it says.
+
+use backstay_model::{Address, ClientKind, Command, Identity, Info, ReplId, ReplOffset, Reply, Role, RunId};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Every write has a number of its own.
+pub(crate) type WriteId = u64;
+/// A connection's number.
+pub(crate) type ConnectionId = u64;
+
+/// What clients and controllers send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// A controller's command.
+    Command(Command),
+    /// A client's write.
+    Write(WriteId),
+}
+
+/// What comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Response {
+    /// To a controller.
+    Reply(Reply),
+    /// The write was accepted.
+    Written(WriteId),
+    /// The write was refused: read-only, or closed.
+    Rejected(WriteId),
+}
+
+/// What the world must carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// Answer on this connection.
+    Respond(ConnectionId, Response),
+    /// Close this connection, whatever lies unread on it.
+    Close(ConnectionId),
+    /// Drop the link to the primary and make one to this address.
+    Follow(Address),
+    /// Drop the link to the primary.
+    Unfollow,
+    /// Drop the links to all replicas.
+    DropReplicas,
+    /// Stream this to the replicas.
+    Stream(Item),
+    /// A write was accepted, for the checkers.
+    Accepted(WriteId),
+    /// It took writes by `REPLICAOF NO ONE` while open or closed, for the checkers.
+    Promoted {
+        /// It was closed.
+        closed: bool,
+    },
+    /// Its write guard was opened while it was a primary, for the checkers.
+    Opened,
+}
+
+/// One thing in the replication stream; each counts one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// A write.
+    Write(WriteId),
+    /// A replication ping.
+    Ping,
+}
+
+/// A primary's answer to a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sync {
+    /// Go on in this history with these.
+    Continue {
+        /// The primary's current history.
+        replid: ReplId,
+        /// What was missed.
+        items: Vec<Item>,
+    },
+    /// Throw everything away and take this.
+    Full(Box<Copy>),
+}
+
+/// A full copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Copy {
+    replid: ReplId,
+    offset: u64,
+    data: Vec<WriteId>,
+}
+
+/// The process, while there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Redis {
+    /// Where it listens.
+    pub(crate) address: Address,
+    /// Its run; new at every start.
+    pub(crate) run_id: RunId,
+    /// Whom it follows, if it is a replica.
+    pub(crate) follows: Option<Address>,
+    /// It is linked to whom it follows.
+    pub(crate) link_up: bool,
+    /// It takes a full copy.
+    pub(crate) syncing: bool,
+    /// Its history.
+    pub(crate) replid: ReplId,
+    /// The one before.
+    pub(crate) previous: Option<(ReplId, u64)>,
+    /// Its offset.
+    pub(crate) offset: u64,
+    /// Its data.
+    pub(crate) data: Vec<WriteId>,
+    /// The stream's tail, ending at `offset`.
+    backlog: VecDeque<Item>,
+    guard: u64,
+    /// How many replicas are linked; the world keeps it.
+    pub(crate) replicas: u32,
+    /// It is stopped: nothing runs until it is resumed.
+    pub(crate) stopped: bool,
+    /// Unread requests by connection, in the order in which the connections became readable.
+    readable: Vec<ConnectionId>,
+    unread: BTreeMap<ConnectionId, VecDeque<Request>>,
+    /// Connections that the kernel holds but the process has not accepted.
+    unaccepted: Vec<ConnectionId>,
+    accepted: Vec<ConnectionId>,
+    promotions: u64,
+}
+
+const BACKLOG_MAX: usize = 4096;
+
+impl Redis {
+    /// A process that starts with this data. A protected one starts as a replica of nowhere.
+    pub(crate) fn start(address: Address, run: u64, protected: bool, file: Option<&Redis>) -> Self {
+        let run_id = RunId::from(format!("run{run}"));
+        let fresh = ReplId::from(format!("hist{run}"));
+        Self {
+            address,
+            follows: protected.then(Address::nowhere),
+            link_up: false,
+            syncing: false,
+            replid: file.map_or(fresh, |file| file.replid.clone()),
+            previous: None,
+            offset: file.map_or(0, |file| file.offset),
+            data: file.map_or_else(Vec::new, |file| file.data.clone()),
+            backlog: VecDeque::new(),
+            guard: 0,
+            replicas: 0,
+            stopped: false,
+            readable: Vec::new(),
+            unread: BTreeMap::new(),
+            unaccepted: Vec::new(),
+            accepted: Vec::new(),
+            promotions: 0,
+            run_id,
+        }
+    }
+
+    /// A primary that takes writes.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.follows.is_none() && self.guard <= u64::from(self.replicas)
+    }
+
+    /// A client's connection reached the host.
+    pub(crate) fn connect(&mut self, connection: ConnectionId) {
+        if self.stopped {
+            self.unaccepted.push(connection);
+        } else {
+            self.accepted.push(connection);
+        }
+    }
+
+    /// Requests arrived on a connection.
+    pub(crate) fn arrive(&mut self, connection: ConnectionId, request: Request) -> Vec<Deed> {
+        self.unread.entry(connection).or_default().push_back(request);
+        if !self.readable.contains(&connection) {
+            self.readable.push(connection);
+        }
+        if self.stopped { Vec::new() } else { self.serve() }
+    }
+
+    /// The process goes on after it was stopped.
+    pub(crate) fn resume(&mut self) -> Vec<Deed> {
+        self.stopped = false;
+        self.serve()
+    }
+
+    /// Serves whole connections, those that were accepted first in the order in which they became readable.
+    fn serve(&mut self) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        loop {
+            let ready = self.readable.iter().position(|one| self.accepted.contains(one));
+            let Some(ready) = ready else {
+                if self.unaccepted.is_empty() {
+                    return deeds;
+                }
+                let waiting = std::mem::take(&mut self.unaccepted);
+                self.accepted.extend(waiting);
+                continue;
+            };
+            let connection = self.readable.remove(ready);
+            for request in self.unread.remove(&connection).unwrap_or_default() {
+                let response = match request {
+                    Request::Command(command) => {
+                        Response::Reply(self.execute(connection, command, &mut deeds))
+                    }
+                    Request::Write(id) => self.write(id, &mut deeds),
+                };
+                deeds.push(Deed::Respond(connection, response));
+            }
+        }
+    }
+
+    fn write(&mut self, id: WriteId, deeds: &mut Vec<Deed>) -> Response {
+        if !self.is_writable() {
+            return Response::Rejected(id);
+        }
+        self.data.push(id);
+        self.append(Item::Write(id));
+        deeds.push(Deed::Stream(Item::Write(id)));
+        deeds.push(Deed::Accepted(id));
+        Response::Written(id)
+    }
+
+    /// A primary with replicas tells them every second that it lives.
+    pub(crate) fn replication_ping(&mut self) -> Option<Deed> {
+        if self.stopped || self.follows.is_some() || self.replicas == 0 {
+            return None;
+        }
+        self.append(Item::Ping);
+        Some(Deed::Stream(Item::Ping))
+    }
+
+    fn append(&mut self, item: Item) {
+        self.offset += 1;
+        self.backlog.push_back(item);
+        if self.backlog.len() > BACKLOG_MAX {
+            self.backlog.pop_front();
+        }
+    }
+
+    fn execute(&mut self, connection: ConnectionId, command: Command, deeds: &mut Vec<Deed>) -> Reply {
+        match command {
+            Command::Ping => Reply::Pong,
+            Command::Identify => Reply::Identity(Identity {
+                run_id: self.run_id.clone(),
+                version: "fake".into(),
+                keys: self.data.len() as u64,
+                loading: false,
+            }),
+            Command::Info => Reply::Info(self.info()),
+            Command::WriteGuard => Reply::WriteGuard(self.guard),
+            Command::SetWriteGuard(guard) => {
+                self.guard = guard;
+                if self.is_writable() {
+                    deeds.push(Deed::Opened);
+                }
+                Reply::Done
+            }
+            Command::DisconnectClients(ClientKind::PubSub) => Reply::Done,
+            Command::DisconnectClients(ClientKind::Normal) => {
+                for other in self.accepted.clone() {
+                    if other != connection {
+                        self.forget(other);
+                        deeds.push(Deed::Close(other));
+                    }
+                }
+                Reply::Done
+            }
+            Command::Replicate(address) => {
+                self.replicate(address, deeds);
+                Reply::Done
+            }
+            Command::ReplicateNoOne => {
+                self.replicate_no_one(deeds);
+                Reply::Done
+            }
+            Command::Canary(_) if self.is_writable() => {
+                self.append(Item::Ping);
+                deeds.push(Deed::Stream(Item::Ping));
+                Reply::Done
+            }
+            Command::Canary(_) => Reply::Refused(backstay_model::Fault::OtherError),
+        }
+    }
+
+    fn replicate(&mut self, address: Address, deeds: &mut Vec<Deed>) {
+        if self.follows.as_ref() == Some(&address) {
+            return; // Already so: Redis says OK and does nothing.
+        }
+        self.follows = Some(address.clone());
+        self.link_up = false;
+        self.syncing = false;
+        deeds.push(Deed::DropReplicas);
+        deeds.push(Deed::Unfollow);
+        deeds.push(Deed::Follow(address));
+    }
+
+    fn replicate_no_one(&mut self, deeds: &mut Vec<Deed>) {
+        if self.follows.take().is_none() {
+            return;
+        }
+        self.promotions += 1;
+        let next = ReplId::from(format!("{}.{}", self.run_id, self.promotions));
+        self.previous = Some((std::mem::replace(&mut self.replid, next), self.offset));
+        self.link_up = false;
+        self.syncing = false;
+        deeds.push(Deed::DropReplicas);
+        deeds.push(Deed::Unfollow);
+        deeds.push(Deed::Promoted {
+            closed: self.guard > u64::from(self.replicas),
+        });
+    }
+
+    fn info(&self) -> Info {
+        let role = match &self.follows {
+            None => Role::Primary {
+                replicas: self.replicas,
+            },
+            Some(of) => Role::Replica {
+                of: of.clone(),
+                link_up: self.link_up,
+                syncing: self.syncing,
+            },
+        };
+        Info {
+            role,
+            replid: self.replid.clone(),
+            previous: self
+                .previous
+                .clone()
+                .map(|(replid, offset)| (replid, ReplOffset(offset))),
+            offset: ReplOffset(self.offset),
+        }
+    }
+
+    /// A replica asks to go on from `offset` in history `replid`.
+    pub(crate) fn synchronise(&self, replid: &ReplId, offset: u64) -> Sync {
+        let mine = *replid == self.replid && offset <= self.offset;
+        let before = self
+            .previous
+            .as_ref()
+            .is_some_and(|(old, ended)| old == replid && offset <= *ended);
+        let missed = self.offset.saturating_sub(offset) as usize;
+        if (mine || before) && missed <= self.backlog.len() {
+            let items = self
+                .backlog
+                .iter()
+                .skip(self.backlog.len() - missed)
+                .copied()
+                .collect();
+            return Sync::Continue {
+                replid: self.replid.clone(),
+                items,
+            };
+        }
+        Sync::Full(Box::new(Copy {
+            replid: self.replid.clone(),
+            offset: self.offset,
+            data: self.data.clone(),
+        }))
+    }
+
+    /// The primary's answer arrived.
+    pub(crate) fn synchronised(&mut self, sync: Sync) -> Vec<Deed> {
+        self.link_up = true;
+        self.syncing = false;
+        match sync {
+            Sync::Continue { replid, items } => {
+                if replid != self.replid {
+                    self.previous = Some((std::mem::replace(&mut self.replid, replid), self.offset));
+                }
+                items.into_iter().flat_map(|item| self.receive(item)).collect()
+            }
+            Sync::Full(copy) => {
+                self.replid = copy.replid;
+                self.previous = None;
+                self.offset = copy.offset;
+                self.data = copy.data;
+                self.backlog.clear();
+                vec![Deed::DropReplicas]
+            }
+        }
+    }
+
+    /// The next item of the stream arrived; it is passed on to this one's own replicas.
+    pub(crate) fn receive(&mut self, item: Item) -> Vec<Deed> {
+        self.append(item);
+        if let Item::Write(id) = item {
+            self.data.push(id);
+        }
+        vec![Deed::Stream(item)]
+    }
+
+    /// A connection is gone: the client's end is closed and everything it sent was read.
+    pub(crate) fn forget(&mut self, connection: ConnectionId) {
+        self.accepted.retain(|one| *one != connection);
+        self.unaccepted.retain(|one| *one != connection);
+        self.readable.retain(|one| *one != connection);
+        self.unread.remove(&connection);
+    }
+}

@@ -1,0 +1,170 @@
+//! What one seed means: how large the world is, what goes wrong in it, and which mistake is planted, if one is.
+
+use crate::random::Random;
+use backstay_model::{ClusterSpec, ControllerSpec, InstanceSpec, Preference, ServiceSpec};
+use std::time::Duration;
+
+/// See the module's head.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Keep every line of the trace, not only its digest and its end.
+    pub trace: bool,
+    /// A mistake that a checker must notice.
+    pub mistake: Option<Mistake>,
+    /// How many controllers.
+    pub controllers: usize,
+    /// How many instances.
+    pub instances: usize,
+    /// How many clients.
+    pub clients: usize,
+    /// How many faults.
+    pub faults: u64,
+    /// The kinds that this seed draws from: each seed enables a subset, so that faults meet that rarely meet.
+    pub kinds: Vec<FaultKind>,
+    /// Until when things go wrong.
+    pub fault_phase: Duration,
+    /// Clocks run at different speeds.
+    pub skewed_clocks: bool,
+    pub(crate) loss_per_mille: u64,
+    pub(crate) duplication_per_mille: u64,
+    pub(crate) slow_per_mille: u64,
+    pub(crate) crash_per_100k: u64,
+    pub(crate) stall_per_mille: u64,
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// An instance is killed, and started later: empty, or from an old file.
+    Crash,
+    /// An instance stops, and goes on later.
+    Hang,
+    /// A controller is killed, and started later.
+    ControllerCrash,
+    /// A controller stops, and goes on later.
+    ControllerPause,
+    /// Nothing passes between two places, in one direction or both.
+    Partition,
+    /// A controller loses its state folder.
+    Wipe,
+    /// An operator pauses or resumes.
+    Operator,
+}
+
+/// Mistakes of safety, section 10, that belong to this path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// A promotion does not close first, so one that runs late opens a second primary.
+    PromoteOpen,
+    /// A replica is frozen by pointing it at another one.
+    FreezeOntoReplica,
+    /// The next candidate is promoted in the same epoch.
+    NextCandidateInSameEpoch,
+    /// A controller whose folder was wiped votes as if it had not been.
+    WipedVoter,
+    /// A restarted replica counts because its replication id is right.
+    RestartedReplicaCounted,
+    /// The candidate is promoted before its choice is committed.
+    PromoteBeforeCommit,
+    /// A controller decides without the others.
+    DecideAlone,
+}
+
+impl Mistake {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::PromoteOpen,
+        Self::FreezeOntoReplica,
+        Self::NextCandidateInSameEpoch,
+        Self::WipedVoter,
+        Self::RestartedReplicaCounted,
+        Self::PromoteBeforeCommit,
+        Self::DecideAlone,
+    ];
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0xbac_57a9);
+        let all = [
+            FaultKind::Crash,
+            FaultKind::Hang,
+            FaultKind::ControllerCrash,
+            FaultKind::ControllerPause,
+            FaultKind::Partition,
+            FaultKind::Wipe,
+            FaultKind::Operator,
+        ];
+        let mut kinds: Vec<FaultKind> = all.into_iter().filter(|_| random.chance(450)).collect();
+        if kinds.is_empty() {
+            kinds.push(FaultKind::Crash);
+        }
+        let rough = random.chance(600);
+        Self {
+            seed,
+            trace: false,
+            mistake: None,
+            controllers: *random.pick(&[3, 3, 3, 5, 2, 1]),
+            instances: random.range(2, 5) as usize,
+            clients: random.range(2, 5) as usize,
+            faults: random.range(1, 10),
+            kinds,
+            fault_phase: Duration::from_secs(random.range(4, 16)),
+            skewed_clocks: random.chance(400),
+            loss_per_mille: if rough { random.range(0, 60) } else { 0 },
+            duplication_per_mille: if rough { random.range(0, 50) } else { 0 },
+            slow_per_mille: if rough { random.range(0, 80) } else { 0 },
+            crash_per_100k: if random.chance(200) {
+                random.range(1, 60)
+            } else {
+                0
+            },
+            stall_per_mille: if random.chance(200) {
+                random.range(1, 60)
+            } else {
+                0
+            },
+        }
+    }
+
+    pub(crate) fn spec(&self) -> ClusterSpec {
+        let zone = |index: usize| format!("z{}", index % 3);
+        let address = |host: &str, port: u16| backstay_model::Address {
+            host: host.into(),
+            port,
+        };
+        let controllers = (0..self.controllers).map(|index| ControllerSpec {
+            name: format!("c{index}").into(),
+            address: address("10.0.1.1", 7000 + index as u16),
+            site: String::new(),
+            zone: zone(index),
+        });
+        let instances = (0..self.instances).map(|index| InstanceSpec {
+            name: format!("r{index}").into(),
+            address: address("10.0.2.1", 6000 + index as u16),
+            site: String::new(),
+            zone: zone(index),
+            priority: 100,
+        });
+        ClusterSpec {
+            cluster: "simulated".into(),
+            controllers: controllers.collect(),
+            services: vec![ServiceSpec {
+                name: "shop".into(),
+                instances: instances.collect(),
+                down_after: Duration::from_millis(500),
+                probe_interval: Duration::from_millis(100),
+                drain_wait: Duration::from_millis(50),
+                cooldown: Duration::from_secs(2),
+                parallel_syncs: 1,
+                preference: Preference::default(),
+                canary_key: "canary".into(),
+                min_replicas_to_write: 0,
+                digest: "same".into(),
+            }],
+        }
+    }
+}

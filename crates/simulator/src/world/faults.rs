@@ -1,0 +1,281 @@
+//! What goes wrong, and when: planned from the seed before the world begins. In the end everything heals.
+
+use super::{Event, Place, World};
+use crate::scenario::FaultKind;
+use backstay_consensus::Durable;
+use backstay_controller::Wish;
+use backstay_model::Generation;
+use backstay_node::Input;
+use std::time::Duration;
+
+/// One thing that goes wrong, or right again.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    KillServer {
+        server: usize,
+        primary: bool,
+    },
+    StartServer {
+        server: usize,
+        empty: bool,
+    },
+    SaveServer(usize),
+    StopServer {
+        server: usize,
+        primary: bool,
+    },
+    ResumeServers,
+    CrashController {
+        node: usize,
+        leader: bool,
+    },
+    StartControllers,
+    PauseController {
+        node: usize,
+        leader: bool,
+        pause: Duration,
+    },
+    Block(Place, Place),
+    Unblock(Place, Place),
+    WipeController(usize),
+    Wish {
+        node: usize,
+        wish: Wish,
+    },
+}
+
+impl World {
+    pub(crate) fn schedule_faults(&mut self) {
+        let (servers, nodes) = (self.servers.len() as u64, self.controllers.len() as u64);
+        for _ in 0..self.scenario.faults {
+            let at = self
+                .random
+                .micros(2_000_000, self.scenario.fault_phase.as_micros() as u64);
+            let lasts = self.random.micros(5_000, 4_000_000);
+            let server = self.random.range(0, servers - 1) as usize;
+            let node = self.random.range(0, nodes - 1) as usize;
+            let chosen = self.random.chance(600);
+            let kinds = self.scenario.kinds.clone();
+            let kind = *self.random.pick(&kinds);
+            let (begin, end) = match kind {
+                FaultKind::Crash => {
+                    let empty = self.random.chance(500);
+                    (
+                        Fault::KillServer {
+                            server,
+                            primary: chosen,
+                        },
+                        Some(Fault::StartServer { server, empty }),
+                    )
+                }
+                FaultKind::Hang => (
+                    Fault::StopServer {
+                        server,
+                        primary: chosen,
+                    },
+                    Some(Fault::ResumeServers),
+                ),
+                FaultKind::ControllerCrash => (
+                    Fault::CrashController { node, leader: chosen },
+                    Some(Fault::StartControllers),
+                ),
+                FaultKind::ControllerPause => (
+                    Fault::PauseController {
+                        node,
+                        leader: chosen,
+                        pause: lasts / 2,
+                    },
+                    None,
+                ),
+                FaultKind::Partition => {
+                    let (from, to) = self.two_places(servers, nodes);
+                    if self.random.chance(500) {
+                        self.schedule(
+                            at.saturating_sub(Duration::from_secs(1)),
+                            Event::Fault(Fault::Block(to, from)),
+                        );
+                        let after = at.saturating_sub(Duration::from_secs(1)) + lasts;
+                        self.schedule(after, Event::Fault(Fault::Unblock(to, from)));
+                    }
+                    (Fault::Block(from, to), Some(Fault::Unblock(from, to)))
+                }
+                FaultKind::Wipe => (Fault::WipeController(node), None),
+                FaultKind::Operator => {
+                    let pause = self.random.chance(500);
+                    let wish = if pause {
+                        Wish::Pause {
+                            service: None,
+                            duration: lasts,
+                            by: "operator".into(),
+                        }
+                    } else {
+                        Wish::Resume {
+                            service: None,
+                            by: "operator".into(),
+                        }
+                    };
+                    (Fault::Wish { node, wish }, None)
+                }
+            };
+            if self.random.chance(300) {
+                self.schedule(at.saturating_sub(lasts), Event::Fault(Fault::SaveServer(server)));
+            }
+            let begin_at = at.saturating_sub(Duration::from_secs(1));
+            self.schedule(begin_at, Event::Fault(begin));
+            if let Some(end) = end {
+                self.schedule(begin_at + lasts, Event::Fault(end));
+            }
+        }
+    }
+
+    fn two_places(&mut self, servers: u64, nodes: u64) -> (Place, Place) {
+        let node = Place::Controller(self.random.range(0, nodes - 1) as usize);
+        let other = if self.random.chance(500) {
+            Place::Controller(self.random.range(0, nodes - 1) as usize)
+        } else {
+            Place::Server(self.random.range(0, servers - 1) as usize)
+        };
+        if self.random.chance(500) {
+            (node, other)
+        } else {
+            (other, node)
+        }
+    }
+
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        if self.healed && !matches!(fault, Fault::StartControllers) {
+            return;
+        }
+        match fault {
+            Fault::KillServer { server, primary } => {
+                let server = self.primary_instead(server, primary);
+                self.checkers
+                    .fault_began(self.now, self.primary() == Some(server));
+                self.kill_server(server);
+            }
+            Fault::StartServer { server, empty } => self.start_server(server, empty),
+            Fault::SaveServer(server) => self.servers[server].file = self.servers[server].redis.clone(),
+            Fault::StopServer { server, primary } => {
+                let server = self.primary_instead(server, primary);
+                self.checkers
+                    .fault_began(self.now, self.primary() == Some(server));
+                self.stop_server(server);
+            }
+            Fault::ResumeServers => {
+                for server in 0..self.servers.len() {
+                    self.resume_server(server);
+                }
+            }
+            Fault::CrashController { node, leader } => {
+                let node = self.leader_instead(node, leader);
+                self.crash_controller(node);
+            }
+            Fault::StartControllers => {
+                for node in 0..self.controllers.len() {
+                    self.start_controller(node);
+                }
+            }
+            Fault::PauseController { node, leader, pause } => {
+                let node = self.leader_instead(node, leader);
+                let name = &self.controllers[node].name;
+                self.trace
+                    .line(self.now, "pause", || format!("{name} for {pause:?}"));
+                self.controllers[node].paused_until = self.now + pause;
+            }
+            Fault::Block(from, to) => {
+                self.trace
+                    .line(self.now, "block", || format!("{from:?} to {to:?}"));
+                self.disturb(from, to);
+                self.network.blocked.insert((from, to));
+            }
+            Fault::Unblock(from, to) => {
+                self.disturb(from, to);
+                self.network.blocked.remove(&(from, to));
+            }
+            Fault::WipeController(node) => self.wipe(node),
+            Fault::Wish { node, wish } => {
+                if self.controllers[node].paused_until <= self.now {
+                    self.step(node, Input::Asked { request: 1, wish });
+                }
+            }
+        }
+    }
+
+    fn disturb(&mut self, from: Place, to: Place) {
+        for place in [from, to] {
+            if let Place::Server(server) = place {
+                self.servers[server].disturbed = self.now;
+            }
+        }
+    }
+
+    /// A controller loses its state folder and is started with a new one. Only one ever does, so that the others are
+    /// still a majority of those that know the truth.
+    fn wipe(&mut self, node: usize) {
+        if self.checkers.wiped.is_some() || self.controllers.len() < 3 {
+            return;
+        }
+        self.checkers.wiped = Some(node);
+        self.crash_controller(node);
+        self.trace
+            .line(self.now, "wipe", || self.controllers[node].name.to_string());
+        self.controllers[node].disk = Durable::default();
+        if self.scenario.mistake != Some(crate::scenario::Mistake::WipedVoter) {
+            self.controllers[node].generation = Generation(self.random.next() | 1);
+        }
+        self.start_controller(node);
+    }
+
+    /// The server that the controllers take for the primary.
+    pub(crate) fn primary(&self) -> Option<usize> {
+        let states = self.controllers.iter().filter_map(|controller| controller.node());
+        let newest = states
+            .map(|node| node.brain().state().service(&self.service))
+            .max_by_key(|state| state.epoch)?;
+        let name = &newest.reign.as_ref()?.instance;
+        self.servers.iter().position(|server| server.name == *name)
+    }
+
+    fn primary_instead(&self, server: usize, primary: bool) -> usize {
+        if primary {
+            self.primary().unwrap_or(server)
+        } else {
+            server
+        }
+    }
+
+    fn leader_instead(&self, node: usize, leader: bool) -> usize {
+        let leads =
+            |controller: &super::Controller| controller.node().is_some_and(|node| node.brain().leads());
+        let found = self.controllers.iter().position(leads);
+        if leader { found.unwrap_or(node) } else { node }
+    }
+
+    /// Everything that is broken is mended: what hangs goes on, what is dead starts, everyone can be reached.
+    pub(crate) fn heal(&mut self) {
+        self.healed = true;
+        self.trace.line(self.now, "heal", String::new);
+        self.network.heal();
+        for server in 0..self.servers.len() {
+            self.resume_server(server);
+            self.start_server(server, false);
+        }
+        for node in 0..self.controllers.len() {
+            self.controllers[node].paused_until = self.controllers[node].paused_until.min(self.now);
+            self.start_controller(node);
+        }
+        let resume = Wish::Resume {
+            service: None,
+            by: "operator".into(),
+        };
+        for node in 0..self.controllers.len() {
+            self.step(
+                node,
+                Input::Asked {
+                    request: 2,
+                    wish: resume.clone(),
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The world: controllers, instances, clients, and the network between them, driven by one queue of events. Whatever
+//! is not decided here is decided by the code under test; the world only carries and breaks things.
+
+mod clients;
+mod controllers;
+mod faults;
+mod network;
+mod servers;
+
+use crate::checkers::Checkers;
+use crate::random::Random;
+use crate::redis::{ConnectionId, Item, Redis, Request, Sync};
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use backstay_consensus::Durable;
+use backstay_controller::link::{Link, LinkInput};
+use backstay_model::{
+    ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, ServiceName, Time, UnixMicros,
+};
+use backstay_node::{Effect, Node, PeerMessage};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) use clients::Client;
+pub(crate) use faults::Fault;
+pub(crate) use network::{Connection, Network, Place};
+
+/// One world.
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) random: Random,
+    pub(crate) scenario: Scenario,
+    pub(crate) spec: ClusterSpec,
+    pub(crate) service: ServiceName,
+    queue: BTreeMap<(Time, u64), Event>,
+    sequence: u64,
+    pub(crate) controllers: Vec<Controller>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) network: Network,
+    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    next_connection: ConnectionId,
+    pub(crate) runs: u64,
+    pub(crate) checkers: Checkers,
+    pub(crate) trace: Trace,
+    pub(crate) healed: bool,
+}
+
+/// One controller's machine: its disk, its clock, and the process while there is one.
+pub(crate) struct Controller {
+    pub(crate) name: NodeName,
+    pub(crate) id: NodeId,
+    pub(crate) disk: Durable,
+    pub(crate) generation: Generation,
+    /// Parts per thousand that its clock runs fast.
+    pub(crate) skew: i64,
+    pub(crate) unix_offset: u64,
+    pub(crate) process: Option<Process>,
+    /// Nothing runs before this.
+    pub(crate) paused_until: Time,
+    /// It stopped for good: its state folder is not the one it had.
+    pub(crate) halted: bool,
+    pub(crate) starts: u64,
+}
+
+/// A running controller.
+pub(crate) struct Process {
+    pub(crate) node: Node,
+    pub(crate) links: Vec<LinkState>,
+    /// When it is to be woken; other wakeups are void.
+    pub(crate) wake_at: Time,
+}
+
+/// A link and the connection it has now.
+pub(crate) struct LinkState {
+    pub(crate) link: Link,
+    pub(crate) connection: Option<ConnectionId>,
+    /// When it is to be woken; other wakeups are void.
+    pub(crate) wake_at: Time,
+}
+
+/// One instance's host, and the process while there is one.
+pub(crate) struct Server {
+    pub(crate) name: InstanceName,
+    pub(crate) redis: Option<Redis>,
+    /// What its last save holds.
+    pub(crate) file: Option<Redis>,
+    /// The replication link that it has as a replica: a number that makes messages of older links void.
+    pub(crate) link: u64,
+    /// The server that this link leads to, once the primary knows of it.
+    pub(crate) linked_to: Option<usize>,
+    /// What arrived on the link while the process was stopped.
+    pub(crate) held: Vec<Event>,
+    /// When the last item was put on the way to each replica, so that the stream stays in order.
+    pub(crate) stream_until: BTreeMap<usize, Time>,
+    /// When something last happened to the process or its network.
+    pub(crate) disturbed: Time,
+}
+
+/// What can happen next.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Wake {
+        node: usize,
+        start: u64,
+    },
+    LinkWake {
+        node: usize,
+        start: u64,
+        server: usize,
+    },
+    Deliver {
+        from: usize,
+        to: usize,
+        message: Box<PeerMessage>,
+    },
+    Link {
+        node: usize,
+        start: u64,
+        server: usize,
+        connection: Option<ConnectionId>,
+        input: LinkInput,
+    },
+    Effects {
+        node: usize,
+        start: u64,
+        effects: Vec<Effect>,
+    },
+    Dial {
+        node: usize,
+        start: u64,
+        server: usize,
+        check: bool,
+    },
+    Request {
+        connection: ConnectionId,
+    },
+    Response {
+        connection: ConnectionId,
+    },
+    Replicate {
+        server: usize,
+        link: u64,
+    },
+    Synchronised {
+        server: usize,
+        link: u64,
+        sync: Box<Sync>,
+        primary: usize,
+    },
+    Stream {
+        server: usize,
+        link: u64,
+        item: Item,
+    },
+    LinkLost {
+        server: usize,
+        link: u64,
+    },
+    ReplicationPing,
+    Client {
+        client: usize,
+    },
+    Fault(Fault),
+}
+
+impl World {
+    /// A world as the scenario describes it, before anything happened.
+    pub(crate) fn new(scenario: Scenario) -> Self {
+        let mut random = Random::new(scenario.seed);
+        let spec = scenario.spec();
+        let service = spec.services[0].name.clone();
+        let mut world = Self {
+            now: Time::from_micros(1_000_000),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            controllers: Vec::new(),
+            servers: Vec::new(),
+            clients: Vec::new(),
+            network: Network::new(&scenario),
+            connections: BTreeMap::new(),
+            next_connection: 1,
+            runs: 0,
+            checkers: Checkers::new(&scenario),
+            trace: Trace::new(scenario.trace),
+            healed: false,
+            service,
+            spec,
+            random: Random::new(random.next()),
+            scenario,
+        };
+        world.populate();
+        world
+    }
+
+    fn populate(&mut self) {
+        for instance in self.spec.services[0].instances.clone() {
+            self.runs += 1;
+            let redis = Redis::start(instance.address.clone(), self.runs, true, None);
+            self.servers.push(Server {
+                name: instance.name,
+                redis: Some(redis),
+                file: None,
+                link: 0,
+                linked_to: None,
+                held: Vec::new(),
+                stream_until: BTreeMap::new(),
+                disturbed: Time::ZERO,
+            });
+        }
+        for controller in self.spec.controllers.clone() {
+            let (skew, offset) = (
+                self.random.range(0, 60) as i64 - 30,
+                self.random.range(0, 2_000_000),
+            );
+            self.controllers.push(Controller {
+                id: controller.id(),
+                name: controller.name,
+                disk: Durable::default(),
+                generation: Generation(self.random.next() | 1),
+                skew: if self.scenario.skewed_clocks { skew } else { 0 },
+                unix_offset: if self.scenario.skewed_clocks { offset } else { 0 },
+                process: None,
+                paused_until: Time::ZERO,
+                halted: false,
+                starts: 0,
+            });
+        }
+        for node in 0..self.controllers.len() {
+            self.start_controller(node);
+        }
+        for client in 0..self.scenario.clients {
+            self.clients.push(Client::new(client));
+            let start = self.random.micros(0, 5000);
+            self.schedule(start, Event::Client { client });
+        }
+        self.schedule(Duration::from_secs(1), Event::ReplicationPing);
+        self.schedule_faults();
+    }
+
+    /// Lets something happen after a while.
+    pub(crate) fn schedule(&mut self, after: Duration, event: Event) {
+        self.schedule_at(self.now + after, event);
+    }
+
+    pub(crate) fn schedule_at(&mut self, at: Time, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((at.max(self.now), self.sequence), event);
+    }
+
+    /// Runs until the moment or a violation.
+    pub(crate) fn run_until(&mut self, end: Time) {
+        while let Some(((at, _), _)) = self.queue.first_key_value() {
+            if *at > end || self.checkers.violation().is_some() {
+                break;
+            }
+            let Some(((at, _), event)) = self.queue.pop_first() else {
+                break;
+            };
+            self.now = at;
+            self.happen(event);
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Wake { node, start } => self.wake_controller(node, start),
+            Event::LinkWake { node, start, server } => self.wake_link(node, start, server),
+            Event::Deliver { from, to, message } => self.deliver(from, to, message),
+            Event::Link {
+                node,
+                start,
+                server,
+                connection,
+                input,
+            } => {
+                self.link_input(node, start, server, connection, input);
+            }
+            Event::Effects { node, start, effects } if self.controllers[node].starts == start => {
+                self.run_effects(node, effects);
+            }
+            Event::Effects { .. } => {}
+            Event::Dial {
+                node,
+                start,
+                server,
+                check,
+            } => self.dial(node, start, server, check),
+            Event::Request { connection } => self.request_arrives(connection),
+            Event::Response { connection } => self.response_arrives(connection),
+            Event::Replicate { .. }
+            | Event::Synchronised { .. }
+            | Event::Stream { .. }
+            | Event::LinkLost { .. } => {
+                self.replication(event);
+            }
+            Event::ReplicationPing => self.replication_pings(),
+            Event::Client { client } => self.client_acts(client),
+            Event::Fault(fault) => self.fault(fault),
+        }
+    }
+
+    /// What a controller's clocks show.
+    pub(crate) fn clock(&self, node: usize) -> Now {
+        let controller = &self.controllers[node];
+        let micros = self.now.as_micros();
+        let skewed = micros as i64 + micros as i64 / 1000 * controller.skew;
+        Now {
+            time: Time::from_micros(skewed as u64),
+            unix: UnixMicros(1_700_000_000_000_000 + micros + controller.unix_offset),
+        }
+    }
+
+    /// The moment at which a controller's clock will show `local`.
+    pub(crate) fn moment(&self, node: usize, local: Time) -> Time {
+        let wait = local.since(self.clock(node).time);
+        let factor = 1000 + self.controllers[node].skew;
+        self.now + wait * 1000 / factor as u32 + Duration::from_micros(2)
+    }
+
+    pub(crate) fn violate(&mut self, property: &'static str, what: String) {
+        self.trace
+            .line(self.now, "VIOLATION", || format!("{property}: {what}"));
+        self.checkers.violate(property, what);
+    }
+
+    pub(crate) fn send_request(&mut self, connection: ConnectionId, requests: Vec<Request>) {
+        self.network_send_requests(connection, requests);
+    }
+}

@@ -1,0 +1,302 @@
+//! Instances: what their processes do to the network, and replication between them.
+
+use super::{Event, Place, World};
+use crate::redis::{Deed, Item, Redis, Sync};
+use backstay_model::Address;
+use std::time::Duration;
+
+/// How long a full copy takes.
+const FULL_COPY: Duration = Duration::from_millis(30);
+/// How long before a replica tries again to reach whom it follows.
+const REPLICA_RETRY: Duration = Duration::from_millis(200);
+
+impl World {
+    /// Carries out what a process did.
+    pub(crate) fn carry_out(&mut self, server: usize, deeds: Vec<Deed>) {
+        for deed in deeds {
+            match deed {
+                Deed::Respond(connection, response) => self.respond(connection, Some(response)),
+                Deed::Close(connection) => self.respond(connection, None),
+                Deed::Follow(address) => {
+                    self.servers[server].link += 1;
+                    let link = self.servers[server].link;
+                    self.trace.line(self.now, "follow", || {
+                        format!("{} -> {address}", self.servers[server].name)
+                    });
+                    self.schedule(Duration::from_micros(300), Event::Replicate { server, link });
+                }
+                Deed::Unfollow => {
+                    self.servers[server].link += 1;
+                    self.unlink(server);
+                }
+                Deed::DropReplicas => self.drop_replicas(server),
+                Deed::Stream(item) => self.stream(server, item),
+                Deed::Accepted(write) => self.check_accepted(server, write),
+                Deed::Promoted { closed } => {
+                    self.trace.line(self.now, "primary", || {
+                        format!("{} closed={closed}", self.servers[server].name)
+                    });
+                    self.check_promoted(server, closed);
+                }
+                Deed::Opened => self.check_opened(server),
+            }
+        }
+    }
+
+    /// The replica's link ends; its primary counts one less.
+    fn unlink(&mut self, server: usize) {
+        self.servers[server].held.clear();
+        if let Some(primary) = self.servers[server].linked_to.take()
+            && let Some(redis) = &mut self.servers[primary].redis
+        {
+            redis.replicas = redis.replicas.saturating_sub(1);
+        }
+    }
+
+    fn replicas_of(&self, server: usize) -> Vec<usize> {
+        (0..self.servers.len())
+            .filter(|other| self.servers[*other].linked_to == Some(server))
+            .collect()
+    }
+
+    /// All replicas lose their link once everything under way has arrived.
+    fn drop_replicas(&mut self, server: usize) {
+        for replica in self.replicas_of(server) {
+            self.servers[replica].linked_to = None;
+            let link = self.servers[replica].link;
+            let at = self.stream_time(server, replica);
+            self.schedule_at(
+                at,
+                Event::LinkLost {
+                    server: replica,
+                    link,
+                },
+            );
+        }
+        if let Some(redis) = &mut self.servers[server].redis {
+            redis.replicas = 0;
+        }
+    }
+
+    /// When the next thing in the stream arrives: never before the one before it.
+    fn stream_time(&mut self, primary: usize, replica: usize) -> backstay_model::Time {
+        let latency = self.network.one_way(&mut self.random);
+        let at = self.now + latency;
+        let until = self.servers[primary].stream_until.entry(replica).or_insert(at);
+        *until = (*until).max(at);
+        *until
+    }
+
+    fn stream(&mut self, server: usize, item: Item) {
+        for replica in self.replicas_of(server) {
+            let link = self.servers[replica].link;
+            let at = self.stream_time(server, replica);
+            self.schedule_at(
+                at,
+                Event::Stream {
+                    server: replica,
+                    link,
+                    item,
+                },
+            );
+        }
+    }
+
+    pub(crate) fn replication_pings(&mut self) {
+        self.schedule(Duration::from_secs(1), Event::ReplicationPing);
+        for server in 0..self.servers.len() {
+            if let Some(deed) = self.servers[server]
+                .redis
+                .as_mut()
+                .and_then(Redis::replication_ping)
+            {
+                self.carry_out(server, vec![deed]);
+            }
+        }
+    }
+
+    /// Everything on a replication link. A stopped replica reads it later; an older link's is void.
+    pub(crate) fn replication(&mut self, event: Event) {
+        let (server, link) = match &event {
+            Event::Replicate { server, link }
+            | Event::Synchronised { server, link, .. }
+            | Event::Stream { server, link, .. }
+            | Event::LinkLost { server, link } => (*server, *link),
+            _ => return,
+        };
+        if self.servers[server].link != link {
+            return;
+        }
+        let linked_to = self.servers[server].linked_to;
+        let Some(redis) = &mut self.servers[server].redis else {
+            return;
+        };
+        if redis.stopped {
+            self.servers[server].held.push(event);
+            return;
+        }
+        match event {
+            Event::Replicate { .. } => self.replicate(server, link),
+            Event::Synchronised { sync, primary, .. } => self.synchronised(server, link, *sync, primary),
+            Event::Stream { item, .. } => {
+                if let Some(primary) = linked_to
+                    && !self.network.passes(Place::Server(primary), Place::Server(server))
+                {
+                    // Held up until the way is free; the link and its order stay.
+                    self.servers[primary]
+                        .stream_until
+                        .insert(server, self.now + Duration::from_millis(40));
+                    return self.schedule(Duration::from_millis(40), Event::Stream { server, link, item });
+                }
+                let deeds = redis.receive(item);
+                self.carry_out(server, deeds);
+            }
+            Event::LinkLost { .. } => {
+                redis.link_up = false;
+                redis.syncing = false;
+                self.schedule(REPLICA_RETRY, Event::Replicate { server, link });
+            }
+            _ => {}
+        }
+    }
+
+    /// A replica reaches for whom it follows.
+    fn replicate(&mut self, server: usize, link: u64) {
+        let Some(redis) = &self.servers[server].redis else {
+            return;
+        };
+        if redis.link_up || self.servers[server].linked_to.is_some() {
+            return;
+        }
+        let Some(of) = redis.follows.clone() else {
+            return;
+        };
+        let (replid, offset) = (redis.replid.clone(), redis.offset);
+        let retry = Event::Replicate { server, link };
+        let Some(primary) = self.server_at(&of).filter(|primary| {
+            let (there, here) = (Place::Server(*primary), Place::Server(server));
+            *primary != server && self.network.passes(there, here) && self.network.passes(here, there)
+        }) else {
+            if of != Address::nowhere() {
+                self.schedule(REPLICA_RETRY, retry);
+            }
+            return;
+        };
+        // A replica serves its own replicas only while it is linked itself.
+        let ready = |redis: &Redis| !redis.stopped && (redis.follows.is_none() || redis.link_up);
+        let Some(other) = self.servers[primary].redis.as_ref().filter(|redis| ready(redis)) else {
+            return self.schedule(REPLICA_RETRY, retry);
+        };
+        let sync = other.synchronise(&replid, offset);
+        let full = matches!(sync, Sync::Full(_));
+        self.servers[server].linked_to = Some(primary);
+        if let Some(other) = &mut self.servers[primary].redis {
+            other.replicas += 1;
+        }
+        if let Some(redis) = &mut self.servers[server].redis {
+            redis.syncing = full;
+        }
+        self.trace.line(self.now, "sync", || {
+            format!(
+                "{} from {} full={full}",
+                self.servers[server].name, self.servers[primary].name
+            )
+        });
+        let delay = if full {
+            FULL_COPY
+        } else {
+            Duration::from_micros(300)
+        };
+        let at = self.stream_time(primary, server).max(self.now + delay);
+        self.servers[primary].stream_until.insert(server, at);
+        self.schedule_at(
+            at,
+            Event::Synchronised {
+                server,
+                link,
+                sync: Box::new(sync),
+                primary,
+            },
+        );
+    }
+
+    fn synchronised(&mut self, server: usize, link: u64, sync: Sync, primary: usize) {
+        if self.servers[server].linked_to != Some(primary) {
+            self.schedule(REPLICA_RETRY, Event::Replicate { server, link });
+            return;
+        }
+        if let Some(redis) = &mut self.servers[server].redis {
+            let deeds = redis.synchronised(sync);
+            self.carry_out(server, deeds);
+        }
+    }
+
+    fn server_at(&self, address: &Address) -> Option<usize> {
+        self.spec.services[0]
+            .instances
+            .iter()
+            .position(|instance| instance.address == *address)
+    }
+
+    /// Kill -9. What was sent arrives; what was not is gone.
+    pub(crate) fn kill_server(&mut self, server: usize) {
+        if self.servers[server].redis.take().is_none() {
+            return;
+        }
+        self.trace
+            .line(self.now, "kill", || self.servers[server].name.to_string());
+        self.servers[server].disturbed = self.now;
+        self.close_from_server(server);
+        self.servers[server].link += 1;
+        self.unlink(server);
+        self.drop_replicas(server);
+    }
+
+    /// Starts the process, protected, empty or from its last file.
+    pub(crate) fn start_server(&mut self, server: usize, empty: bool) {
+        if self.servers[server].redis.is_some() {
+            return;
+        }
+        self.runs += 1;
+        let address = self.spec.services[0].instances[server].address.clone();
+        let file = if empty {
+            None
+        } else {
+            self.servers[server].file.clone()
+        };
+        let mut redis = Redis::start(address, self.runs, true, file.as_ref());
+        if self.scenario.mistake == Some(crate::scenario::Mistake::RestartedReplicaCounted) {
+            redis.run_id = format!("run of {}", self.servers[server].name).into();
+        }
+        self.trace.line(self.now, "start", || {
+            format!("{} empty={empty}", self.servers[server].name)
+        });
+        self.servers[server].disturbed = self.now;
+        self.servers[server].redis = Some(redis);
+    }
+
+    /// SIGSTOP.
+    pub(crate) fn stop_server(&mut self, server: usize) {
+        self.servers[server].disturbed = self.now;
+        if let Some(redis) = &mut self.servers[server].redis {
+            redis.stopped = true;
+            self.trace
+                .line(self.now, "stop", || self.servers[server].name.to_string());
+        }
+    }
+
+    /// SIGCONT: connections are served as they became readable, then the replication link.
+    pub(crate) fn resume_server(&mut self, server: usize) {
+        self.servers[server].disturbed = self.now;
+        let Some(redis) = self.servers[server].redis.as_mut().filter(|redis| redis.stopped) else {
+            return;
+        };
+        let deeds = redis.resume();
+        self.trace
+            .line(self.now, "resume", || self.servers[server].name.to_string());
+        self.carry_out(server, deeds);
+        for event in std::mem::take(&mut self.servers[server].held) {
+            self.replication(event);
+        }
+    }
+}
