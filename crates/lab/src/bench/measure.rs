@@ -10,6 +10,7 @@ use crate::load::saturating::{self, SaturatingWriter};
 use crate::load::zombie::{PatientReport, PatientWriters};
 use crate::servers::process::Moment;
 use crate::servers::redis::RedisServer;
+use crate::stack::health::group_fault;
 use crate::wait::{poll_every, wait_until};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,6 +65,7 @@ pub fn measure(case: &Case, backstay: Option<PathBuf>, run: &str) -> Result<Samp
 
 fn run_on(stack: &Stack, case: &Case, run: &str) -> Result<Sample> {
     let old = stack.primary()?;
+    await_stream(stack, run)?;
     let writer = Writer::start(stack, case.writer, run)?;
     writer.warm_up()?;
     let lag_bytes = match case.writer {
@@ -91,6 +93,17 @@ fn run_on(stack: &Stack, case: &Case, run: &str) -> Result<Sample> {
         zombie,
         lag_bytes,
     })
+}
+
+/// Writes a little until every replica receives it: otherwise a fault would meet a group that never was in step.
+fn await_stream(stack: &Stack, run: &str) -> Result<()> {
+    let _writer = LightWriter::start(stack.client()?, &format!("{run}-before"));
+    let instances = stack.instances()?;
+    wait_until(
+        "that every replica receives what is written",
+        WARM_UP_LIMIT,
+        || group_fault(&instances).is_none().then_some(()),
+    )
 }
 
 fn cause(

@@ -11,7 +11,6 @@ use crate::stack::lab::ScopedLab;
 use crate::stack::options::Options;
 use crate::stack::stock::StockStack;
 use nix::sys::signal::Signal;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -134,11 +133,7 @@ impl Stack {
     pub fn save_logs(&self, run: &str) -> Option<PathBuf> {
         let Self::Backstay(lab) = self else { return None };
         let folder = std::env::temp_dir().join(format!("backstay-bench-{}-{run}", std::process::id()));
-        fs::create_dir_all(&folder).ok()?;
-        for member in lab.state().ok()?.controllers {
-            let log = member.server.log;
-            fs::copy(&log, folder.join(log.file_name()?)).ok()?;
-        }
+        lab.save_logs(&folder).ok()?;
         Some(folder)
     }
 }

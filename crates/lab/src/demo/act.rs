@@ -25,6 +25,8 @@ const STORY_LIMIT: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(3);
 /// How long an old primary is watched after it woke.
 const ZOMBIE_WATCH: Duration = Duration::from_secs(1);
+/// The client writes so many keys after everything is well again, for the checker to look at.
+const WRITES_AFTER: usize = 300;
 /// Writes younger than this at the fault may not have reached every replica.
 const SETTLED: Duration = Duration::from_millis(200);
 
@@ -123,13 +125,20 @@ impl<'a> Scene<'a> {
                 "the old primary accepted {accepted} writes after it woke"
             ));
         }
-        self.heal(&deed.killed)?;
+        match self.heal(&deed.killed) {
+            Ok(()) => self.write_on(),
+            Err(error) => result.stuck = Some(error.to_string()),
+        }
         if act == Act::RestartEmpty {
             result.broken.extend(self.wiped_replicas(&primary, deed.at.at)?);
+            result.broken.dedup();
         }
         let (acks, errors) = self.counts();
         result.acked = (acks - acks_before) as u64;
         result.errors = errors - errors_before;
+        if result.stuck.is_some() {
+            return Ok(result);
+        }
         result.lost = self.newly_lost()?;
         if result.lost > 0 {
             result
@@ -265,10 +274,17 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
+    fn write_on(&self) {
+        let goal = self.counts().0 + WRITES_AFTER;
+        // If writes have stopped again, the next act will say so.
+        let _ = poll_until(STORY_LIMIT, || (self.counts().0 >= goal).then_some(()));
+    }
+
     /// Instances other than `old` that miss a key which was safely there before the fault.
     fn wiped_replicas(&self, old: &RedisServer, fault: Instant) -> Result<Vec<String>> {
         let settled = fault.checked_sub(SETTLED).unwrap_or(fault);
-        let expected: Vec<Expected> = self.expected(|ack| ack.acknowledged < settled);
+        let mut expected = self.expected(|ack| ack.acknowledged < settled);
+        expected.retain(|wanted| !self.known_lost.contains(&wanted.key));
         let mut broken = Vec::new();
         for instance in self.lab.instances()? {
             if instance.name != old.name {

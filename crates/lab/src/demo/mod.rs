@@ -55,7 +55,7 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
     );
     let writer = LightWriter::start(lab.client()?, RUN);
     wait_until("the first writes", HEALTHY_LIMIT, || {
-        (!writer.record().lock().acks.is_empty()).then_some(())
+        (writer.record().lock().acks.len() > 300).then_some(())
     })?;
     println!(
         "A client that asks the Sentinel ports for the primary writes a new key every 2 ms, all the time."
@@ -65,7 +65,12 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
     let mut results = Vec::new();
     for (number, act) in Act::ALL.into_iter().enumerate() {
         println!("\n{} of {}: {act}", number + 1, Act::ALL.len());
-        results.push(scene.play(act)?);
+        let result = scene.play(act)?;
+        let stuck = result.stuck.is_some();
+        results.push(result);
+        if stuck {
+            break;
+        }
     }
     let report = DemoReport {
         results,
@@ -73,6 +78,11 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
     };
     drop(scene);
     drop(writer);
+    if !report.broken().is_empty() {
+        let logs = std::env::temp_dir().join(format!("backstay-demo-{}", std::process::id()));
+        lab.save_logs(&logs)?;
+        println!("\nThe controllers' logs are in {}.", logs.display());
+    }
     if options.keep {
         lab.keep();
         print!("{}", report::what_to_type_next(&lab)?);

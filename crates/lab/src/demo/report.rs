@@ -41,6 +41,8 @@ pub struct ActResult {
     pub zombie_accepted: Option<u64>,
     /// Promises that were not kept, one sentence each.
     pub broken: Vec<String>,
+    /// Why the lab did not become whole again: no act can follow.
+    pub stuck: Option<String>,
 }
 
 impl ActResult {
@@ -63,6 +65,7 @@ impl ActResult {
             errors: 0,
             zombie_accepted: None,
             broken: Vec::new(),
+            stuck: None,
         }
     }
 }

@@ -229,6 +229,9 @@ pub fn program() -> Result<PathBuf> {
 pub(crate) fn log_tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let tail = lines[lines.len().saturating_sub(5)..].join("\n  ");
+    if lines.is_empty() {
+        return format!("Its log ({}) is empty.", log.display());
+    }
+    let tail = lines[lines.len().saturating_sub(10)..].join("\n  ");
     format!("The end of its log ({}):\n  {tail}", log.display())
 }

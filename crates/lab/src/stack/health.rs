@@ -76,28 +76,46 @@ pub fn what_is_wrong(state: &LabState) -> Option<String> {
     })
 }
 
-/// What is wrong with a Redis group: it has one primary, and every other instance is linked to it.
+/// What is wrong with a Redis group: it has one primary, and every other instance is linked to it and receives what it
+/// is sent. A fresh full copy shows a link that is up for as much as a second before the stream begins (Redis waits for
+/// the replica's first acknowledgement), so only offsets tell.
 pub fn group_fault(instances: &[RedisServer]) -> Option<String> {
     let mut primary = None;
-    let mut links = Vec::new();
     for instance in instances {
         match instance.role() {
             Err(error) => return Some(error.to_string()),
-            Ok(Role::Primary { .. }) => {
-                if let Some(first) = primary.replace(instance) {
+            Ok(Role::Replica { .. }) => {}
+            Ok(Role::Primary { offset, .. }) => {
+                if let Some((first, _)) = primary.replace((instance, offset)) {
+                    let first: &RedisServer = first;
                     return Some(format!("{} and {} are both primaries", first.name, instance.name));
                 }
             }
-            Ok(Role::Replica { of, linked, .. }) => links.push((instance, of, linked)),
         }
     }
-    let Some(primary) = primary else {
+    let Some((primary, offset)) = primary else {
         return Some("no instance is a primary".to_owned());
     };
-    links.into_iter().find_map(|(instance, of, linked)| {
-        let fine = linked && of == primary.port;
-        (!fine).then(|| format!("{} is not linked to {}", instance.name, primary.name))
-    })
+    let replicas = instances.iter().filter(|instance| instance.port != primary.port);
+    replicas
+        .map(|replica| replica_fault(replica, primary, offset))
+        .find_map(|fault| fault)
+}
+
+/// What is wrong with a replica of a primary that was at `offset` a moment ago.
+fn replica_fault(replica: &RedisServer, primary: &RedisServer, offset: i64) -> Option<String> {
+    let name = &replica.name;
+    match replica.role() {
+        Err(error) => Some(error.to_string()),
+        Ok(Role::Primary { .. }) => Some(format!("{name} is a primary all of a sudden")),
+        Ok(Role::Replica { of, linked, .. }) if !linked || of != primary.port => {
+            Some(format!("{name} is not linked to {}", primary.name))
+        }
+        Ok(Role::Replica { offset: reached, .. }) => {
+            let streams = reached > 0 && reached >= offset;
+            (!streams).then(|| format!("{name} is at offset {reached} and {} at {offset}", primary.name))
+        }
+    }
 }
 
 fn status_fault(status: &ClusterStatus) -> Option<String> {

@@ -26,7 +26,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Brings one up and returns when it is ready: every instance answers, and every controller names a primary. If it
+    /// Brings one up and returns when it is ready: every controller names a primary, and every replica follows it. If it
     /// fails, nothing is left.
     pub fn up(options: &Options) -> Result<Self> {
         let (dir, ports) = up::bring_up(options)?;
@@ -135,6 +135,16 @@ impl Lab {
         let mut instances = self.instances()?;
         instances.retain(|instance| matches!(instance.role(), Ok(Role::Replica { .. })));
         Ok(instances)
+    }
+
+    /// Copies the controllers' logs into a folder that outlives the lab.
+    pub fn save_logs(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).map_err(file_error("create", folder))?;
+        for member in self.state()?.controllers {
+            let copy = folder.join(format!("{}.log", member.server.name));
+            fs::copy(&member.server.log, &copy).map_err(file_error("write", &copy))?;
+        }
+        Ok(())
     }
 
     /// Ends every process and removes what the lab wrote.

@@ -9,6 +9,7 @@ use crate::servers::process::Liveness;
 use crate::servers::redis::{self, Boot, RedisServer, log_tail};
 use crate::stack::configuration;
 use crate::stack::down::take_down;
+use crate::stack::health::group_fault;
 use crate::stack::lab::point_to_latest;
 use crate::stack::options::Options;
 use crate::stack::state::{LabState, Member, STATE_FILE, VIEW_FILE, write_json};
@@ -163,7 +164,23 @@ fn start_controllers(options: &Options, dir: &Path, state: &mut LabState) -> Res
         member.process = Some(member.server.start(&backstay, &file, Join::Bootstrap)?);
     }
     state.save(dir)?;
-    await_primary(options, state)
+    await_primary(options, state)?;
+    await_stream(options, &instances)
+}
+
+/// Waits until every replica receives what the primary is sent: before that, a fault would meet a group that never was
+/// in step.
+fn await_stream(options: &Options, instances: &[RedisServer]) -> Result<()> {
+    let mut complaint = None;
+    let whole = poll_until(options.ready_limit, || {
+        complaint = group_fault(instances);
+        complaint.is_none().then_some(())
+    });
+    whole.ok_or_else(|| LabError::Deadline {
+        what: "that every replica follows the primary".to_owned(),
+        waited: options.ready_limit,
+        hint: format!("What is wrong: {}.", complaint.unwrap_or_default()),
+    })
 }
 
 /// Waits until every controller names a primary; gives up as soon as one has ended.

@@ -279,3 +279,22 @@ fn a_fence_is_written_to_the_file_by_a_config_rewrite() {
     let file = fs::read_to_string(server.folder.join("redis.conf")).unwrap();
     assert!(file.contains(&format!("min-replicas-to-write {CLOSED}")));
 }
+
+#[test]
+fn a_fresh_copy_is_linked_up_to_a_second_before_it_receives_what_is_written() {
+    let mut stack = StockStack::empty().unwrap();
+    let primary = stack.start_redis("r1", Boot::Open).unwrap();
+    // The gap depends on when the replica's clock ticks next: not every copy shows it.
+    let seen = (0..5).any(|number| {
+        let name = format!("copy{number}");
+        let replica = stack.start_redis(&name, Boot::ReplicaOf(primary.port)).unwrap();
+        until("the copy is linked", || is_linked(&replica, primary.port));
+        ok(&primary, &["SET", &name, "acknowledged"]);
+        let missing = key_count(&replica) < key_count(&primary);
+        until("the copy has the write", || {
+            key_count(&replica) == key_count(&primary)
+        });
+        missing
+    });
+    assert!(seen);
+}
