@@ -3,6 +3,7 @@
 
 pub mod act;
 pub mod report;
+pub mod scene;
 pub mod timeline;
 
 use crate::error::Result;
@@ -11,9 +12,10 @@ use crate::servers::nursery;
 use crate::stack::lab::ScopedLab;
 use crate::stack::options::Options;
 use crate::wait::wait_until;
-use act::{Act, Scene};
+use act::Act;
 use indicatif::ProgressBar;
 use report::DemoReport;
+use scene::Scene;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
