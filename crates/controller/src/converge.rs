@@ -18,6 +18,7 @@ pub(crate) fn converge(work: &mut Work) {
         return;
     }
     keep_primary_open(work, &reign);
+    follow_rename(work, &reign);
     // Nobody is pointed at a primary before it was seen to be one in this reign.
     let reigns = work
         .current(&reign.instance)
@@ -50,6 +51,18 @@ fn keep_primary_open(work: &mut Work, reign: &Reign) {
                 min_replicas_to_write,
             },
         );
+    }
+}
+
+/// A primary makes its backlog when a replica comes to it, and names its history anew when it does (Redis,
+/// `syncCommand`). It is the same history in the same process: what replicas copied from it counts.
+fn follow_rename(work: &mut Work, reign: &Reign) {
+    let renamed = work
+        .current(&reign.instance)
+        .filter(|seen| seen.is_primary() && seen.run_id == reign.run_id && seen.replid != reign.replid);
+    if let Some(replid) = renamed.map(|seen| seen.replid.clone()) {
+        let epoch = work.state.epoch;
+        work.propose(Decided::Rename { epoch, replid });
     }
 }
 

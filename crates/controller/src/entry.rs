@@ -99,6 +99,14 @@ pub enum Decided {
         /// It got there by a full copy, as far as is known.
         full_copy: bool,
     },
+    /// The primary's process gave its history another name: Redis does so when its first replica comes, or the first
+    /// one after a long time alone.
+    Rename {
+        /// The epoch of its reign.
+        epoch: Epoch,
+        /// The new name.
+        replid: ReplId,
+    },
     /// Writes that only this instance holds are given up, so that it may follow the primary.
     GiveUp {
         /// The epoch whose primary lacks them.
@@ -194,6 +202,7 @@ impl Decided {
             | Self::Promoted { epoch, .. }
             | Self::End { epoch, .. }
             | Self::Trust { epoch, .. }
+            | Self::Rename { epoch, .. }
             | Self::GiveUp { epoch, .. }
             | Self::Decide { epoch, .. } => Some(*epoch),
             Self::Pause { .. } | Self::Resume { .. } => None,

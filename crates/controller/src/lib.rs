@@ -428,7 +428,7 @@ impl Controller {
             Decided::GiveUp { instance, bytes, .. } => EventKind::SurplusGivenUp { instance, bytes },
             Decided::Pause { until, by } => EventKind::Paused { until, by },
             Decided::Resume { by } => EventKind::Resumed { by },
-            Decided::Decide { .. } => return,
+            Decided::Rename { .. } | Decided::Decide { .. } => return,
         };
         event(out, now, Some(service), kind);
         self.route(service, out);

@@ -223,6 +223,11 @@ impl ServiceState {
                 self.given_up.remove(&instance);
                 self.trusted.insert(instance, run_id);
             }
+            Decided::Rename { replid, .. } => {
+                if let Some(reign) = &mut self.reign {
+                    reign.replid = replid;
+                }
+            }
             Decided::GiveUp { instance, bytes, .. } => {
                 self.given_up.insert(instance.clone());
                 self.record(|record| record.lost.push(LostWrites { instance, bytes }));
@@ -259,6 +264,7 @@ impl ServiceState {
                     && self.primary().is_some_and(|reign| reign.instance != *instance)
                     && !(matches!(decision, Decided::GiveUp { .. }) && self.given_up.contains(instance))
             }
+            Decided::Rename { .. } => epoch == Some(self.epoch) && self.primary().is_some(),
             Decided::Pause { .. } | Decided::Resume { .. } => true,
         }
     }
