@@ -1,7 +1,22 @@
 //! Where the pure crates meet the world: sockets, clocks, disks. Everything that decides is elsewhere; what is here is
 //! small and dumb, and runs effects strictly in the order in which it was told.
 
+mod admin;
+mod clock;
+mod driver;
 mod handle;
+mod link;
+mod peers;
 mod question;
+mod run;
+mod secret;
+mod seldom;
+pub mod sentinel;
+mod storage;
 
+pub use admin::AdminError;
+pub use driver::Stopped;
 pub use handle::Handle;
+pub use run::{RunError, run};
+pub use secret::SecretError;
+pub use storage::{Storage, StorageError};

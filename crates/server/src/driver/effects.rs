@@ -1,0 +1,111 @@
+//! What each effect does to the world. One after the other; what must be durable is, before the next one runs.
+
+use super::waiting::Waiter;
+use super::{Driver, Letter, Outlets, Stopped};
+use crate::question::Answer;
+use backstay_consensus::Persist;
+use backstay_controller::link::LinkInput;
+use backstay_model::{Event, InstanceName, NodeId, ServiceName, Severity};
+use backstay_node::Effect;
+use std::io;
+use std::sync::Arc;
+
+impl Driver {
+    /// Carries out effects in order. After an error none of the rest was.
+    pub(super) async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Stopped> {
+        for effect in effects {
+            match effect {
+                Effect::Persist(persist) => self.outlets.persist(persist).await?,
+                Effect::Send { to, message } => {
+                    self.outlets.post(to, Letter::Node(message));
+                }
+                Effect::Order(order) => {
+                    tracing::debug!(?order, "order");
+                    let target = (order.service.clone(), order.instance.clone());
+                    self.outlets.tell(&target, LinkInput::Order(order));
+                }
+                Effect::Watch {
+                    service,
+                    instance,
+                    interval,
+                    until,
+                } => self
+                    .outlets
+                    .tell(&(service, instance), LinkInput::Watch { interval, until }),
+                // The seam of the gateways; clients of the Sentinel port hear of it as an event.
+                Effect::Route(route) => tracing::debug!(?route, "route"),
+                Effect::Event(event) => self.outlets.announce(event),
+                Effect::Answer { request, result } => {
+                    if let Some(waiter) = self.waiting.take(request) {
+                        self.outlets.reply(waiter, Answer::Wish(result));
+                    }
+                }
+                Effect::Refused(refusal) => {
+                    let sentence = self.outlets.names.sentence(&refusal);
+                    if refusal.is_fatal() {
+                        return Err(Stopped::StateLost(sentence));
+                    }
+                    tracing::warn!("{sentence}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Outlets {
+    /// Makes it durable. On a thread of its own, so that letters that were posted before leave meanwhile, and a slow
+    /// disk is not taken for silent instances.
+    async fn persist(&self, persist: Persist) -> Result<(), Stopped> {
+        let storage = Arc::clone(&self.storage);
+        let written = tokio::task::spawn_blocking(move || storage.apply(&persist)).await;
+        match written {
+            Ok(result) => result.map_err(Stopped::DurabilityLost),
+            Err(error) => Err(Stopped::DurabilityLost(
+                self.storage.broken(io::Error::other(error.to_string())),
+            )),
+        }
+    }
+
+    /// Sends, or drops if the peer does not keep up. Whether it was sent.
+    pub(super) fn post(&self, to: NodeId, letter: Letter) -> bool {
+        self.peers
+            .get(&to)
+            .is_some_and(|peer| peer.connected && peer.letters.try_send(letter).is_ok())
+    }
+
+    pub(super) fn set_connected(&mut self, node: NodeId, connected: bool) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.connected = connected;
+        }
+    }
+
+    fn tell(&self, target: &(ServiceName, InstanceName), input: LinkInput) {
+        if let Some(link) = self.links.get(target)
+            && link.try_send(input).is_err()
+        {
+            tracing::debug!(service = %target.0, instance = %target.1, "its link is overrun; an order was dropped");
+        }
+    }
+
+    /// Hands an answer to whoever waits for it. Nobody may wait any more.
+    pub(super) fn reply(&self, waiter: Waiter, answer: Answer) {
+        match waiter {
+            Waiter::Here(reply) => drop(reply.send(answer)),
+            Waiter::Peer { node, id } => {
+                self.post(node, Letter::Answer { id, answer });
+            }
+        }
+    }
+
+    fn announce(&self, event: Event) {
+        let service = event.service.as_ref().map_or("", ServiceName::as_str);
+        match event.kind.severity() {
+            Severity::Info => tracing::info!(service, "{}", event.kind),
+            Severity::Warning => tracing::warn!(service, "{}", event.kind),
+            Severity::Error => tracing::error!(service, "{}", event.kind),
+        }
+        // Nobody listening is fine.
+        let _ = self.events.send(Arc::new(event));
+    }
+}

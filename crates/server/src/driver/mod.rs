@@ -1,0 +1,283 @@
+//! The one loop: wait for an input or a wakeup, step the node, carry out its effects strictly in order. It decides
+//! nothing, and nothing else touches the node.
+//!
+//! Inputs that wait come before wakeups: a process that stood still hears what happened before it judges silence.
+
+mod effects;
+mod refusals;
+mod waiting;
+
+pub(crate) use refusals::Names;
+
+use crate::clock;
+use crate::question::{Answer, Question, Request, Scope};
+use crate::storage::{Storage, StorageError};
+use backstay_controller::Refusal;
+use backstay_controller::link::LinkInput;
+use backstay_model::{Event, InstanceName, NodeId, Observation, ServiceName, Time};
+use backstay_node::{Input, Node, PeerMessage};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::sleep_until;
+use waiting::{Waiter, Waiting};
+
+/// How many inputs may wait. Who has more to say waits too.
+pub(crate) const INCOMING_MAX: usize = 4096;
+/// How many questions of this node's own ports may wait.
+pub(crate) const REQUESTS_MAX: usize = 256;
+/// How many inputs are taken before a wakeup that is due.
+const BATCH_MAX: usize = 1024;
+/// How much later than asked a wakeup may come before the network is looked at first.
+const LATE: Duration = Duration::from_millis(20);
+/// How often the network is looked at then: from its reader to the driver is more than one hop.
+const LOOKS: usize = 3;
+/// How long a leader that is asked to stop waits for a successor.
+const HANDOVER: Duration = Duration::from_millis(1000);
+
+/// What happens to the driver.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// A link saw something.
+    Observed {
+        service: ServiceName,
+        instance: InstanceName,
+        observation: Observation,
+    },
+    /// A peer said something.
+    Message { from: NodeId, message: PeerMessage },
+    /// The way to a peer was opened or lost.
+    Peer { node: NodeId, connected: bool },
+    /// A peer asks, on behalf of somebody there.
+    Asked {
+        from: NodeId,
+        id: u64,
+        question: Question,
+    },
+    /// A peer answers what this node asked it.
+    Answered { from: NodeId, id: u64, answer: Answer },
+}
+
+/// What goes to a peer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Letter {
+    /// From node to node.
+    Node(PeerMessage),
+    /// A question for the leader.
+    Ask { id: u64, question: Question },
+    /// The answer to the question with this number.
+    Answer { id: u64, answer: Answer },
+}
+
+/// Why the driver stopped without being asked to. Nothing was done after it.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// What was decided can no longer be made durable.
+    #[error("this controller stops, because it can no longer remember what it says to others: {0}")]
+    DurabilityLost(#[source] StorageError),
+    /// The state folder is not the one that this node once had.
+    #[error("{0}")]
+    StateLost(String),
+}
+
+/// Where effects go.
+pub(crate) struct Outlets {
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) links: BTreeMap<(ServiceName, InstanceName), mpsc::Sender<LinkInput>>,
+    pub(crate) peers: BTreeMap<NodeId, PeerOutlet>,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) names: Names,
+}
+
+/// The way to a peer.
+#[derive(Debug)]
+pub(crate) struct PeerOutlet {
+    pub(crate) letters: mpsc::Sender<Letter>,
+    /// What is posted while it is not connected is dropped at once: Raft repeats what matters.
+    pub(crate) connected: bool,
+}
+
+/// The loop and all that it owns.
+pub(crate) struct Driver {
+    node: Node,
+    outlets: Outlets,
+    incoming: mpsc::Receiver<Incoming>,
+    requests: mpsc::Receiver<Request>,
+    waiting: Waiting,
+}
+
+/// What the loop woke up for.
+enum Woke {
+    Incoming(Incoming),
+    Request(Request),
+    Timer(Time),
+    Shutdown,
+}
+
+impl Driver {
+    pub(crate) const fn new(
+        node: Node,
+        outlets: Outlets,
+        incoming: mpsc::Receiver<Incoming>,
+        requests: mpsc::Receiver<Request>,
+    ) -> Self {
+        Self {
+            node,
+            outlets,
+            incoming,
+            requests,
+            waiting: Waiting::new(),
+        }
+    }
+
+    /// Runs until `shutdown`, then hands the lead over, if it has it, and returns.
+    pub(crate) async fn run(
+        mut self,
+        first: Vec<backstay_node::Effect>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Stopped> {
+        tokio::pin!(shutdown);
+        let timer = sleep_until(clock::wakeup(clock::time()));
+        tokio::pin!(timer);
+        let mut stop_at = Time::MAX;
+        self.carry_out(first).await?;
+        loop {
+            let now = clock::time();
+            if stop_at != Time::MAX && (now >= stop_at || !self.node.brain().leads()) {
+                return Ok(());
+            }
+            let due = self.node.next_wakeup().min(stop_at);
+            timer.as_mut().reset(clock::wakeup(due));
+            let woke = tokio::select! {
+                biased;
+                Some(incoming) = self.incoming.recv() => Woke::Incoming(incoming),
+                Some(request) = self.requests.recv() => Woke::Request(request),
+                () = &mut shutdown, if stop_at == Time::MAX => Woke::Shutdown,
+                () = &mut timer => Woke::Timer(due),
+            };
+            match woke {
+                Woke::Incoming(incoming) => self.take(incoming).await?,
+                Woke::Request(request) => self.answer(request).await?,
+                Woke::Shutdown => {
+                    stop_at = now + HANDOVER;
+                    self.step(Input::StepDown).await?;
+                }
+                Woke::Timer(due) => self.look_around(due).await,
+            }
+            self.catch_up().await?;
+        }
+    }
+
+    /// After a standstill: lets the readers bring what has arrived before anybody judges silence.
+    async fn look_around(&self, due: Time) {
+        if clock::time().since(due) > LATE {
+            for _ in 0..LOOKS {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Takes what waits already, then the wakeup if it is due.
+    async fn catch_up(&mut self) -> Result<(), Stopped> {
+        for _ in 0..BATCH_MAX {
+            let Ok(incoming) = self.incoming.try_recv() else {
+                break;
+            };
+            self.take(incoming).await?;
+        }
+        if clock::time() >= self.node.next_wakeup() {
+            self.step(Input::Wake).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, input: Input) -> Result<(), Stopped> {
+        let effects = self.node.step(clock::now(), input);
+        self.carry_out(effects).await
+    }
+
+    async fn take(&mut self, incoming: Incoming) -> Result<(), Stopped> {
+        let input = match incoming {
+            Incoming::Observed {
+                service,
+                instance,
+                observation,
+            } => Input::Observed {
+                service,
+                instance,
+                observation,
+            },
+            Incoming::Message { from, message } => Input::Message { from, message },
+            Incoming::Peer { node, connected } => {
+                self.outlets.set_connected(node, connected);
+                if !connected {
+                    self.waiting.give_up_on(node);
+                }
+                Input::Peer { node, connected }
+            }
+            Incoming::Asked { from, id, question } => {
+                return self.consider(question, Waiter::Peer { node: from, id }).await;
+            }
+            Incoming::Answered { from, id, answer } => {
+                self.waiting.answered_by(from, id, answer);
+                return Ok(());
+            }
+        };
+        self.step(input).await
+    }
+
+    /// A question of this node's own ports: forwarded, if the leader shall answer and is somebody else.
+    async fn answer(&mut self, request: Request) -> Result<(), Stopped> {
+        let waiter = Waiter::Here(request.reply);
+        match (request.scope, self.other_leader()) {
+            (Scope::Leader, Some(leader)) => {
+                self.forward(leader, request.question, waiter);
+                Ok(())
+            }
+            _ => self.consider(request.question, waiter).await,
+        }
+    }
+
+    fn forward(&mut self, leader: NodeId, question: Question, waiter: Waiter) {
+        let is_wish = matches!(question, Question::Wish(_));
+        let id = self.waiting.add_forwarded(leader, waiter);
+        if !self.outlets.post(leader, Letter::Ask { id, question })
+            && let Some(waiter) = self.waiting.take(id)
+            && is_wish
+        {
+            // It surely was not done, which is better to know than nothing.
+            self.outlets.reply(waiter, Answer::Wish(Err(Refusal::NotLeader)));
+        }
+    }
+
+    fn other_leader(&self) -> Option<NodeId> {
+        let brain = self.node.brain();
+        let leader = self.node.consensus().status().leader?;
+        (!brain.leads() && self.outlets.peers.contains_key(&leader)).then_some(leader)
+    }
+
+    /// Answers a question here: at once, or for a wish once it is committed.
+    async fn consider(&mut self, question: Question, waiter: Waiter) -> Result<(), Stopped> {
+        let now = clock::now();
+        let brain = self.node.brain();
+        let answer = match question {
+            Question::Status => Answer::Status(Box::new(brain.status(now))),
+            Question::History(service) => Answer::History(brain.history(service.as_ref())),
+            Question::Explain(service) => Answer::Explanation(
+                brain
+                    .explain(now, &service)
+                    .map(Box::new)
+                    .ok_or_else(|| format!("there is no service called {service}; see `backstay status`")),
+            ),
+            Question::Address(service) => Answer::Address(brain.address(&service).cloned()),
+            Question::Wish(wish) => {
+                let request = self.waiting.add(waiter);
+                return self.step(Input::Asked { request, wish }).await;
+            }
+        };
+        self.outlets.reply(waiter, answer);
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Making a connection to an instance: the name resolved anew each time, the last known addresses as a fallback, and
+//! everything within one deadline. At most one look-up per link is on its way, however long a name server hangs.
+
+use backstay_controller::link::ConnectFailure;
+use backstay_model::Address;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long to wait for a name server while older addresses are known. Reconnecting is where failovers begin.
+const LOOKUP_PATIENCE: Duration = Duration::from_millis(50);
+/// The most addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
+/// After which silence the kernel asks an idle connection's host whether it still knows it.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How to reach one instance.
+#[derive(Debug)]
+pub(super) struct Connector {
+    address: Address,
+    /// Until a connection must be open.
+    patience: Duration,
+    /// After which time without any acknowledgement from the host's kernel a connection is given up. A process that
+    /// merely stands still keeps its connection.
+    give_up: Duration,
+    known: Vec<SocketAddr>,
+    lookup: Option<JoinHandle<io::Result<Vec<SocketAddr>>>>,
+}
+
+impl Connector {
+    pub(super) fn new(address: Address, patience: Duration, give_up: Duration) -> Self {
+        Self {
+            address,
+            patience,
+            give_up,
+            known: Vec::new(),
+            lookup: None,
+        }
+    }
+
+    /// One connection, with all its options set before the first byte.
+    pub(super) async fn connect(&mut self) -> Result<TcpStream, ConnectFailure> {
+        let deadline = Instant::now() + self.patience;
+        let addresses = self.resolve(deadline).await?;
+        let mut failure = ConnectFailure::Unreachable;
+        let mut any_unreachable = false;
+        for address in addresses {
+            match timeout_at(deadline, self.open(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    failure = ConnectFailure::Refused;
+                }
+                Ok(Err(error)) => {
+                    any_unreachable = true;
+                    tracing::debug!(%address, %error, "no connection");
+                }
+                Err(_) => any_unreachable = true,
+            }
+        }
+        // Only an instance that every address refuses is known not to run.
+        Err(if any_unreachable {
+            ConnectFailure::Unreachable
+        } else {
+            failure
+        })
+    }
+
+    async fn resolve(&mut self, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectFailure> {
+        if let Ok(ip) = self.address.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, self.address.port)]);
+        }
+        let lookup = self.lookup.get_or_insert_with(|| {
+            let name = (self.address.host.to_string(), self.address.port);
+            tokio::spawn(async move { Ok(lookup_host(name).await?.take(ADDRESSES_MAX).collect()) })
+        });
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let patience = if self.known.is_empty() {
+            remaining
+        } else {
+            LOOKUP_PATIENCE.min(remaining)
+        };
+        match timeout(patience, lookup).await {
+            // Still on its way: what it finds serves the next connection.
+            Err(_) => {}
+            Ok(found) => {
+                self.lookup = None;
+                match found {
+                    Ok(Ok(found)) if !found.is_empty() => self.known = found,
+                    Ok(Err(error)) => {
+                        tracing::debug!(address = %self.address, %error, "the name does not resolve")
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if self.known.is_empty() {
+            return Err(ConnectFailure::NameUnresolved);
+        }
+        Ok(self.known.clone())
+    }
+
+    async fn open(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_nodelay(true)?;
+        notice_dead_hosts(&SockRef::from(&socket), self.give_up)?;
+        socket.connect(address).await
+    }
+}
+
+impl Drop for Connector {
+    fn drop(&mut self) {
+        if let Some(lookup) = &self.lookup {
+            lookup.abort();
+        }
+    }
+}
+
+/// Lets the kernel end a connection whose other host is gone: after `give_up` with unacknowledged data, or when idle
+/// after a few unanswered questions.
+pub(crate) fn notice_dead_hosts(socket: &SockRef<'_>, give_up: Duration) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(give_up))
+}

@@ -1,0 +1,300 @@
+//! One task per instance: the socket behind a pure `Link`. It feeds the link what the network does and does what the
+//! link says, in that order; it decides nothing but how soon a connection that leads nowhere is tried again.
+
+mod connect;
+mod socket;
+
+pub(crate) use connect::notice_dead_hosts;
+
+use crate::clock;
+use crate::driver::Incoming;
+use crate::secret::Login;
+use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
+use backstay_model::{Fault, InstanceSpec, Observation, Reply, ServiceName, ServiceSpec, Time};
+use connect::Connector;
+use socket::{Ended, Socket};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+/// How many orders may wait for a link. What does not fit is dropped: the brain orders again from what it observes.
+const ORDERS_MAX: usize = 64;
+/// The longest time to wait for a connection.
+const CONNECT_PATIENCE_MAX: Duration = Duration::from_secs(1);
+/// After how long without an acknowledgement from the other kernel a connection is given up, at least.
+const GIVE_UP_MIN: Duration = Duration::from_secs(2);
+/// The pause after the first connection that ended before anything sensible was heard on it; doubles from then on.
+const FRUITLESS_PAUSE: Duration = Duration::from_millis(2);
+/// How much later than asked a wakeup may come before the network is looked at first.
+const LATE: Duration = Duration::from_millis(20);
+
+type Connecting = Pin<Box<dyn Future<Output = (Connector, Result<TcpStream, ConnectFailure>)> + Send>>;
+
+/// Starts watching an instance. Orders for it go into the sender that comes back.
+pub(crate) fn spawn(
+    service: &ServiceSpec,
+    instance: &InstanceSpec,
+    login: Login,
+    incoming: mpsc::Sender<Incoming>,
+    tasks: &mut tokio::task::JoinSet<()>,
+) -> mpsc::Sender<LinkInput> {
+    let (orders, waiting) = mpsc::channel(ORDERS_MAX);
+    let settings = LinkSettings {
+        down_after: service.down_after,
+        probe_interval: service.probe_interval,
+    };
+    let patience = service.down_after.min(CONNECT_PATIENCE_MAX);
+    let give_up = service.down_after.max(GIVE_UP_MIN);
+    let connector = || Connector::new(instance.address.clone(), patience, give_up);
+    let task = Task {
+        service: service.name.clone(),
+        instance: instance.clone(),
+        probe_interval: service.probe_interval,
+        login,
+        incoming,
+        link: Link::new(settings, clock::time()),
+        socket: None,
+        connector: Some(connector()),
+        connecting: None,
+        checker: Some(connector()),
+        checking: None,
+        observed: VecDeque::new(),
+        fruitless: 0,
+        fruitful: true,
+        login_fault: None,
+    };
+    tasks.spawn(task.run(waiting));
+    orders
+}
+
+struct Task {
+    service: ServiceName,
+    instance: InstanceSpec,
+    probe_interval: Duration,
+    login: Login,
+    incoming: mpsc::Sender<Incoming>,
+    link: Link,
+    socket: Option<Socket>,
+    /// At home while no connection is being made; the second one is for checks.
+    connector: Option<Connector>,
+    connecting: Option<Connecting>,
+    checker: Option<Connector>,
+    checking: Option<Connecting>,
+    /// What the link observed and the driver was not told yet.
+    observed: VecDeque<Observation>,
+    /// Connections in a row that ended before anything sensible was heard.
+    fruitless: u32,
+    /// Something sensible was heard on this connection.
+    fruitful: bool,
+    login_fault: Option<Fault>,
+}
+
+/// What the task woke up for.
+enum Woke {
+    Socket,
+    Told(LinkInput),
+    Connected((Connector, Result<TcpStream, ConnectFailure>)),
+    Checked((Connector, Result<TcpStream, ConnectFailure>)),
+    Timer(Time),
+    Over,
+}
+
+impl Task {
+    async fn run(mut self, mut orders: mpsc::Receiver<LinkInput>) {
+        let timer = sleep_until(clock::wakeup(clock::time()));
+        tokio::pin!(timer);
+        self.step(LinkInput::Wake);
+        loop {
+            if !self.report().await {
+                return;
+            }
+            let due = self.link.next_wakeup();
+            timer.as_mut().reset(clock::wakeup(due));
+            let woke = tokio::select! {
+                biased;
+                () = readiness(self.socket.as_ref()) => Woke::Socket,
+                done = arrival(self.connecting.as_mut()) => Woke::Connected(done),
+                order = orders.recv() => order.map_or(Woke::Over, Woke::Told),
+                done = arrival(self.checking.as_mut()) => Woke::Checked(done),
+                () = &mut timer => Woke::Timer(due),
+            };
+            match woke {
+                Woke::Socket => self.serve_socket(),
+                Woke::Told(input) => self.step(input),
+                Woke::Connected((connector, result)) => self.connected(connector, result),
+                Woke::Checked((connector, result)) => {
+                    self.checker = Some(connector);
+                    self.checking = None;
+                    self.step(LinkInput::Checked(result.map(drop)));
+                }
+                Woke::Timer(due) => self.wake(due).await,
+                Woke::Over => return,
+            }
+        }
+    }
+
+    /// Time passed. After a long standstill, what arrived meanwhile comes first.
+    async fn wake(&mut self, due: Time) {
+        if clock::time().since(due) > LATE {
+            tokio::task::yield_now().await;
+            self.serve_socket();
+        }
+        self.step(LinkInput::Wake);
+    }
+
+    /// Reads and writes what can be, without waiting.
+    fn serve_socket(&mut self) {
+        while let Some(socket) = self.socket.as_mut() {
+            let read = socket.flush().and_then(|()| socket.read());
+            match read.and_then(|more| self.take_replies().map(|()| more)) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(ended) => return self.ended(&ended),
+            }
+        }
+    }
+
+    fn take_replies(&mut self) -> Result<(), Ended> {
+        while let Some(socket) = self.socket.as_mut() {
+            let Some(reply) = socket.next_reply(self.link.awaiting())? else {
+                if let Some(outcome) = socket.login_outcome() {
+                    self.note_login(outcome.err());
+                }
+                return Ok(());
+            };
+            if !matches!(reply, Reply::Refused(_)) {
+                self.fruitful = true;
+                self.fruitless = 0;
+            }
+            self.step(LinkInput::Reply(reply));
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        self.socket = None;
+        if matches!(ended, Ended::Garbage) {
+            self.fruitful = false;
+            if self.link.awaiting().is_some() {
+                self.step(LinkInput::Reply(Reply::Refused(Fault::NotRedis)));
+            }
+            self.socket = None;
+        }
+        if !self.fruitful {
+            self.fruitless = self.fruitless.saturating_add(1);
+        }
+        self.step(LinkInput::Closed);
+    }
+
+    fn connected(&mut self, connector: Connector, result: Result<TcpStream, ConnectFailure>) {
+        self.connector = Some(connector);
+        self.connecting = None;
+        match result {
+            Ok(stream) => {
+                self.login.refresh();
+                self.socket = Some(Socket::new(stream, &self.login));
+                self.fruitful = false;
+                self.step(LinkInput::Connected);
+            }
+            Err(failure) => self.step(LinkInput::ConnectFailed(failure)),
+        }
+    }
+
+    /// One step of the link, and everything that it says but observations, which wait for `report`.
+    fn step(&mut self, input: LinkInput) {
+        let mut outputs = VecDeque::from(self.link.step(clock::time(), input));
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                LinkOutput::Connect => {
+                    let pause = self.pause();
+                    let dialling = self.connector.take().map(|connector| dial(connector, pause));
+                    self.connecting = dialling.or(self.connecting.take());
+                }
+                LinkOutput::Check => {
+                    let dialling = self.checker.take().map(|checker| dial(checker, Duration::ZERO));
+                    self.checking = dialling.or(self.checking.take());
+                }
+                LinkOutput::Send(commands) => {
+                    let sent = self.socket.as_mut().map(|socket| socket.send(&commands));
+                    if let Some(Err(ended)) = sent {
+                        // What the link said before stays in order.
+                        tracing::debug!(?ended, instance = %self.instance.name, "a connection is clogged");
+                        self.socket = None;
+                        outputs.extend(self.link.step(clock::time(), LinkInput::Closed));
+                    }
+                }
+                LinkOutput::Observe(observation) => self.observed.push_back(observation),
+            }
+        }
+    }
+
+    /// Hands what was observed to the driver, in order. `false`: nobody listens any more.
+    async fn report(&mut self) -> bool {
+        while let Some(observation) = self.observed.pop_front() {
+            let incoming = Incoming::Observed {
+                service: self.service.clone(),
+                instance: self.instance.name.clone(),
+                observation,
+            };
+            if self.incoming.send(incoming).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How long to wait before the next connection: not at all, unless the last ones led nowhere.
+    fn pause(&self) -> Duration {
+        match self.fruitless {
+            0 => Duration::ZERO,
+            count => (FRUITLESS_PAUSE * 2_u32.saturating_pow((count - 1).min(16))).min(self.probe_interval),
+        }
+    }
+
+    /// Tells once what was wrong with the login. Replies tell whether it matters.
+    fn note_login(&mut self, fault: Option<Fault>) {
+        if self.login_fault != fault {
+            self.login_fault = fault;
+            if fault.is_some() {
+                tracing::warn!(
+                    service = %self.service,
+                    "{} ({}) does not accept Backstay's login: either it has another password than Backstay was \
+                     given, or none. Correct the one that is wrong",
+                    self.instance.name,
+                    self.instance.address
+                );
+            }
+        }
+    }
+}
+
+/// Makes a connection after a pause and brings the connector back.
+fn dial(mut connector: Connector, pause: Duration) -> Connecting {
+    Box::pin(async move {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let result = connector.connect().await;
+        (connector, result)
+    })
+}
+
+/// When the socket can be served; never without one. Its errors show when it is read.
+async fn readiness(socket: Option<&Socket>) {
+    match socket {
+        Some(socket) => drop(socket.ready().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// When the connection is made or failed; never if none is being made.
+async fn arrival(connecting: Option<&mut Connecting>) -> (Connector, Result<TcpStream, ConnectFailure>) {
+    match connecting {
+        Some(connecting) => connecting.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,188 @@
+//! The outgoing half: one task per peer keeps a connection up and writes what is posted.
+
+use super::frames::{FrameReader, ReadError, append};
+use super::hello::{HELLO_BYTES_MAX, HELLO_PATIENCE, Hello, Reception};
+use super::{FRAME_BYTES_MAX, GIVE_UP, Mesh};
+use crate::driver::{Incoming, Letter, PeerOutlet};
+use crate::link::notice_dead_hosts;
+use backstay_model::{ControllerSpec, NodeId};
+use socket2::SockRef;
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// How many letters may wait for a peer.
+const LETTERS_MAX: usize = 1024;
+/// How many bytes are gathered for one write.
+const BATCH_BYTES: usize = 64 * 1024;
+/// The pause after a connection that failed; doubles up to the second.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// Why a connection ended or was never made.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("it did not answer in time")]
+    Silent,
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    #[error("{0}")]
+    Refused(Reception),
+    #[error("it was closed")]
+    Closed,
+    /// The driver is gone, so nobody needs it any more.
+    #[error("this controller stops")]
+    Over,
+}
+
+/// Starts a task for every peer. What is put into the outlets is sent there.
+pub(crate) fn dial_all(
+    mesh: &Mesh,
+    incoming: &mpsc::Sender<Incoming>,
+    tasks: &mut JoinSet<()>,
+) -> BTreeMap<NodeId, PeerOutlet> {
+    let mut outlets = BTreeMap::new();
+    for peer in &mesh.others {
+        let (letters, posted) = mpsc::channel(LETTERS_MAX);
+        let dialler = Dialler {
+            mesh: mesh.clone(),
+            peer: peer.clone(),
+            incoming: incoming.clone(),
+            posted,
+        };
+        tasks.spawn(dialler.run());
+        let connected = false;
+        outlets.insert(peer.id(), PeerOutlet { letters, connected });
+    }
+    outlets
+}
+
+struct Dialler {
+    mesh: Mesh,
+    peer: ControllerSpec,
+    incoming: mpsc::Sender<Incoming>,
+    posted: mpsc::Receiver<Letter>,
+}
+
+impl Dialler {
+    async fn run(mut self) {
+        let mut pause = PAUSE_MIN;
+        let mut told = String::new();
+        loop {
+            let lost = match self.connect().await {
+                Ok(stream) => {
+                    pause = PAUSE_MIN;
+                    told.clear();
+                    tracing::info!(peer = %self.peer.name, "connected to controller {}", self.peer.name);
+                    let lost = self.keep(stream).await;
+                    if self.tell(false).await.is_err() {
+                        return;
+                    }
+                    lost
+                }
+                Err(lost) => lost,
+            };
+            if matches!(lost, Lost::Over) {
+                return;
+            }
+            self.complain(&lost, &mut told);
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Says why there is no connection, once per reason.
+    fn complain(&self, lost: &Lost, told: &mut String) {
+        let reason = lost.to_string();
+        if *told != reason {
+            tracing::warn!(
+                peer = %self.peer.name,
+                "no connection to controller {} ({}): {reason}",
+                self.peer.name,
+                self.peer.address
+            );
+            *told = reason;
+        }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Lost> {
+        timeout(HELLO_PATIENCE, self.introduce())
+            .await
+            .unwrap_or(Err(Lost::Silent))
+    }
+
+    async fn introduce(&self) -> Result<TcpStream, Lost> {
+        let address = (&*self.peer.address.host, self.peer.address.port);
+        let mut stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
+        let hello = Hello::new(&self.mesh.cluster, &self.mesh.me, &self.peer.name);
+        let mut bytes = Vec::new();
+        append(&mut bytes, &hello).map_err(ReadError::from)?;
+        stream.write_all(&bytes).await?;
+        match FrameReader::new(HELLO_BYTES_MAX).next(&mut stream).await? {
+            Reception::Welcome => Ok(stream),
+            refusal => Err(Lost::Refused(refusal)),
+        }
+    }
+
+    /// Writes what is posted until the connection ends.
+    async fn keep(&mut self, stream: TcpStream) -> Lost {
+        // What was posted for an earlier connection is older than what the peer will be told now.
+        while self.posted.try_recv().is_ok() {}
+        if self.tell(true).await.is_err() {
+            return Lost::Over;
+        }
+        let (mut reading, mut writing) = stream.into_split();
+        // The peer says nothing here, so whatever can be read is the end.
+        let mut byte = [0];
+        tokio::select! {
+            lost = write(&mut self.posted, &mut writing) => lost,
+            _ = reading.read(&mut byte) => Lost::Closed,
+        }
+    }
+
+    async fn tell(&self, connected: bool) -> Result<(), mpsc::error::SendError<Incoming>> {
+        let node = self.peer.id();
+        self.incoming.send(Incoming::Peer { node, connected }).await
+    }
+}
+
+/// Writes letters, those that wait already in one piece.
+async fn write(posted: &mut mpsc::Receiver<Letter>, stream: &mut (impl AsyncWriteExt + Unpin)) -> Lost {
+    let mut bytes = Vec::new();
+    loop {
+        let Some(letter) = posted.recv().await else {
+            return Lost::Over;
+        };
+        bytes.clear();
+        let mut next = Some(letter);
+        while let Some(letter) = next {
+            let before = bytes.len();
+            if let Err(error) = append(&mut bytes, &letter) {
+                tracing::error!(%error, "a letter cannot be encoded");
+            }
+            if bytes.len() - before > FRAME_BYTES_MAX {
+                tracing::error!(
+                    bytes = bytes.len() - before,
+                    "a letter is too long for its receiver"
+                );
+                bytes.truncate(before);
+            }
+            next = (bytes.len() < BATCH_BYTES)
+                .then(|| posted.try_recv().ok())
+                .flatten();
+        }
+        if let Err(error) = stream.write_all(&bytes).await {
+            return Lost::Io(error);
+        }
+        bytes.shrink_to(BATCH_BYTES);
+    }
+}

@@ -1,0 +1,153 @@
+//! The incoming half: who calls must say who it is, soon and briefly; then its letters go to the driver. Whatever is not
+//! a peer costs a bounded amount of memory and time, and one line in the log now and then.
+
+use super::frames::{FrameReader, ReadError, append};
+use super::hello::{HELLO_BYTES_MAX, HELLO_PATIENCE, Hello, Reception};
+use super::{FRAME_BYTES_MAX, GIVE_UP, Mesh};
+use crate::driver::{Incoming, Letter};
+use crate::link::notice_dead_hosts;
+use crate::seldom::Seldom;
+use backstay_model::NodeId;
+use socket2::SockRef;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+/// How many callers may be unknown at a time. One more, and the one that waited longest is hung up on.
+const UNKNOWN_MAX: usize = 64;
+/// The pause after the system refused to accept, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A peer that was welcomed, and where it will be heard.
+type Welcomed = (NodeId, TcpStream, FrameReader);
+
+/// Accepts callers for ever.
+pub(crate) async fn listen(listener: TcpListener, mesh: Mesh, incoming: mpsc::Sender<Incoming>) {
+    let (welcome, mut welcomed) = mpsc::channel(UNKNOWN_MAX);
+    let hall = Arc::new(Hall {
+        mesh,
+        welcome,
+        complaints: Seldom::default(),
+    });
+    let mut calls = JoinSet::new();
+    let mut unknown: VecDeque<AbortHandle> = VecDeque::new();
+    // The one connection on which each peer is heard: the newest.
+    let mut heard: BTreeMap<NodeId, AbortHandle> = BTreeMap::new();
+    loop {
+        while calls.try_join_next().is_some() {}
+        tokio::select! {
+            Some((peer, stream, reader)) = welcomed.recv() => {
+                let hearing = hear(Arc::clone(&hall), peer, stream, reader, incoming.clone());
+                if let Some(older) = heard.insert(peer, calls.spawn(hearing)) {
+                    older.abort();
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    unknown.retain(|call| !call.is_finished());
+                    if unknown.len() >= UNKNOWN_MAX
+                        && let Some(oldest) = unknown.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    unknown.push_back(calls.spawn(greet(Arc::clone(&hall), stream, address)));
+                }
+                Err(error) => {
+                    hall.complaints.say(|| tracing::warn!("no call of a peer can be accepted: {error}"));
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// What all callers meet.
+struct Hall {
+    mesh: Mesh,
+    welcome: mpsc::Sender<Welcomed>,
+    complaints: Seldom,
+}
+
+/// Why a caller was not welcomed.
+#[derive(Debug, thiserror::Error)]
+enum Unwelcome {
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{:?} of cluster {:?}: {reception}", hello.caller().as_str(), hello.cluster().as_str())]
+    Refused { hello: Hello, reception: Reception },
+    #[error("it did not say who it is in time")]
+    Silent,
+    #[error("it went on before it was answered")]
+    Hasty,
+}
+
+async fn greet(hall: Arc<Hall>, stream: TcpStream, address: SocketAddr) {
+    let greeted = timeout(HELLO_PATIENCE, meet(&hall.mesh, stream)).await;
+    match greeted.unwrap_or(Err(Unwelcome::Silent)) {
+        Ok(welcomed) => drop(hall.welcome.send(welcomed).await),
+        Err(why) => hall
+            .complaints
+            .say(|| tracing::warn!(caller = %address, "a caller on the peer port was refused: {why}")),
+    }
+}
+
+async fn meet(mesh: &Mesh, mut stream: TcpStream) -> Result<Welcomed, Unwelcome> {
+    stream.set_nodelay(true)?;
+    notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
+    let mut reader = FrameReader::new(HELLO_BYTES_MAX);
+    let hello: Hello = reader.next(&mut stream).await?;
+    let listed = |name: &_| mesh.others.iter().any(|other| other.name == *name);
+    let reception = hello.receive(&mesh.cluster, &mesh.me, listed);
+    let mut answer = Vec::new();
+    append(&mut answer, &reception).map_err(ReadError::from)?;
+    stream.write_all(&answer).await?;
+    if reception != Reception::Welcome {
+        return Err(Unwelcome::Refused { hello, reception });
+    }
+    if reader.is_ahead() {
+        return Err(Unwelcome::Hasty);
+    }
+    Ok((
+        NodeId::of(hello.caller()),
+        stream,
+        FrameReader::new(FRAME_BYTES_MAX),
+    ))
+}
+
+/// Hands a peer's letters to the driver, in order, until the connection ends.
+async fn hear(
+    hall: Arc<Hall>,
+    from: NodeId,
+    mut stream: TcpStream,
+    mut reader: FrameReader,
+    incoming: mpsc::Sender<Incoming>,
+) {
+    loop {
+        let letter = match reader.next(&mut stream).await {
+            Ok(letter) => letter,
+            Err(ReadError::Closed) => return,
+            Err(error) => {
+                hall.complaints
+                    .say(|| tracing::warn!("the connection of controller number {from} was closed: {error}"));
+                return;
+            }
+        };
+        let heard = match letter {
+            Letter::Node(message) => Incoming::Message { from, message },
+            Letter::Ask { id, question } => Incoming::Asked { from, id, question },
+            Letter::Answer { id, answer } => Incoming::Answered { from, id, answer },
+        };
+        if incoming.send(heard).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The full mesh between controllers. Each dials every other one and sends its own letters there; what it hears comes
+//! in on the connections that it accepted. Letters may be lost or late, never out of order on one connection.
+
+mod dial;
+mod frames;
+mod hello;
+mod listen;
+
+pub(crate) use dial::dial_all;
+pub(crate) use listen::listen;
+
+use backstay_model::{ClusterName, ControllerSpec, NodeName};
+use std::time::Duration;
+
+/// The longest frame once the caller is known: room for the whole replicated state of a large cluster.
+const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// After how long without an acknowledgement from the other kernel a connection is given up.
+const GIVE_UP: Duration = Duration::from_secs(2);
+
+/// What both directions must know.
+#[derive(Clone, Debug)]
+pub(crate) struct Mesh {
+    pub(crate) cluster: ClusterName,
+    pub(crate) me: NodeName,
+    /// All controllers but this one.
+    pub(crate) others: Vec<ControllerSpec>,
+}

@@ -1,0 +1,240 @@
+//! One controller from start to stop: everything that can be wrong is found before anything is done, then all parts run
+//! until they are asked to stop or cannot go on.
+
+use crate::admin::{self, AdminError};
+use crate::clock;
+use crate::driver::{Driver, INCOMING_MAX, Names, Outlets, REQUESTS_MAX, Stopped};
+use crate::handle::Handle;
+use crate::link;
+use crate::peers::{self, Mesh};
+use crate::secret::{self, Login, SecretError};
+use crate::sentinel;
+use crate::storage::{Storage, StorageError};
+use backstay_config::{Config, NodeSettings, UnknownNode};
+use backstay_consensus::Settings;
+use backstay_model::{Address, ControllerSpec, NodeId, NodeName};
+use backstay_node::{Effect, Node, NodeError};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::{JoinError, JoinSet};
+
+/// How many events a slow listener may be behind before it loses some.
+const EVENTS_MAX: usize = 1024;
+
+/// Why a controller did not start, or stopped without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The file does not know the node.
+    #[error(transparent)]
+    UnknownNode(#[from] UnknownNode),
+    /// A password cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The stored state makes no sense.
+    #[error(
+        "{0}. Keep the state folder, and replace this controller by one with a new name in every node's file"
+    )]
+    Node(#[source] NodeError),
+    /// A port cannot be opened.
+    #[error(
+        "{address} cannot be opened for {what}: {source}. Stop who uses it, or choose another address in the file"
+    )]
+    Listen {
+        /// What it is for.
+        what: &'static str,
+        /// Where.
+        address: Address,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The admin socket cannot be opened.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// No random numbers.
+    #[error("the operating system gives no random numbers, so this controller cannot start")]
+    NoEntropy,
+    /// It cannot go on.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// A bug.
+    #[error(
+        "this controller stops, because a part of it failed, which is a bug: {0}. Start it again and report this"
+    )]
+    Bug(String),
+}
+
+impl RunError {
+    /// The process's exit code: 78 the file must be corrected, 74 the state folder cannot be read or written or what
+    /// it holds may not be used, 69 a port cannot be had, 70 a bug (as in `sysexits.h`).
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::UnknownNode(_) | Self::Secret(_) => 78,
+            Self::Storage(_) | Self::Node(_) | Self::Stopped(_) => 74,
+            Self::Listen { .. } | Self::Admin(_) => 69,
+            Self::NoEntropy | Self::Bug(_) => 70,
+        }
+    }
+}
+
+/// Runs the controller called `node` until `shutdown`; `bootstrap` is for the cluster's very first start. Needs a tokio
+/// runtime with IO and time; one thread is enough.
+pub async fn run(
+    config: Config,
+    node: NodeName,
+    bootstrap: bool,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let settings = config.node(&node)?.clone();
+    let logins = logins(&config)?;
+    let sentinel_password = config.sentinel_password.as_ref().map(secret::read).transpose()?;
+    let storage = open_storage(&config, &settings, bootstrap)?;
+    let (brain, first) = take_up(&config, &node, &storage)?;
+    let ports = Ports::open(&settings).await?;
+
+    let (incoming, incoming_rx) = mpsc::channel(INCOMING_MAX);
+    let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let handle = Handle::new(node.clone(), requests, events.clone());
+    let mut tasks = JoinSet::new();
+    let mesh = mesh(&config, &node);
+    let mut links = BTreeMap::new();
+    for service in &config.spec.services {
+        for instance in &service.instances {
+            let login = logins.get(&service.name).cloned().unwrap_or_default();
+            let orders = link::spawn(service, instance, login, incoming.clone(), &mut tasks);
+            links.insert((service.name.clone(), instance.name.clone()), orders);
+        }
+    }
+    let outlets = Outlets {
+        storage: Arc::new(storage),
+        links,
+        peers: peers::dial_all(&mesh, &incoming, &mut tasks),
+        events,
+        names: Names::of(&config.spec),
+    };
+    tasks.spawn(peers::listen(ports.peer, mesh, incoming));
+    tasks.spawn(admin::serve(ports.admin, handle.clone()));
+    if let Some(listener) = ports.sentinel {
+        let password = sentinel_password.map(|secret| secret.reveal().as_bytes().to_vec());
+        let settings = sentinel::Settings::of(&config, &node, password);
+        tasks.spawn(serve_sentinel_clients(listener, handle, settings));
+    }
+    tracing::info!(
+        node = %node,
+        peer = %settings.peer,
+        admin = %settings.admin.display(),
+        "controller {node} runs"
+    );
+    let driver = Driver::new(brain, outlets, incoming_rx, requests_rx);
+    let result = tokio::select! {
+        stopped = driver.run(first, shutdown) => stopped.map_err(RunError::from),
+        ended = tasks.join_next() => Err(bug(ended)),
+    };
+    let _ = std::fs::remove_file(&settings.admin);
+    if result.is_ok() {
+        tracing::info!(node = %node, "controller {node} stops, as asked");
+    }
+    result
+}
+
+async fn serve_sentinel_clients(listener: TcpListener, handle: Handle, settings: sentinel::Settings) {
+    if let Err(error) = sentinel::serve(listener, handle, settings).await {
+        tracing::error!("the Sentinel port failed: {error}");
+    }
+}
+
+/// Every task runs as long as the process does.
+fn bug(ended: Option<Result<(), JoinError>>) -> RunError {
+    RunError::Bug(match ended {
+        Some(Err(error)) => error.to_string(),
+        _ => "a part ended early".to_owned(),
+    })
+}
+
+fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login>, SecretError> {
+    config
+        .credentials
+        .iter()
+        .map(|(service, credentials)| Ok((service.clone(), Login::new(credentials.clone())?)))
+        .collect()
+}
+
+fn open_storage(config: &Config, settings: &NodeSettings, bootstrap: bool) -> Result<Storage, StorageError> {
+    let (cluster, folder): (_, &Path) = (&config.spec.cluster, &settings.state);
+    if !bootstrap {
+        return Storage::open(folder, cluster, &settings.name);
+    }
+    if Storage::exists(folder) {
+        tracing::info!(
+            "--bootstrap was not needed: {} holds this controller's state already",
+            folder.display()
+        );
+        return Storage::open(folder, cluster, &settings.name);
+    }
+    tracing::info!("first start: making the state folder {}", folder.display());
+    Storage::create(folder, cluster, &settings.name)
+}
+
+/// The node with what its disk holds.
+fn take_up(config: &Config, node: &NodeName, storage: &Storage) -> Result<(Node, Vec<Effect>), RunError> {
+    let seed = getrandom::u64().map_err(|_| RunError::NoEntropy)?;
+    let settings = Settings::new(
+        NodeId::of(node),
+        config.spec.cluster.clone(),
+        storage.generation(),
+        config.spec.controllers.iter().map(ControllerSpec::id).collect(),
+        seed,
+    );
+    let durable = storage.load()?;
+    Node::new(node, config.spec.clone(), settings, durable, clock::now()).map_err(RunError::Node)
+}
+
+fn mesh(config: &Config, node: &NodeName) -> Mesh {
+    let others = config.spec.controllers.iter();
+    Mesh {
+        cluster: config.spec.cluster.clone(),
+        me: node.clone(),
+        others: others.filter(|other| other.name != *node).cloned().collect(),
+    }
+}
+
+/// The open ports of this process.
+struct Ports {
+    peer: TcpListener,
+    sentinel: Option<TcpListener>,
+    admin: tokio::net::UnixListener,
+}
+
+impl Ports {
+    async fn open(settings: &NodeSettings) -> Result<Self, RunError> {
+        let peer = listen("the other controllers", &settings.peer).await?;
+        let sentinel = match &settings.sentinel {
+            Some(address) => Some(listen("Sentinel clients", address).await?),
+            None => None,
+        };
+        let admin = admin::bind(&settings.admin)?;
+        Ok(Self {
+            peer,
+            sentinel,
+            admin,
+        })
+    }
+}
+
+async fn listen(what: &'static str, address: &Address) -> Result<TcpListener, RunError> {
+    TcpListener::bind((&*address.host, address.port))
+        .await
+        .map_err(|source| RunError::Listen {
+            what,
+            address: address.clone(),
+            source,
+        })
+}

@@ -1,0 +1,231 @@
+//! What must survive a crash, in one file: `Durable::apply` on a disk. Each `Persist` is one transaction and is on the
+//! disk when `apply` returns. Blocking; whoever calls it decides on which thread.
+//!
+//! A folder belongs to one cluster and one node for ever, and its generation tells it from one that was made anew.
+
+mod error;
+mod file;
+
+pub use error::StorageError;
+
+use backstay_consensus::{Durable, Entry, HardState, Persist, Snapshot};
+use backstay_model::{ClusterName, Generation, NodeId, NodeName};
+use file::{FILE, HARD, KNOWN, LOG, META, NEW_FILE, SNAPSHOT};
+use redb::{Database, ReadableDatabase, ReadableTable};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// The layout of the file. A file of a later one is refused.
+const FORMAT: u64 = 1;
+/// Pages that are kept in memory. Everything is read once, at the start.
+const CACHE_BYTES: usize = 1024 * 1024;
+
+/// An open state folder.
+#[derive(Debug)]
+pub struct Storage {
+    path: PathBuf,
+    database: Database,
+    generation: Generation,
+}
+
+impl Storage {
+    /// Makes the state folder of a new cluster's node. Refused if there is one already. A crash half-way leaves nothing
+    /// that `open` would take for a folder.
+    pub fn create(folder: &Path, cluster: &ClusterName, node: &NodeName) -> Result<Self, StorageError> {
+        let path = folder.join(FILE);
+        if path.exists() {
+            return Err(StorageError::Exists { path });
+        }
+        let failed = |source| StorageError::Folder {
+            folder: folder.to_owned(),
+            source,
+        };
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(folder).map_err(failed)?;
+        let unfinished = folder.join(NEW_FILE);
+        if unfinished.exists() {
+            std::fs::remove_file(&unfinished).map_err(failed)?;
+        }
+        let generation = Generation(getrandom::u64().map_err(|_| StorageError::NoEntropy)?.max(1));
+        let database = file::open(&unfinished, |builder| builder.create(&unfinished))?;
+        write_identity(&database, cluster, node, generation).map_err(|error| error.at(&unfinished))?;
+        drop(database);
+        std::fs::rename(&unfinished, &path).map_err(failed)?;
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
+        Self::open(folder, cluster, node)
+    }
+
+    /// Opens the folder that `create` made. It must be this cluster's and this node's.
+    pub fn open(folder: &Path, cluster: &ClusterName, node: &NodeName) -> Result<Self, StorageError> {
+        let path = folder.join(FILE);
+        if !path.exists() {
+            return Err(StorageError::Missing {
+                folder: folder.to_owned(),
+            });
+        }
+        let database = file::open(&path, |builder| builder.open(&path))?;
+        let generation = check_identity(&database, &path, cluster, node)?;
+        Ok(Self {
+            path,
+            database,
+            generation,
+        })
+    }
+
+    /// Whether `folder` holds a state folder, of whomever.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(FILE).exists()
+    }
+
+    /// The number that was drawn when the folder was made.
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Everything that was stored.
+    pub fn load(&self) -> Result<Durable, StorageError> {
+        file::guarded(&self.path, || read(&self.database)).map_err(|error| error.at(&self.path))
+    }
+
+    /// The error of a write that did not come to an end.
+    pub(crate) fn broken(&self, source: io::Error) -> StorageError {
+        StorageError::Io {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Carries out one write, all of it or nothing. After an error the process must stop: what is on the disk is not
+    /// known.
+    pub fn apply(&self, persist: &Persist) -> Result<(), StorageError> {
+        file::guarded(&self.path, || write(&self.database, persist)).map_err(|error| error.at(&self.path))
+    }
+}
+
+fn write_identity(
+    database: &Database,
+    cluster: &ClusterName,
+    node: &NodeName,
+    generation: Generation,
+) -> Result<(), error::Inner> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert("format", FORMAT.to_le_bytes().as_slice())?;
+        meta.insert("cluster", cluster.as_str().as_bytes())?;
+        meta.insert("node", node.as_str().as_bytes())?;
+        meta.insert("generation", generation.0.to_le_bytes().as_slice())?;
+        // Made now, so that a missing one is damage.
+        transaction.open_table(HARD)?;
+        transaction.open_table(SNAPSHOT)?;
+        transaction.open_table(LOG)?;
+        transaction.open_table(KNOWN)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn check_identity(
+    database: &Database,
+    path: &Path,
+    cluster: &ClusterName,
+    node: &NodeName,
+) -> Result<Generation, StorageError> {
+    let meta = |key: &str| {
+        file::guarded(path, || {
+            let table = database.begin_read()?.open_table(META)?;
+            let value = table.get(key)?.map(|value| value.value().to_vec());
+            value.ok_or(error::Inner::Damaged("a part of its identity is missing"))
+        })
+        .map_err(|error| error.at(path))
+    };
+    let number = |key: &str| {
+        let bytes = meta(key)?.try_into();
+        let bytes = bytes.map_err(|_| error::Inner::Damaged("a number of its identity has a wrong length"));
+        bytes.map(u64::from_le_bytes).map_err(|error| error.at(path))
+    };
+    let format = number("format")?;
+    if format != FORMAT {
+        return Err(StorageError::Format {
+            path: path.to_owned(),
+            found: format,
+        });
+    }
+    let text = |key: &str| Ok(String::from_utf8_lossy(&meta(key)?).into_owned());
+    let (found_cluster, found_node) = (text("cluster")?, text("node")?);
+    if found_cluster != cluster.as_str() || found_node != node.as_str() {
+        return Err(StorageError::Foreign {
+            path: path.to_owned(),
+            found: format!("node {found_node} of cluster {found_cluster}"),
+            wanted: format!("node {node} of cluster {cluster}"),
+        });
+    }
+    Ok(Generation(number("generation")?))
+}
+
+fn read(database: &Database) -> Result<Durable, error::Inner> {
+    let transaction = database.begin_read()?;
+    let mut durable = Durable::default();
+    if let Some(value) = transaction.open_table(HARD)?.get(())? {
+        durable.hard = postcard::from_bytes::<HardState>(value.value())?;
+    }
+    if let Some(value) = transaction.open_table(SNAPSHOT)?.get(())? {
+        durable.snapshot = Some(postcard::from_bytes::<Snapshot>(value.value())?);
+    }
+    for row in transaction.open_table(LOG)?.iter()? {
+        let (index, value) = row?;
+        let entry = postcard::from_bytes::<Entry>(value.value())?;
+        if entry.index != index.value() {
+            return Err(error::Inner::Damaged(
+                "an entry of the log is not where it belongs",
+            ));
+        }
+        durable.entries.push(entry);
+    }
+    for row in transaction.open_table(KNOWN)?.iter()? {
+        let (peer, generation) = row?;
+        durable
+            .known
+            .insert(NodeId(peer.value()), Generation(generation.value()));
+    }
+    Ok(durable)
+}
+
+/// The same steps in the same order as `Durable::apply`.
+fn write(database: &Database, persist: &Persist) -> Result<(), error::Inner> {
+    let transaction = database.begin_write()?;
+    if let Some((peer, generation)) = persist.known {
+        transaction.open_table(KNOWN)?.insert(peer.0, generation.0)?;
+    }
+    if let Some(hard) = &persist.hard {
+        let bytes = postcard::to_stdvec(hard)?;
+        transaction.open_table(HARD)?.insert((), bytes.as_slice())?;
+    }
+    if let Some(snapshot) = &persist.snapshot {
+        let bytes = postcard::to_stdvec(snapshot)?;
+        transaction.open_table(SNAPSHOT)?.insert((), bytes.as_slice())?;
+    }
+    if persist.drop_before.is_some() || persist.truncate_from.is_some() || !persist.entries.is_empty() {
+        let mut log = transaction.open_table(LOG)?;
+        if let Some(index) = persist.drop_before {
+            log.retain_in(..index, |_, _| false)?;
+        }
+        if let Some(index) = persist.truncate_from {
+            log.retain_in(index.., |_, _| false)?;
+        }
+        for entry in &persist.entries {
+            let bytes = postcard::to_stdvec(entry)?;
+            log.insert(entry.index, bytes.as_slice())?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

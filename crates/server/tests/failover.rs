@@ -1,0 +1,36 @@
+//! Three controllers, three real Redis servers, and what must happen when one of them dies.
+
+mod support;
+
+use backstay_model::FailoverRecord;
+use support::{Cluster, SERVICE, admin, until};
+
+#[tokio::test]
+async fn the_best_replica_takes_over_when_the_primary_is_killed() {
+    let mut cluster = Cluster::with_primary().await;
+    let primary = cluster.primary().await.unwrap();
+    // A fresh copy gets its stream within a second.
+    let replies = cluster.redis(&primary).ask_all(&["SET key value", "WAIT 2 4000"]);
+    assert_eq!(replies.unwrap(), ["+OK", ":2"]);
+    cluster.redis(&primary).kill();
+    let next = until("another primary", async || {
+        cluster.primary().await.filter(|name| *name != primary)
+    })
+    .await;
+    assert_eq!(
+        cluster.redis(&next).ask("SET other value").as_deref(),
+        Some("+OK")
+    );
+    assert_eq!(cluster.redis(&next).ask("GET key").as_deref(), Some("$5"));
+    let history: Vec<FailoverRecord> = admin::get_as(
+        &cluster.controllers[0].admin,
+        &format!("/v1/history?service={SERVICE}"),
+    )
+    .await
+    .unwrap();
+    let last = history.last().unwrap();
+    assert_eq!(last.to.as_ref().map(|name| name.as_str()), Some(next.as_str()));
+    assert!(last.duration_us().is_some(), "{last:?}");
+    println!("{last}");
+    println!("{:?}", last.moments);
+}

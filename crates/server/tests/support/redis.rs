@@ -1,0 +1,88 @@
+//! A real Redis in protected boot, killed when it is dropped.
+
+use super::free_port;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+pub struct Redis {
+    pub name: String,
+    pub port: u16,
+    folder: PathBuf,
+    options: Vec<String>,
+    child: Child,
+}
+
+impl Redis {
+    pub fn start(folder: &Path, name: &str, options: &[&str]) -> Self {
+        let folder = folder.join(format!("redis-{name}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let port = free_port();
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let child = spawn(&folder, port, &options);
+        Self {
+            name: name.to_owned(),
+            port,
+            folder,
+            options,
+            child,
+        }
+    }
+
+    /// As `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.folder, self.port, &self.options);
+    }
+
+    /// One inline command's reply, first line only; none if it does not answer.
+    pub fn ask(&self, command: &str) -> Option<String> {
+        self.ask_all(&[command])?.pop()
+    }
+
+    /// The first line of each command's reply, all asked on one connection.
+    pub fn ask_all(&self, commands: &[&str]) -> Option<Vec<String>> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let mut reader = BufReader::new(stream);
+        let mut lines = Vec::new();
+        for command in commands {
+            reader
+                .get_mut()
+                .write_all(format!("{command}\r\n").as_bytes())
+                .ok()?;
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            lines.push(line.trim_end().to_owned());
+        }
+        Some(lines)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(folder: &Path, port: u16, options: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no"])
+        .args(["--repl-diskless-sync-delay", "0"])
+        .args(["--repl-ping-replica-period", "1"])
+        .args(["--replicaof", "127.0.0.1", "1"])
+        .args(options)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed")
+}
