@@ -630,7 +630,7 @@ fn update_suspicion(
     let instance = reign.instance.clone();
     if down && scene.verdict.is_none() {
         scene.verdict = Some(moment);
-        let votes = tally.down() + tally.restarted + tally.demoted;
+        let votes = tally.down() + tally.restarted;
         let controllers = tally.controllers;
         event(
             out,

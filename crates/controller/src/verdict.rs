@@ -51,6 +51,12 @@ impl Tally {
         self.hard + self.soft
     }
 
+    /// Why a failover is due because the primary's process became a replica. Peers learn of a promotion up to a second
+    /// late, so this counts only if the one who asks sees it too.
+    pub(crate) fn demotion(&self) -> Option<Cause> {
+        (self.demoted >= self.majority()).then_some(Cause::Demoted { votes: self.demoted })
+    }
+
     /// Why a failover is due, if a majority agrees that one is. Hard evidence and a changed process count together:
     /// both say that the recorded process is gone.
     pub(crate) fn cause(&self) -> Option<Cause> {
@@ -67,8 +73,6 @@ impl Tally {
             Some(Cause::Silent {
                 votes: self.hard + self.restarted + self.soft,
             })
-        } else if self.demoted >= majority {
-            Some(Cause::Demoted { votes: self.demoted })
         } else {
             None
         }

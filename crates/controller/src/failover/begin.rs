@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Proposes a failover if one is due and nothing stands against it. True: the primary is held to be lost, so nothing
 /// else should be done to the group.
 pub(super) fn begin(work: &mut Work) -> bool {
-    let Some(cause) = work.tally.and_then(|tally| tally.cause()) else {
+    let Some(cause) = due(work) else {
         watch_closely_if_suspected(work);
         return false;
     };
@@ -30,6 +30,17 @@ pub(super) fn begin(work: &mut Work) -> bool {
         verdict,
     });
     true
+}
+
+/// Why a failover is due: the majority's verdict, or that the primary is seen here, too, to be a replica.
+fn due(work: &Work) -> Option<Cause> {
+    let tally = work.tally?;
+    let reign = work.state.reign.as_ref()?;
+    let seen = work
+        .current(&reign.instance)
+        .filter(|seen| seen.run_id == reign.run_id);
+    let demoted = seen.is_some_and(|seen| !seen.is_primary());
+    tally.cause().or_else(|| tally.demotion().filter(|_| demoted))
 }
 
 impl Work<'_> {

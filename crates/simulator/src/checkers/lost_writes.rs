@@ -5,7 +5,7 @@
 use crate::redis::WriteId;
 use crate::world::{Place, World};
 use backstay_controller::{Phase, ServiceState};
-use backstay_model::{Epoch, Time};
+use backstay_model::{Epoch, InstanceName, RunId, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(super) struct Memory {
     pub(super) acknowledged: u64,
     pub(super) lost: u64,
     acked: BTreeMap<WriteId, usize>,
+    /// What each server held in processes that are gone.
+    held_before: BTreeMap<usize, BTreeSet<WriteId>>,
     begun: Option<Begun>,
     reign: Option<ReignMemory>,
 }
@@ -28,6 +30,8 @@ struct Begun {
     epoch: Epoch,
     at: Time,
     held: Vec<(usize, BTreeSet<WriteId>)>,
+    /// The processes that counted then.
+    trusted: BTreeMap<InstanceName, RunId>,
 }
 
 /// What must survive the current reign.
@@ -92,6 +96,7 @@ impl World {
             epoch: state.epoch,
             at: self.now,
             held: held.collect(),
+            trusted: state.trusted.clone(),
         };
         self.checkers.writes.begun = Some(begun);
     }
@@ -145,6 +150,16 @@ impl World {
             return; // Died since; the next reign is judged.
         };
         let begun = self.checkers.writes.begun.take();
+        let counted = begun
+            .as_ref()
+            .is_some_and(|it| it.trusted.get(&reign.instance) == Some(&reign.run_id));
+        if let Some(write) = self.forgotten(server, &data).filter(|_| counted) {
+            let what = format!(
+                "{} is promoted without write {write}, which had reached it",
+                reign.instance
+            );
+            return self.violate("what reached the promoted replica survives", what);
+        }
         if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch) {
             for (holder, held) in &begun.held {
                 let undisturbed = self.servers[*holder].disturbed <= begun.at && self.is_steady(*holder);
@@ -170,6 +185,31 @@ impl World {
             server,
             must,
         });
+    }
+
+    /// A process ends, and with it what it held.
+    pub(crate) fn note_death(&mut self, server: usize) {
+        if let Some(redis) = &self.servers[server].redis {
+            let held = redis.data.iter().copied();
+            self.checkers
+                .writes
+                .held_before
+                .entry(server)
+                .or_default()
+                .extend(held);
+        }
+    }
+
+    /// An acknowledged write that the reign before still had and that had reached this server, but is not there now.
+    fn forgotten(&self, server: usize, data: &BTreeSet<WriteId>) -> Option<WriteId> {
+        let memory = &self.checkers.writes;
+        let before = memory.reign.as_ref()?;
+        let held = memory.held_before.get(&server)?;
+        before
+            .must
+            .iter()
+            .find(|write| held.contains(write) && !data.contains(write))
+            .copied()
     }
 
     /// In the end: everything that had to survive the last reign is there. Counts what `async` lost before.

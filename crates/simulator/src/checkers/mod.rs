@@ -108,6 +108,10 @@ impl World {
         };
         let state = it.brain().state().service(&self.service).clone();
         let term = it.consensus().status().term;
+        // A cluster of one commits in the middle of a step, so its state may be ahead of the order.
+        if self.controllers.len() == 1 {
+            return;
+        }
         let late = now >= order.deadline;
         let spec = &self.spec.services[0];
         if let Some((property, what)) = self.checkers.acts.check(spec, &state, term, order, late) {

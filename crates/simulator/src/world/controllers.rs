@@ -6,7 +6,7 @@ use crate::redis::{ConnectionId, Request, Response};
 use crate::scenario::Mistake;
 use backstay_consensus::Settings;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Address, Command, Replication, Time};
+use backstay_model::{Address, Command, Observation, Replication, Time};
 use backstay_node::{Effect, Input, Node, PeerMessage};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -267,7 +267,7 @@ impl World {
                             order.instance, order.epoch, order.action
                         )
                     });
-                    self.link_input(node, start, server, None, LinkInput::Order(order));
+                    self.tell_link(node, start, server, LinkInput::Order(order));
                 }
             }
             Effect::Watch {
@@ -277,7 +277,7 @@ impl World {
                 ..
             } => {
                 if let Some(server) = self.servers.iter().position(|server| server.name == instance) {
-                    self.link_input(node, start, server, None, LinkInput::Watch { interval, until });
+                    self.tell_link(node, start, server, LinkInput::Watch { interval, until });
                 }
             }
             Effect::Event(event) => {
@@ -316,6 +316,43 @@ impl World {
         }
     }
 
+    /// The driver and its links are tasks of their own: what one tells the other is queued.
+    fn tell_link(&mut self, node: usize, start: u64, server: usize, input: LinkInput) {
+        self.schedule(
+            Duration::ZERO,
+            Event::Link {
+                node,
+                start,
+                server,
+                connection: None,
+                input,
+            },
+        );
+    }
+
+    pub(crate) fn observed(&mut self, node: usize, start: u64, server: usize, observation: Observation) {
+        if !self.is_current(node, start) {
+            return;
+        }
+        let event = Event::Observed {
+            node,
+            start,
+            server,
+            observation,
+        };
+        if let Some(Event::Observed { observation, .. }) = self.postponed(node, event) {
+            let (service, instance) = (self.service.clone(), self.servers[server].name.clone());
+            self.step(
+                node,
+                Input::Observed {
+                    service,
+                    instance,
+                    observation,
+                },
+            );
+        }
+    }
+
     /// Something happens to a link. Input of a connection that it no longer has is void.
     pub(crate) fn link_input(
         &mut self,
@@ -346,13 +383,27 @@ impl World {
         match (&input, connection) {
             (LinkInput::Connected, id) => state.connection = id,
             (LinkInput::Closed, id) if id != state.connection => return,
-            (LinkInput::Closed, _) => state.connection = None,
+            (LinkInput::Closed, _) if state.connection.take().is_none() => return,
             (LinkInput::Reply(_), id) if id != state.connection => return,
             _ => {}
         }
         let outputs = state.link.step(now, input);
         for output in outputs {
             self.link_output(node, start, server, output);
+        }
+        if let Some(id) = connection.filter(|id| !self.connections.contains_key(id)) {
+            // The server closed it before we learnt that it was open.
+            let input = LinkInput::Closed;
+            self.schedule(
+                Duration::ZERO,
+                Event::Link {
+                    node,
+                    start,
+                    server,
+                    connection: Some(id),
+                    input,
+                },
+            );
         }
         if self.is_current(node, start) {
             self.schedule_link_wakeup(node, start, server);

@@ -99,6 +99,10 @@ impl World {
                     }
                     (Fault::Block(from, to), Some(Fault::Unblock(from, to)))
                 }
+                FaultKind::Wipe if self.random.chance(500) => {
+                    self.wipe_at_the_worst_moment(at, node);
+                    continue;
+                }
                 FaultKind::Wipe => (Fault::WipeController(node), None),
                 FaultKind::Operator => {
                     let pause = self.random.chance(500);
@@ -128,6 +132,41 @@ impl World {
         }
     }
 
+    /// One controller misses what the other two commit; then one of those loses its folder and the other one dies. The
+    /// two that are left are a majority, but none of them knows what was committed.
+    fn wipe_at_the_worst_moment(&mut self, at: Duration, wiped: usize) {
+        let nodes = self.controllers.len();
+        let (behind, dies) = ((wiped + 1) % nodes, (wiped + 2) % nodes);
+        let at = at.saturating_sub(Duration::from_secs(1));
+        for other in (0..nodes).filter(|other| *other != behind) {
+            for (from, to) in [(behind, other), (other, behind)] {
+                let (from, to) = (Place::Controller(from), Place::Controller(to));
+                self.schedule(at, Event::Fault(Fault::Block(from, to)));
+                self.schedule(
+                    at + Duration::from_secs(2),
+                    Event::Fault(Fault::Unblock(from, to)),
+                );
+            }
+        }
+        self.schedule(
+            at + Duration::from_secs(1),
+            Event::Fault(Fault::KillServer {
+                server: 0,
+                primary: true,
+            }),
+        );
+        let after = at + Duration::from_millis(1990);
+        self.schedule(
+            after,
+            Event::Fault(Fault::CrashController {
+                node: dies,
+                leader: false,
+            }),
+        );
+        self.schedule(after, Event::Fault(Fault::WipeController(wiped)));
+        self.schedule(at + Duration::from_secs(4), Event::Fault(Fault::StartControllers));
+    }
+
     fn two_places(&mut self, servers: u64, nodes: u64) -> (Place, Place) {
         let node = Place::Controller(self.random.range(0, nodes - 1) as usize);
         let other = if self.random.chance(500) {
@@ -143,7 +182,7 @@ impl World {
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
-        if self.healed && !matches!(fault, Fault::StartControllers) {
+        if self.healed && !matches!(fault, Fault::StartControllers | Fault::Wish { .. }) {
             return;
         }
         match fault {
@@ -180,7 +219,8 @@ impl World {
                 let name = &self.controllers[node].name;
                 self.trace
                     .line(self.now, "pause", || format!("{name} for {pause:?}"));
-                self.controllers[node].paused_until = self.now + pause;
+                let until = self.controllers[node].paused_until.max(self.now + pause);
+                self.controllers[node].paused_until = until;
             }
             Fault::Block(from, to) => {
                 self.trace
@@ -261,7 +301,6 @@ impl World {
             self.start_server(server, false);
         }
         for node in 0..self.controllers.len() {
-            self.controllers[node].paused_until = self.controllers[node].paused_until.min(self.now);
             self.start_controller(node);
         }
         let resume = Wish::Resume {

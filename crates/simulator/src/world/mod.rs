@@ -15,7 +15,7 @@ use crate::trace::Trace;
 use backstay_consensus::Durable;
 use backstay_controller::link::{Link, LinkInput};
 use backstay_model::{
-    ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, ServiceName, Time, UnixMicros,
+    ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, Observation, ServiceName, Time, UnixMicros,
 };
 use backstay_node::{Effect, Node, PeerMessage};
 use std::collections::BTreeMap;
@@ -120,6 +120,12 @@ pub(crate) enum Event {
         server: usize,
         connection: Option<ConnectionId>,
         input: LinkInput,
+    },
+    Observed {
+        node: usize,
+        start: u64,
+        server: usize,
+        observation: Observation,
     },
     Effects {
         node: usize,
@@ -277,6 +283,12 @@ impl World {
             } => {
                 self.link_input(node, start, server, connection, input);
             }
+            Event::Observed {
+                node,
+                start,
+                server,
+                observation,
+            } => self.observed(node, start, server, observation),
             Event::Effects { node, start, effects } if self.controllers[node].starts == start => {
                 self.run_effects(node, effects);
             }

@@ -240,6 +240,7 @@ impl World {
 
     /// Kill -9. What was sent arrives; what was not is gone.
     pub(crate) fn kill_server(&mut self, server: usize) {
+        self.note_death(server);
         if self.servers[server].redis.take().is_none() {
             return;
         }

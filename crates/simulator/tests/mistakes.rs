@@ -1,0 +1,76 @@
+//! The test of the checkers: each mistake of safety, section 10, that belongs to this path is planted, and some seed
+//! must show it.
+
+use backstay_simulator::{FaultKind, Mistake, Scenario, run};
+
+/// The first seeds that show the mistake.
+fn shows(mistake: Mistake, seeds: u64) -> Option<(u64, String)> {
+    (1..=seeds).find_map(|seed| {
+        let mut scenario = Scenario::of(seed);
+        scenario.mistake = Some(mistake);
+        provoke(mistake, &mut scenario);
+        run(scenario).violation.map(|(property, _)| (seed, property))
+    })
+}
+
+/// Some mistakes show only when rare things meet: then every seed draws from those.
+fn provoke(mistake: Mistake, scenario: &mut Scenario) {
+    match mistake {
+        Mistake::RestartedReplicaCounted => {
+            scenario.kinds = vec![FaultKind::Crash];
+            scenario.instances = 2;
+            scenario.faults = 12;
+        }
+        Mistake::WipedVoter => {
+            scenario.kinds = vec![FaultKind::Wipe];
+            scenario.controllers = 3;
+            scenario.faults = 3;
+        }
+        _ => {}
+    }
+}
+
+#[track_caller]
+fn is_caught(mistake: Mistake) {
+    let found = shows(mistake, 600);
+    assert!(
+        found.is_some(),
+        "{mistake:?} went unnoticed in 600 seeds: a checker is blind"
+    );
+    println!("{mistake:?}: {found:?}");
+}
+
+#[test]
+fn a_promotion_that_does_not_close_first_is_caught() {
+    is_caught(Mistake::PromoteOpen);
+}
+
+#[test]
+fn freezing_onto_another_replica_is_caught() {
+    is_caught(Mistake::FreezeOntoReplica);
+}
+
+#[test]
+fn a_next_candidate_in_the_same_epoch_is_caught() {
+    is_caught(Mistake::NextCandidateInSameEpoch);
+}
+
+#[test]
+fn a_wiped_voter_is_caught() {
+    is_caught(Mistake::WipedVoter);
+}
+
+#[test]
+fn a_restarted_replica_that_counts_is_caught() {
+    is_caught(Mistake::RestartedReplicaCounted);
+}
+
+#[test]
+fn promoting_before_the_commit_is_caught() {
+    is_caught(Mistake::PromoteBeforeCommit);
+}
+
+#[test]
+fn deciding_alone_is_caught() {
+    is_caught(Mistake::DecideAlone);
+}

@@ -1,0 +1,39 @@
+//! The main test: worlds in which things go wrong, without a violation, and the same to the byte when run again.
+
+use backstay_simulator::{Scenario, run};
+
+#[test]
+fn a_thousand_worlds_keep_every_promise() {
+    let seeds: Vec<u64> = (1..=1000).collect();
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let halves = seeds.chunks(500).map(|half| {
+            scope.spawn(move || {
+                let outcomes = half.iter().map(|seed| run(Scenario::of(*seed)));
+                let bad = outcomes.filter(|outcome| outcome.violation.is_some());
+                bad.map(|outcome| format!("seed {}: {:?}", outcome.seed, outcome.violation))
+                    .collect::<Vec<_>>()
+            })
+        });
+        halves
+            .collect::<Vec<_>>()
+            .into_iter()
+            .flat_map(|half| half.join().unwrap())
+            .collect()
+    });
+    assert!(
+        failures.is_empty(),
+        "replay with ./dev sim --seed S --trace\n{}",
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    for seed in 1..=40 {
+        let mut scenario = Scenario::of(seed);
+        scenario.trace = true;
+        let (first, second) = (run(scenario.clone()), run(scenario));
+        assert_eq!(first.lines, second.lines, "seed {seed}");
+        assert_eq!(first.digest, second.digest, "seed {seed}");
+    }
+}
