@@ -167,6 +167,7 @@ impl EventKind {
 }
 
 impl fmt::Display for EventKind {
+    #[expect(clippy::too_many_lines, reason = "a table: one sentence for each kind")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SuspectedHere {

@@ -252,7 +252,10 @@ impl World {
     /// A controller loses its state folder and is started with a new one. Only one ever does, so that the others are
     /// still a majority of those that know the truth.
     fn wipe(&mut self, node: usize) {
-        if self.checkers.wiped.is_some() || self.controllers.len() < 3 {
+        // A cluster whose controllers have not all met is still being founded: it waits for every one of them.
+        let others = self.controllers.len() - 1;
+        let founded = self.controllers.iter().all(|controller| controller.disk.known.len() == others);
+        if self.checkers.wiped.is_some() || others < 2 || !founded {
             return;
         }
         self.checkers.wiped = Some(node);
