@@ -1,1 +1,258 @@
+use super::*;
+use backstay_model::{Action, Address, Identity, ReplId, ReplOffset, Role};
 
+const MS: u64 = 1000;
+
+fn at(ms: u64) -> Time {
+    Time::from_micros(1_000_000 + ms * MS)
+}
+
+fn new_link() -> Link {
+    let settings = LinkSettings {
+        down_after: Duration::from_millis(500),
+        probe_interval: Duration::from_millis(100),
+    };
+    let mut link = Link::new(settings, at(0));
+    assert_eq!(link.step(at(0), LinkInput::Wake), vec![LinkOutput::Connect]);
+    link
+}
+
+/// A link whose instance answered everything at 1 ms.
+fn settled_link() -> Link {
+    let mut link = new_link();
+    let _ = link.step(at(1), LinkInput::Connected);
+    let identity = Identity {
+        run_id: "run".into(),
+        version: "7".into(),
+        keys: 0,
+        loading: false,
+    };
+    for reply in [
+        Reply::Pong,
+        Reply::Identity(identity),
+        Reply::WriteGuard(0),
+        Reply::Info(info(10)),
+    ] {
+        let _ = link.step(at(1), LinkInput::Reply(reply));
+    }
+    assert_eq!(link.awaiting(), None);
+    link
+}
+
+fn info(offset: u64) -> Info {
+    let role = Role::Replica {
+        of: Address::nowhere(),
+        link_up: false,
+        syncing: false,
+    };
+    Info {
+        role,
+        replid: ReplId::from("history"),
+        previous: None,
+        offset: ReplOffset(offset),
+    }
+}
+
+fn order(action: Action, deadline: Time) -> LinkInput {
+    LinkInput::Order(Order {
+        service: "shop".into(),
+        instance: "r1".into(),
+        epoch: Epoch(7),
+        deadline,
+        action,
+    })
+}
+
+fn sent(outputs: &[LinkOutput]) -> Vec<Command> {
+    let sends = outputs.iter().filter_map(|output| match output {
+        LinkOutput::Send(commands) => Some(commands.clone()),
+        _ => None,
+    });
+    sends.flatten().collect()
+}
+
+fn health(outputs: &[LinkOutput]) -> Option<Health> {
+    outputs.iter().find_map(|output| match output {
+        LinkOutput::Observe(Observation::Health(health)) => Some(health.clone()),
+        _ => None,
+    })
+}
+
+/// Steps through every wakeup until `end`, collecting the outputs.
+fn run_until(link: &mut Link, end: Time) -> Vec<LinkOutput> {
+    let mut outputs = Vec::new();
+    while link.next_wakeup() <= end {
+        let now = link.next_wakeup();
+        outputs.extend(link.step(now, LinkInput::Wake));
+    }
+    outputs
+}
+
+#[test]
+fn two_refused_connections_within_milliseconds_are_hard_evidence() {
+    let mut link = settled_link();
+    assert_eq!(link.step(at(50), LinkInput::Closed), vec![LinkOutput::Connect]);
+    let first = link.step(at(50), LinkInput::ConnectFailed(ConnectFailure::Refused));
+    assert_eq!(health(&first), None, "once is not enough");
+    assert_eq!(link.next_wakeup(), at(52));
+    assert_eq!(link.step(at(52), LinkInput::Wake), vec![LinkOutput::Connect]);
+    let second = link.step(at(52), LinkInput::ConnectFailed(ConnectFailure::Refused));
+    assert_eq!(health(&second), Some(Health::Down(Evidence::Refused)));
+}
+
+#[test]
+fn a_connection_that_ends_and_is_accepted_again_is_no_evidence() {
+    let mut link = settled_link();
+    let _ = link.step(at(50), LinkInput::Closed);
+    let outputs = link.step(at(50), LinkInput::Connected);
+    assert_eq!(health(&outputs), None);
+    assert!(
+        sent(&outputs).contains(&Command::Identify),
+        "who is there now is asked at once"
+    );
+}
+
+#[test]
+fn silence_is_first_late_then_checked_then_soft_evidence() {
+    let mut link = settled_link();
+    let outputs = run_until(&mut link, at(250));
+    assert_eq!(health(&outputs), Some(Health::Late));
+    assert!(
+        outputs.contains(&LinkOutput::Check),
+        "a second connection asks whether anybody listens"
+    );
+    let outputs = run_until(&mut link, at(700));
+    assert_eq!(health(&outputs), Some(Health::Down(Evidence::Silent)));
+}
+
+#[test]
+fn a_process_that_died_behind_an_open_connection_is_found_by_the_check() {
+    // Seen: a child that saves keeps the sockets of its dead parent open for almost a second.
+    let mut link = settled_link();
+    let _ = run_until(&mut link, at(250));
+    let first = link.step(at(251), LinkInput::Checked(Err(ConnectFailure::Refused)));
+    assert_eq!(health(&first), None);
+    let again = run_until(&mut link, at(254));
+    assert!(again.contains(&LinkOutput::Check));
+    let second = link.step(at(254), LinkInput::Checked(Err(ConnectFailure::Refused)));
+    assert_eq!(health(&second), Some(Health::Down(Evidence::Refused)));
+}
+
+#[test]
+fn only_one_ping_is_ever_outstanding() {
+    let mut link = settled_link();
+    let outputs = run_until(&mut link, at(5000));
+    let pings = sent(&outputs)
+        .into_iter()
+        .filter(|command| *command == Command::Ping)
+        .count();
+    assert_eq!(pings, 1);
+}
+
+#[test]
+fn a_fence_is_queued_at_once_behind_the_outstanding_ping() {
+    let mut link = settled_link();
+    let _ = run_until(&mut link, at(700));
+    assert_eq!(link.awaiting(), Some(&Command::Ping));
+    let outputs = link.step(at(701), order(Action::Fence, at(900)));
+    let commands = sent(&outputs);
+    assert_eq!(
+        commands.first(),
+        Some(&Command::SetWriteGuard(Replication::CLOSED))
+    );
+    assert!(commands.contains(&Command::DisconnectClients(ClientKind::Normal)));
+    let again = link.step(at(850), order(Action::Fence, at(1000)));
+    assert_eq!(sent(&again), vec![], "a hung instance collects no queue");
+}
+
+#[test]
+fn an_order_past_its_deadline_is_not_sent() {
+    let mut link = settled_link();
+    let outputs = link.step(at(20), order(Action::Freeze, at(20)));
+    assert_eq!(sent(&outputs), vec![]);
+}
+
+#[test]
+fn nothing_is_ordered_on_a_connection_that_was_not_accepted() {
+    let mut link = new_link();
+    let _ = link.step(at(1), LinkInput::Connected);
+    let outputs = link.step(at(2), order(Action::Freeze, at(100)));
+    assert_eq!(
+        sent(&outputs),
+        vec![],
+        "what lies there unread could run after a promotion"
+    );
+}
+
+#[test]
+fn the_info_behind_a_freeze_is_what_the_freeze_found() {
+    let mut link = settled_link();
+    let outputs = link.step(at(20), order(Action::Freeze, at(100)));
+    assert_eq!(
+        sent(&outputs),
+        vec![Command::Replicate(Address::nowhere()), Command::Info]
+    );
+    let _ = link.step(at(21), LinkInput::Reply(Reply::Done));
+    let outputs = link.step(at(21), LinkInput::Reply(Reply::Info(info(42))));
+    let frozen = outputs.iter().find_map(|output| match output {
+        LinkOutput::Observe(Observation::Frozen { epoch, replication }) => Some((*epoch, replication.offset)),
+        _ => None,
+    });
+    assert_eq!(frozen, Some((Epoch(7), ReplOffset(42))));
+}
+
+#[test]
+fn a_promotion_waits_for_a_fresh_pong_and_closes_before_it_promotes() {
+    let mut link = settled_link();
+    let outputs = link.step(at(150), order(Action::Promote, at(400)));
+    assert!(
+        !sent(&outputs).contains(&Command::ReplicateNoOne),
+        "the last PONG is older than 100 ms"
+    );
+    assert_eq!(link.awaiting(), Some(&Command::Ping));
+    let outputs = link.step(at(151), LinkInput::Reply(Reply::Pong));
+    let commands = sent(&outputs);
+    let place = |command: &Command| commands.iter().position(|one| one == command);
+    assert!(place(&Command::SetWriteGuard(Replication::CLOSED)) < place(&Command::ReplicateNoOne));
+    assert!(place(&Command::DisconnectClients(ClientKind::Normal)) < place(&Command::ReplicateNoOne));
+    assert!(place(&Command::ReplicateNoOne).is_some());
+}
+
+#[test]
+fn a_promotion_that_found_no_fresh_pong_in_time_is_never_sent() {
+    let mut link = settled_link();
+    let _ = link.step(at(150), order(Action::Promote, at(200)));
+    let outputs = link.step(at(201), LinkInput::Reply(Reply::Pong));
+    assert!(!sent(&outputs).contains(&Command::ReplicateNoOne));
+}
+
+#[test]
+fn a_freeze_takes_back_a_promotion_that_was_not_sent() {
+    let mut link = settled_link();
+    let _ = link.step(at(150), order(Action::Promote, at(400)));
+    let _ = link.step(at(151), order(Action::Freeze, at(400)));
+    let outputs = link.step(at(152), LinkInput::Reply(Reply::Pong));
+    assert!(!sent(&outputs).contains(&Command::ReplicateNoOne));
+}
+
+#[test]
+fn our_own_standstill_is_not_the_instances_silence() {
+    let mut link = settled_link();
+    let _ = run_until(&mut link, at(110));
+    let outputs = link.step(at(3000), LinkInput::Wake);
+    assert_eq!(health(&outputs), None, "answers may lie unread");
+    let outputs = run_until(&mut link, at(3600));
+    assert_eq!(
+        health(&outputs),
+        Some(Health::Late),
+        "but the patience begins anew"
+    );
+}
+
+#[test]
+fn a_wrong_password_is_named_and_is_no_silence() {
+    let mut link = new_link();
+    let _ = link.step(at(1), LinkInput::Connected);
+    let outputs = link.step(at(2), LinkInput::Reply(Reply::Refused(Fault::WrongPassword)));
+    assert_eq!(health(&outputs), Some(Health::Useless(Fault::WrongPassword)));
+}
