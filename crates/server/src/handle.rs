@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// How long a wish may take: to the leader, through the quorum, and back.
 const WISH_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a question to another controller may take before this one answers itself.
-const LEADER_PATIENCE: Duration = Duration::from_millis(1000);
+const LEADER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A way to ask the driver.
 #[derive(Clone, Debug)]

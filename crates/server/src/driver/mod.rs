@@ -35,7 +35,7 @@ const LATE: Duration = Duration::from_millis(20);
 /// How often the network is looked at then: from its reader to the driver is more than one hop.
 const LOOKS: usize = 3;
 /// How long a leader that is asked to stop waits for a successor.
-const HANDOVER: Duration = Duration::from_millis(1000);
+const HANDOVER: Duration = Duration::from_secs(1);
 
 /// What happens to the driver.
 #[derive(Debug)]

@@ -92,7 +92,7 @@ impl Connector {
                 match found {
                     Ok(Ok(found)) if !found.is_empty() => self.known = found,
                     Ok(Err(error)) => {
-                        tracing::debug!(address = %self.address, %error, "the name does not resolve")
+                        tracing::debug!(address = %self.address, %error, "the name does not resolve");
                     }
                     _ => {}
                 }

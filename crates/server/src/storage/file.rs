@@ -29,7 +29,17 @@ pub(super) fn open(
 ) -> Result<Database, StorageError> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
-    guarded(path, || Ok(open(&mut builder)?)).map_err(|error| error.at(path))
+    guarded(path, || {
+        let mut database = open(&mut builder)?;
+        // Every page against its checksum: a vote that a disk changed must not be read as if it had been given. The
+        // file is small, and what a crash left behind was mended when it was opened.
+        if database.check_integrity()? {
+            Ok(database)
+        } else {
+            Err(Inner::Damaged("its checksums do not fit"))
+        }
+    })
+    .map_err(|error| error.at(path))
 }
 
 /// The library asserts what it believes about its own file; with a damaged one that can fail. An error then, not a

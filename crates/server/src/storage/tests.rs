@@ -120,6 +120,7 @@ fn a_damaged_file_is_an_error_and_never_a_panic() {
     for persist in writes() {
         storage.apply(&persist).unwrap();
     }
+    let stored = storage.load().unwrap();
     drop(storage);
     let path = folder.path().join(FILE);
     let mut whole = Vec::new();
@@ -140,6 +141,8 @@ fn a_damaged_file_is_an_error_and_never_a_panic() {
         file.seek(SeekFrom::Start(at as u64)).unwrap();
         file.write_all(&[whole[at] ^ 0x55; 1]).unwrap();
         drop(file);
-        let _ = Storage::open(folder.path(), &cluster, &node).and_then(|storage| storage.load());
+        if let Ok(found) = Storage::open(folder.path(), &cluster, &node).and_then(|storage| storage.load()) {
+            assert_eq!(found, stored, "a changed byte at {at} was believed");
+        }
     }
 }

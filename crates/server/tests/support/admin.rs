@@ -9,12 +9,12 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// The status code and the body of a `GET`; none if nobody answers.
-pub async fn get(socket: &Path, path: &str) -> Option<(u16, Value)> {
+pub(crate) async fn get(socket: &Path, path: &str) -> Option<(u16, Value)> {
     request(socket, &format!("GET {path} HTTP/1.0\r\n\r\n")).await
 }
 
 /// The status code and the body of a `POST`.
-pub async fn post(socket: &Path, path: &str, body: &Value) -> Option<(u16, Value)> {
+pub(crate) async fn post(socket: &Path, path: &str, body: &Value) -> Option<(u16, Value)> {
     let body = body.to_string();
     let length = body.len();
     request(
@@ -25,7 +25,7 @@ pub async fn post(socket: &Path, path: &str, body: &Value) -> Option<(u16, Value
 }
 
 /// The body of a `GET` that was granted.
-pub async fn get_as<T: DeserializeOwned>(socket: &Path, path: &str) -> Option<T> {
+pub(crate) async fn get_as<T: DeserializeOwned>(socket: &Path, path: &str) -> Option<T> {
     let (code, body) = get(socket, path).await?;
     assert_eq!(code, 200, "{body}");
     Some(serde_json::from_value(body).unwrap())

@@ -2,9 +2,14 @@
 //! for conditions, never for time.
 
 #![allow(dead_code, reason = "not every test file uses every word of the vocabulary")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "these tests touch the world"
+)]
 
-pub mod admin;
-pub mod redis;
+pub(crate) mod admin;
+pub(crate) mod redis;
 
 use backstay_config::Config;
 use backstay_model::{ClusterStatus, ServiceStatus};
@@ -19,36 +24,38 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// How long any condition may take. Generous: the machine may be busy.
-pub const LIMIT: Duration = Duration::from_secs(20);
-pub const SERVICE: &str = "orders";
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const SERVICE: &str = "orders";
 
 /// One controller's files, and its task while it runs.
-pub struct Controller {
-    pub name: String,
-    pub admin: PathBuf,
-    pub state: PathBuf,
-    pub peer: u16,
+pub(crate) struct Controller {
+    pub(crate) name: String,
+    pub(crate) admin: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) peer: u16,
     running: Option<Running>,
 }
 
-struct Running {
+pub(crate) struct Running {
     task: JoinHandle<Result<(), RunError>>,
     stop: oneshot::Sender<()>,
 }
 
 /// Some controllers and the Redis servers that they watch.
-pub struct Cluster {
-    pub folder: TempDir,
-    pub name: String,
-    pub controllers: Vec<Controller>,
-    pub instances: Vec<Redis>,
+pub(crate) struct Cluster {
+    pub(crate) folder: TempDir,
+    pub(crate) name: String,
+    pub(crate) controllers: Vec<Controller>,
+    pub(crate) instances: Vec<Redis>,
     /// Lines for the service's section of the file.
-    pub extra: String,
+    pub(crate) extra: String,
+    /// The whole file, if it is not what the rest says.
+    pub(crate) file: Option<String>,
 }
 
 impl Cluster {
     /// Nothing runs yet but the Redis servers.
-    pub fn new(controllers: &[&str], instances: &[&str]) -> Self {
+    pub(crate) fn new(controllers: &[&str], instances: &[&str]) -> Self {
         // What the controllers say is shown if the test fails, or with RUST_LOG set and --nocapture.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
@@ -73,18 +80,19 @@ impl Cluster {
             controllers,
             instances,
             extra: String::new(),
+            file: None,
         }
     }
 
     /// Three controllers and three servers, all running, with a primary.
-    pub async fn with_primary() -> Self {
+    pub(crate) async fn with_primary() -> Self {
         let mut cluster = Self::new(&["a", "b", "c"], &["r1", "r2", "r3"]);
         cluster.start_all();
         cluster.wait_for_primary().await;
         cluster
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("cluster = \"{}\"\n", self.name);
         for it in &self.controllers {
             let _ = write!(
@@ -115,24 +123,25 @@ impl Cluster {
         text + "]\n"
     }
 
-    pub fn config(&self) -> Config {
-        Config::parse("backstay.toml", &self.text())
+    pub(crate) fn config(&self) -> Config {
+        let text = self.file.clone().unwrap_or_else(|| self.text());
+        Config::parse("backstay.toml", &text)
             .map_err(|errors| format!("{:?}", errors.notes()))
             .unwrap()
     }
 
-    pub fn start_all(&mut self) {
+    pub(crate) fn start_all(&mut self) {
         for index in 0..self.controllers.len() {
             self.start(index, true);
         }
     }
 
-    pub fn start(&mut self, index: usize, bootstrap: bool) {
+    pub(crate) fn start(&mut self, index: usize, bootstrap: bool) {
         let (stop, stopped) = oneshot::channel();
         let node = self.controllers[index].name.as_str().into();
         let shutdown = async move {
             if stopped.await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         let task = tokio::spawn(run(self.config(), node, bootstrap, shutdown));
@@ -140,7 +149,7 @@ impl Cluster {
     }
 
     /// As far as one process can be several: everything that the controller holds is dropped where it stands.
-    pub async fn kill(&mut self, index: usize) {
+    pub(crate) async fn kill(&mut self, index: usize) {
         if let Some(running) = self.controllers[index].running.take() {
             running.task.abort();
             let _ = running.task.await;
@@ -148,27 +157,37 @@ impl Cluster {
     }
 
     /// Stops it as SIGTERM does.
-    pub async fn stop(&mut self, index: usize) -> Result<(), RunError> {
+    pub(crate) async fn stop(&mut self, index: usize) -> Result<(), RunError> {
         let running = self.controllers[index].running.take().unwrap();
         let _ = running.stop.send(());
         within(running.task).await.unwrap()
     }
 
     /// Why it ended by itself.
-    pub async fn ended(&mut self, index: usize) -> Result<(), RunError> {
+    pub(crate) async fn ended(&mut self, index: usize) -> Result<(), RunError> {
         let running = self.controllers[index].running.take().unwrap();
         let ended = within(running.task).await.unwrap();
         drop(running.stop);
         ended
     }
 
+    /// Takes the running controller's task away, to start another one in its place.
+    pub(crate) fn take(&mut self, index: usize) -> Option<Running> {
+        self.controllers[index].running.take()
+    }
+
+    /// See `take`.
+    pub(crate) fn put_back(&mut self, index: usize, running: Option<Running>) {
+        self.controllers[index].running = running;
+    }
+
     /// What controller `index` sees.
-    pub async fn status(&self, index: usize) -> Option<ClusterStatus> {
+    pub(crate) async fn status(&self, index: usize) -> Option<ClusterStatus> {
         admin::get_as(&self.controllers[index].admin, "/v1/status?local=true").await
     }
 
     /// The leader's place, once everybody who answers agrees.
-    pub async fn leader(&self) -> Option<usize> {
+    pub(crate) async fn leader(&self) -> Option<usize> {
         let mut leaders = Vec::new();
         for (index, controller) in self.controllers.iter().enumerate() {
             if controller.running.is_some() {
@@ -183,19 +202,19 @@ impl Cluster {
         self.controllers.iter().position(is_leader)
     }
 
-    pub async fn wait_for_leader(&self) -> usize {
+    pub(crate) async fn wait_for_leader(&self) -> usize {
         until("one leader", async || self.leader().await).await
     }
 
     /// The service as the leader sees it.
-    pub async fn service(&self) -> Option<ServiceStatus> {
+    pub(crate) async fn service(&self) -> Option<ServiceStatus> {
         let leader = self.leader().await?;
         let status = self.status(leader).await?;
         status.services.into_iter().next()
     }
 
     /// The settled primary.
-    pub async fn primary(&self) -> Option<String> {
+    pub(crate) async fn primary(&self) -> Option<String> {
         let service = self.service().await?;
         let in_sync = service.instances.iter().filter(|it| it.in_sync).count();
         (service.phase == "stable" && in_sync >= 2)
@@ -203,17 +222,17 @@ impl Cluster {
             .flatten()
     }
 
-    pub async fn wait_for_primary(&self) -> String {
+    pub(crate) async fn wait_for_primary(&self) -> String {
         until("a primary with a replica in step", async || self.primary().await).await
     }
 
-    pub fn redis(&mut self, name: &str) -> &mut Redis {
+    pub(crate) fn redis(&mut self, name: &str) -> &mut Redis {
         self.instances.iter_mut().find(|it| it.name == name).unwrap()
     }
 }
 
 /// Asks until there is an answer.
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(found) = ask().await {
@@ -225,12 +244,12 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
 }
 
 /// The future's outcome, in time.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("took too long")
 }
 
 /// A port that nobody uses now. Two tests of one process never get the same, because the system hands them out in turn.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -1,22 +1,24 @@
 //! A real Redis in protected boot, killed when it is dropped.
 
 use super::free_port;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-pub struct Redis {
-    pub name: String,
-    pub port: u16,
+pub(crate) struct Redis {
+    pub(crate) name: String,
+    pub(crate) port: u16,
     folder: PathBuf,
     options: Vec<String>,
     child: Child,
 }
 
 impl Redis {
-    pub fn start(folder: &Path, name: &str, options: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, name: &str, options: &[&str]) -> Self {
         let folder = folder.join(format!("redis-{name}"));
         std::fs::create_dir_all(&folder).unwrap();
         let port = free_port();
@@ -32,22 +34,27 @@ impl Redis {
     }
 
     /// As `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    pub(crate) fn restart(&mut self) {
         self.child = spawn(&self.folder, self.port, &self.options);
     }
 
     /// One inline command's reply, first line only; none if it does not answer.
-    pub fn ask(&self, command: &str) -> Option<String> {
+    pub(crate) fn ask(&self, command: &str) -> Option<String> {
         self.ask_all(&[command])?.pop()
     }
 
     /// The first line of each command's reply, all asked on one connection.
-    pub fn ask_all(&self, commands: &[&str]) -> Option<Vec<String>> {
+    pub(crate) fn ask_all(&self, commands: &[&str]) -> Option<Vec<String>> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         let mut reader = BufReader::new(stream);
