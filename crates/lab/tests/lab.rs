@@ -1,5 +1,11 @@
 //! The lab itself, on real Redis servers, without controllers: faults take effect, and nothing is left.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this crate touches the world"
+)]
+
 use backstay_lab::load::connection::{error_text, is_ok, text};
 use backstay_lab::servers::process::{Liveness, Process};
 use backstay_lab::servers::redis::{RedisServer, Role};
@@ -138,6 +144,25 @@ fn a_folder_that_the_user_made_keeps_what_the_lab_did_not_write() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["mine.txt"]);
+}
+
+#[test]
+fn a_folder_that_the_lab_made_stays_if_the_user_put_something_into_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("lab");
+    let options = Options {
+        dir: Some(dir.clone()),
+        ..redis_only(1)
+    };
+    let lab = Lab::up(&options).unwrap();
+    fs::write(dir.join("mine.txt"), "mine").unwrap();
+    assert!(!lab.down().unwrap().removed_dir);
+    assert!(dir.join("mine.txt").exists());
+    fs::remove_file(dir.join("mine.txt")).unwrap();
+
+    let lab = Lab::up(&options).unwrap();
+    assert!(lab.down().unwrap().removed_dir);
+    assert!(!dir.exists());
 }
 
 #[test]

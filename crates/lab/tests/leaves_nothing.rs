@@ -1,5 +1,11 @@
 //! Whatever goes wrong, no server is left behind and the message says what to do.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this crate touches the world"
+)]
+
 use backstay_lab::wait::{poll_until, wait_until};
 use backstay_lab::{Lab, Options};
 use nix::sys::signal::{Signal, kill};

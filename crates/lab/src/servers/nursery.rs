@@ -1,5 +1,5 @@
 //! Every process that this program starts is noted here, so that Ctrl-C leaves nothing running: a thread waits for the
-//! signal, kills what was noted, removes the noted folders and ends the program. `lab up` calls `release` once the lab
+//! signal, kills what was noted, removes the noted files and folders and ends the program. `lab up` calls `release` once the lab
 //! is complete, and from then on it outlives us.
 
 use crate::servers::process::Process;
@@ -14,12 +14,12 @@ use std::time::Duration;
 
 struct Nursery {
     processes: Vec<Process>,
-    folders: Vec<PathBuf>,
+    paths: Vec<PathBuf>,
 }
 
 static NURSERY: Mutex<Nursery> = Mutex::new(Nursery {
     processes: Vec::new(),
-    folders: Vec::new(),
+    paths: Vec::new(),
 });
 static WATCH: Once = Once::new();
 
@@ -39,19 +39,19 @@ pub(crate) fn start(command: &mut Command) -> io::Result<Process> {
     Ok(process)
 }
 
-/// Notes a folder that is of no use once its servers are gone.
-pub(crate) fn note_folder(folder: PathBuf) {
-    nursery().folders.push(folder);
+/// Notes files and folders that are of no use once the servers are gone.
+pub(crate) fn note_paths(paths: Vec<PathBuf>) {
+    nursery().paths.extend(paths);
 }
 
 /// Forgets everything noted so far: it outlives this program.
 pub fn release() {
     let mut nursery = nursery();
     nursery.processes.clear();
-    nursery.folders.clear();
+    nursery.paths.clear();
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP end every noted process, remove the noted folders and end this program with
+/// From now on SIGINT, SIGTERM and SIGHUP end every noted process, remove the noted paths and end this program with
 /// status 130. Can be called more than once.
 pub fn end_all_on_interrupt() {
     WATCH.call_once(|| {
@@ -74,8 +74,13 @@ fn end_all(nursery: &Nursery) {
     for process in &nursery.processes {
         process.ends_within(Duration::from_secs(2));
     }
-    for folder in &nursery.folders {
-        let _ = fs::remove_dir_all(folder);
+    for path in &nursery.paths {
+        // Whatever cannot be removed now stays: this program ends.
+        let _ = if path.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        };
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{LabError, Result, file_error};
 use crate::servers::process::Liveness;
-use crate::stack::state::LabState;
+use crate::stack::state::{Folder, LabState};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 use std::fmt;
@@ -70,8 +70,8 @@ fn end_processes(state: &LabState) -> Result<usize> {
     Ok(alive.len())
 }
 
-/// Removes what the lab wrote; the folder too if the lab made it and nothing else is in it. The state file goes last:
-/// as long as anything is left, `down` can be tried again.
+/// Removes what the lab wrote, and the folder if it may. The state file goes last: as long as anything is left, `down`
+/// can be tried again.
 fn remove_files(dir: &Path, state: &LabState) -> Result<bool> {
     let mut paths = state.own_paths(dir);
     paths.reverse();
@@ -83,7 +83,13 @@ fn remove_files(dir: &Path, state: &LabState) -> Result<bool> {
         };
         removed.or_else(if_gone).map_err(file_error("remove", &path))?;
     }
-    Ok(state.made_dir && fs::remove_dir(dir).is_ok())
+    Ok(match state.folder {
+        Folder::Own => fs::remove_dir_all(dir)
+            .map_err(file_error("remove", dir))
+            .map(|()| true)?,
+        Folder::Made => fs::remove_dir(dir).is_ok(),
+        Folder::Found => false,
+    })
 }
 
 fn if_gone(error: io::Error) -> io::Result<()> {

@@ -21,8 +21,8 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabState {
     version: u32,
-    /// Whether the lab made its folder: then `down` removes it.
-    pub made_dir: bool,
+    /// Whose folder it is in.
+    pub folder: Folder,
     /// The `backstay` program, if there are controllers.
     pub backstay: Option<PathBuf>,
     /// The service's name.
@@ -31,6 +31,18 @@ pub struct LabState {
     pub controllers: Vec<Member<ControllerServer>>,
     /// The Redis instances.
     pub instances: Vec<Member<RedisServer>>,
+}
+
+/// Whose folder a lab is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Folder {
+    /// A temporary one of the lab's own: `down` removes it with everything in it.
+    Own,
+    /// Named by the user and made by the lab: `down` removes what the lab wrote, and the folder if that was all.
+    Made,
+    /// It was there before: `down` removes what the lab wrote, and nothing else.
+    Found,
 }
 
 /// A server and the process that it last was.
@@ -59,10 +71,10 @@ impl<S> Member<S> {
 
 impl LabState {
     /// A lab without processes.
-    pub fn new(made_dir: bool, backstay: Option<PathBuf>, service: &str) -> Self {
+    pub fn new(folder: Folder, backstay: Option<PathBuf>, service: &str) -> Self {
         Self {
             version: VERSION,
-            made_dir,
+            folder,
             backstay,
             service: service.to_owned(),
             controllers: Vec::new(),

@@ -38,7 +38,7 @@ impl StockStack {
         redis::program()?;
         let dir = tempfile::Builder::new().prefix("backstay-stock-").tempdir();
         let dir = dir.map_err(file_error("create a folder in", &std::env::temp_dir()))?;
-        nursery::note_folder(dir.path().to_path_buf());
+        nursery::note_paths(vec![dir.path().to_path_buf()]);
         Ok(Self {
             instances: Vec::new(),
             sentinels: Vec::new(),

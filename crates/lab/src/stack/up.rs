@@ -12,7 +12,7 @@ use crate::stack::down::take_down;
 use crate::stack::health::group_fault;
 use crate::stack::lab::point_to_latest;
 use crate::stack::options::Options;
-use crate::stack::state::{LabState, Member, STATE_FILE, VIEW_FILE, write_json};
+use crate::stack::state::{Folder, LabState, Member, STATE_FILE, VIEW_FILE, write_json};
 use crate::stack::view::LabView;
 use crate::wait::poll_until;
 use std::fs;
@@ -30,18 +30,24 @@ pub(crate) fn bring_up(options: &Options) -> Result<(PathBuf, Ports)> {
         0 => None,
         _ => Some(find_backstay(options.backstay.clone())?),
     };
-    let (dir, made_dir) = make_dir(options.dir.as_deref())?;
-    if made_dir {
-        nursery::note_folder(dir.clone());
-    }
+    let (dir, folder) = make_dir(options.dir.as_deref())?;
     let mut ports = Ports::open()?;
     let prepared = prepare(
         options,
-        LabState::new(made_dir, backstay, &options.service),
+        LabState::new(folder, backstay, &options.service),
         &dir,
         &mut ports,
     );
-    let state = prepared.inspect_err(|_| remove_if_empty(&dir, made_dir))?;
+    let state = prepared.inspect_err(|_| {
+        if folder != Folder::Found {
+            // It holds something, or never came to be: nothing to remove.
+            let _ = fs::remove_dir(&dir);
+        }
+    })?;
+    nursery::note_paths(match folder {
+        Folder::Own => vec![dir.clone()],
+        Folder::Made | Folder::Found => state.own_paths(&dir),
+    });
     match start(options, &dir, state) {
         Ok(()) => Ok((dir, ports)),
         Err(error) => {
@@ -52,11 +58,11 @@ pub(crate) fn bring_up(options: &Options) -> Result<(PathBuf, Ports)> {
     }
 }
 
-fn make_dir(wanted: Option<&Path>) -> Result<(PathBuf, bool)> {
+fn make_dir(wanted: Option<&Path>) -> Result<(PathBuf, Folder)> {
     let Some(wanted) = wanted else {
         let made = tempfile::Builder::new().prefix("backstay-lab-").tempdir();
         let made = made.map_err(file_error("create a folder in", &std::env::temp_dir()))?;
-        return Ok((made.keep(), true));
+        return Ok((made.keep(), Folder::Own));
     };
     let made = !wanted.exists();
     fs::create_dir_all(wanted).map_err(file_error("create", wanted))?;
@@ -66,7 +72,7 @@ fn make_dir(wanted: Option<&Path>) -> Result<(PathBuf, bool)> {
             .map_err(file_error("protect", wanted))?;
     }
     let dir = wanted.canonicalize().map_err(file_error("find", wanted))?;
-    Ok((dir, made))
+    Ok((dir, if made { Folder::Made } else { Folder::Found }))
 }
 
 /// Claims ports, checks that nothing is in the way, and writes the state file.
@@ -211,11 +217,4 @@ fn await_primary(options: &Options, state: &LabState) -> Result<()> {
             hint,
         })
     })
-}
-
-fn remove_if_empty(dir: &Path, made_dir: bool) {
-    if made_dir {
-        // It holds something, or never came to be: nothing to remove.
-        let _ = fs::remove_dir(dir);
-    }
 }
