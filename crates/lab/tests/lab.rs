@@ -158,7 +158,7 @@ fn a_folder_that_the_lab_made_stays_if_the_user_put_something_into_it() {
     fs::write(dir.join("mine.txt"), "mine").unwrap();
     assert!(!lab.down().unwrap().removed_dir);
     assert!(dir.join("mine.txt").exists());
-    fs::remove_file(dir.join("mine.txt")).unwrap();
+    fs::remove_dir_all(&dir).unwrap();
 
     let lab = Lab::up(&options).unwrap();
     assert!(lab.down().unwrap().removed_dir);
