@@ -171,25 +171,7 @@ impl ServiceState {
                 suspected,
                 verdict,
             } => self.begin(service, epoch, cause, suspected, verdict),
-            Decided::Choose {
-                candidate,
-                run_id,
-                surplus,
-                reason,
-                committed,
-                fenced,
-                ..
-            } => {
-                self.possible_primaries.insert(candidate.clone());
-                self.record(|record| {
-                    record.to = Some(candidate.clone());
-                    record.choice = reason;
-                    record.lost = surplus;
-                    record.moments.committed = Some(committed);
-                    record.moments.fenced = Some(fenced);
-                });
-                self.phase = Phase::Promoting { candidate, run_id };
-            }
+            Decided::Choose { .. } => self.choose(decision.clone()),
             Decided::Abandon { reason, .. } => {
                 self.record(|record| {
                     record.choice = reason;
@@ -217,12 +199,7 @@ impl ServiceState {
                 self.phase = Phase::Stable;
                 self.ended = Some(first_write);
             }
-            Decided::Trust { instance, run_id, .. } => {
-                self.known.insert(instance.clone());
-                self.possible_primaries.remove(&instance);
-                self.given_up.remove(&instance);
-                self.trusted.insert(instance, run_id);
-            }
+            Decided::Trust { instance, run_id, .. } => self.trust(instance, run_id),
             Decided::Rename { replid, .. } => {
                 if let Some(reign) = &mut self.reign {
                     reign.replid = replid;
@@ -321,6 +298,37 @@ impl ServiceState {
             self.history.pop_front();
         }
         self.phase = Phase::Fencing { cause };
+    }
+
+    fn choose(&mut self, decision: Decided) {
+        let Decided::Choose {
+            candidate,
+            run_id,
+            surplus,
+            reason,
+            committed,
+            fenced,
+            ..
+        } = decision
+        else {
+            return;
+        };
+        self.possible_primaries.insert(candidate.clone());
+        self.record(|record| {
+            record.to = Some(candidate.clone());
+            record.choice = reason;
+            record.lost = surplus;
+            record.moments.committed = Some(committed);
+            record.moments.fenced = Some(fenced);
+        });
+        self.phase = Phase::Promoting { candidate, run_id };
+    }
+
+    fn trust(&mut self, instance: InstanceName, run_id: RunId) {
+        self.known.insert(instance.clone());
+        self.possible_primaries.remove(&instance);
+        self.given_up.remove(&instance);
+        self.trusted.insert(instance, run_id);
     }
 
     fn promoted(&mut self, epoch: Epoch, replid: ReplId, offset: ReplOffset, at: UnixMicros) {

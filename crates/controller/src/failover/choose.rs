@@ -150,22 +150,8 @@ fn preference_rank(preference: &Preference, spec: &InstanceSpec) -> (bool, bool)
 /// is not, and doubt waits for the operator.
 fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice {
     let nobody = |reason: String| Choice::Nobody { reason };
-    let is_missing = |spec: &&InstanceSpec| !frozen.iter().any(|one| one.spec.name == spec.name);
-    let missing: Vec<&str> = scene
-        .spec
-        .instances
-        .iter()
-        .filter(is_missing)
-        .map(|spec| spec.name.as_str())
-        .collect();
-    if !missing.is_empty() {
-        let alive = |name: &InstanceName, view: &View| state.trusted.get(name) == view.run_id();
-        let why = if scene.views.iter().any(|(name, view)| alive(name, view)) {
-            "none of those that answer has the data"
-        } else {
-            "every instance that answers was restarted, so all of them must be compared"
-        };
-        return nobody(format!("{why}; waiting for {}", missing.join(", ")));
+    if let Some(reason) = missing(state, scene, frozen) {
+        return nobody(reason);
     }
     let able = |one: &&Frozen| one.spec.priority > 0;
     let full: Vec<&Frozen> = frozen.iter().filter(|one| one.keys > 0).collect();
@@ -222,6 +208,25 @@ fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice 
         Some(one) => winner(one, Vec::new(), reason),
         None => nobody("every instance with the data has priority 0".into()),
     }
+}
+
+/// Why nothing can be compared yet: somebody who might hold more does not answer.
+fn missing(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Option<String> {
+    let is_missing = |spec: &&InstanceSpec| !frozen.iter().any(|one| one.spec.name == spec.name);
+    let missing: Vec<&str> = scene
+        .spec
+        .instances
+        .iter()
+        .filter(is_missing)
+        .map(|spec| spec.name.as_str())
+        .collect();
+    let alive = |name: &InstanceName, view: &View| state.trusted.get(name) == view.run_id();
+    let why = if scene.views.iter().any(|(name, view)| alive(name, view)) {
+        "none of those that answer has the data"
+    } else {
+        "every instance that answers was restarted, so all of them must be compared"
+    };
+    (!missing.is_empty()).then(|| format!("{why}; waiting for {}", missing.join(", ")))
 }
 
 /// Their offsets can be compared: one history, and none lost its offset (an append-only file keeps none).

@@ -34,10 +34,9 @@ impl World {
     pub(crate) fn client_acts(&mut self, number: usize) {
         let client = &self.clients[number];
         let mut wait = BETWEEN_WRITES;
-        if let Some((write, since)) = client.waiting {
+        if let Some((_, since)) = client.waiting {
             let late = self.now.since(since) > TIMEOUT;
             if late && (!client.patient || self.healed) {
-                self.checkers.unknown(write);
                 self.hang_up(number);
             }
             wait = BETWEEN_TRIES;
@@ -84,13 +83,13 @@ impl World {
         &mut self,
         number: usize,
         connection: ConnectionId,
-        response: Option<Response>,
+        response: Option<&Response>,
     ) {
         if self.clients[number].connection.map(|(id, _)| id) != Some(connection) {
             return;
         }
         match response {
-            Some(Response::Written(write)) => {
+            Some(&Response::Written(write)) => {
                 self.clients[number].waiting = None;
                 if let Some((_, server)) = self.clients[number].connection {
                     self.check_acknowledged(write, server);
@@ -102,9 +101,6 @@ impl World {
             }
             Some(Response::Reply(_)) => {}
             None => {
-                if let Some((write, _)) = self.clients[number].waiting {
-                    self.checkers.unknown(write);
-                }
                 self.hang_up(number);
             }
         }

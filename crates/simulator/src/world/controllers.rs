@@ -46,18 +46,8 @@ impl World {
             Ok(created) => created,
             Err(error) => return self.violate("a controller starts from its own disk", error.to_string()),
         };
-        match self.scenario.mistake {
-            Some(Mistake::PromoteBeforeCommit) => {
-                created
-                    .brain_mut()
-                    .plant(backstay_controller::Mistake::PromoteBeforeCommit);
-            }
-            Some(Mistake::NextCandidateInSameEpoch) => {
-                created
-                    .brain_mut()
-                    .plant(backstay_controller::Mistake::NextCandidateInSameEpoch);
-            }
-            _ => {}
+        if let Some(mistake) = planted_in_brain(self.scenario.mistake) {
+            created.brain_mut().plant(mistake);
         }
         let service = &self.spec.services[0];
         let settings = LinkSettings {
@@ -77,21 +67,23 @@ impl World {
         self.trace
             .line(self.now, "start", || self.controllers[node].name.to_string());
         self.run_effects(node, effects);
-        for peer in 0..self.controllers.len() {
-            if peer != node {
-                let id = self.controllers[peer].id;
-                self.step(
-                    node,
-                    Input::Peer {
-                        node: id,
-                        connected: true,
-                    },
-                );
-            }
-        }
+        self.greet_peers(node);
         self.schedule_wakeup(node);
         for server in 0..self.servers.len() {
             self.schedule_link_wakeup(node, start, server);
+        }
+    }
+
+    fn greet_peers(&mut self, node: usize) {
+        for peer in (0..self.controllers.len()).filter(|peer| *peer != node) {
+            let id = self.controllers[peer].id;
+            self.step(
+                node,
+                Input::Peer {
+                    node: id,
+                    connected: true,
+                },
+            );
         }
     }
 
@@ -203,8 +195,15 @@ impl World {
             return;
         };
         let effects = process.node.step(now, input);
-        self.check_state(node);
+        // What several agree on is durable before any of them knows; what one decides alone, only once it is written.
+        let alone = self.controllers.len() == 1;
+        if !alone {
+            self.check_state(node);
+        }
         self.run_effects(node, effects);
+        if alone {
+            self.check_state(node);
+        }
         self.schedule_wakeup(node);
     }
 
@@ -252,7 +251,7 @@ impl World {
         let start = self.controllers[node].starts;
         match effect {
             Effect::Persist(persist) => self.controllers[node].disk.apply(&persist),
-            Effect::Send { to, message } => self.send_to_peer(node, to, message),
+            Effect::Send { to, message } => self.send_to_peer(node, to, &message),
             Effect::Order(order) => {
                 self.check_order(node, &order);
                 if let Some(server) = self
@@ -299,7 +298,7 @@ impl World {
         }
     }
 
-    fn send_to_peer(&mut self, from: usize, to: backstay_model::NodeId, message: PeerMessage) {
+    fn send_to_peer(&mut self, from: usize, to: backstay_model::NodeId, message: &PeerMessage) {
         let Some(to) = self.controllers.iter().position(|controller| controller.id == to) else {
             return;
         };
@@ -560,6 +559,16 @@ impl World {
             None => LinkInput::Closed,
         };
         self.link_input(node, start, server, Some(id), input);
+    }
+}
+
+const fn planted_in_brain(mistake: Option<Mistake>) -> Option<backstay_controller::Mistake> {
+    match mistake {
+        Some(Mistake::PromoteBeforeCommit) => Some(backstay_controller::Mistake::PromoteBeforeCommit),
+        Some(Mistake::NextCandidateInSameEpoch) => {
+            Some(backstay_controller::Mistake::NextCandidateInSameEpoch)
+        }
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What goes wrong, and when: planned from the seed before the world begins. In the end everything heals.
 
-use super::{Event, Place, World};
+use super::{Event, Place, Server, World};
 use crate::scenario::FaultKind;
 use backstay_consensus::Durable;
 use backstay_controller::Wish;
@@ -57,6 +57,14 @@ impl World {
             let chosen = self.random.chance(600);
             let kinds = self.scenario.kinds.clone();
             let kind = *self.random.pick(&kinds);
+            let at = at.saturating_sub(Duration::from_secs(1));
+            if self.random.chance(300) {
+                self.schedule(at.saturating_sub(lasts), Event::Fault(Fault::SaveServer(server)));
+            }
+            if kind == FaultKind::Wipe && self.random.chance(500) {
+                self.wipe_at_the_worst_moment(at, node);
+                continue;
+            }
             let (begin, end) = match kind {
                 FaultKind::Crash => {
                     let empty = self.random.chance(500);
@@ -87,49 +95,46 @@ impl World {
                     },
                     None,
                 ),
-                FaultKind::Partition => {
-                    let (from, to) = self.two_places(servers, nodes);
-                    if self.random.chance(500) {
-                        self.schedule(
-                            at.saturating_sub(Duration::from_secs(1)),
-                            Event::Fault(Fault::Block(to, from)),
-                        );
-                        let after = at.saturating_sub(Duration::from_secs(1)) + lasts;
-                        self.schedule(after, Event::Fault(Fault::Unblock(to, from)));
-                    }
-                    (Fault::Block(from, to), Some(Fault::Unblock(from, to)))
-                }
-                FaultKind::Wipe if self.random.chance(500) => {
-                    self.wipe_at_the_worst_moment(at, node);
-                    continue;
-                }
+                FaultKind::Partition => self.partition(at, lasts, servers, nodes),
                 FaultKind::Wipe => (Fault::WipeController(node), None),
-                FaultKind::Operator => {
-                    let pause = self.random.chance(500);
-                    let wish = if pause {
-                        Wish::Pause {
-                            service: None,
-                            duration: lasts,
-                            by: "operator".into(),
-                        }
-                    } else {
-                        Wish::Resume {
-                            service: None,
-                            by: "operator".into(),
-                        }
-                    };
-                    (Fault::Wish { node, wish }, None)
-                }
+                FaultKind::Operator => (self.wish(node, lasts), None),
             };
-            if self.random.chance(300) {
-                self.schedule(at.saturating_sub(lasts), Event::Fault(Fault::SaveServer(server)));
-            }
-            let begin_at = at.saturating_sub(Duration::from_secs(1));
-            self.schedule(begin_at, Event::Fault(begin));
+            self.schedule(at, Event::Fault(begin));
             if let Some(end) = end {
-                self.schedule(begin_at + lasts, Event::Fault(end));
+                self.schedule(at + lasts, Event::Fault(end));
             }
         }
+    }
+
+    fn wish(&mut self, node: usize, duration: Duration) -> Fault {
+        let by = "operator".to_owned();
+        let pause = self.random.chance(500);
+        let wish = if pause {
+            Wish::Pause {
+                service: None,
+                duration,
+                by,
+            }
+        } else {
+            Wish::Resume { service: None, by }
+        };
+        Fault::Wish { node, wish }
+    }
+
+    /// Blocks the way between two places, sometimes in both directions.
+    fn partition(
+        &mut self,
+        at: Duration,
+        lasts: Duration,
+        servers: u64,
+        nodes: u64,
+    ) -> (Fault, Option<Fault>) {
+        let (from, to) = self.two_places(servers, nodes);
+        if self.random.chance(500) {
+            self.schedule(at, Event::Fault(Fault::Block(to, from)));
+            self.schedule(at + lasts, Event::Fault(Fault::Unblock(to, from)));
+        }
+        (Fault::Block(from, to), Some(Fault::Unblock(from, to)))
     }
 
     /// One controller misses what the other two commit; then one of those loses its folder and the other one dies. The
@@ -137,7 +142,6 @@ impl World {
     fn wipe_at_the_worst_moment(&mut self, at: Duration, wiped: usize) {
         let nodes = self.controllers.len();
         let (behind, dies) = ((wiped + 1) % nodes, (wiped + 2) % nodes);
-        let at = at.saturating_sub(Duration::from_secs(1));
         for other in (0..nodes).filter(|other| *other != behind) {
             for (from, to) in [(behind, other), (other, behind)] {
                 let (from, to) = (Place::Controller(from), Place::Controller(to));
@@ -193,7 +197,10 @@ impl World {
                 self.kill_server(server);
             }
             Fault::StartServer { server, empty } => self.start_server(server, empty),
-            Fault::SaveServer(server) => self.servers[server].file = self.servers[server].redis.clone(),
+            Fault::SaveServer(server) => {
+                let Server { redis, file, .. } = &mut self.servers[server];
+                file.clone_from(redis);
+            }
             Fault::StopServer { server, primary } => {
                 let server = self.primary_instead(server, primary);
                 self.checkers
@@ -254,7 +261,10 @@ impl World {
     fn wipe(&mut self, node: usize) {
         // A cluster whose controllers have not all met is still being founded: it waits for every one of them.
         let others = self.controllers.len() - 1;
-        let founded = self.controllers.iter().all(|controller| controller.disk.known.len() == others);
+        let founded = self
+            .controllers
+            .iter()
+            .all(|controller| controller.disk.known.len() == others);
         if self.checkers.wiped.is_some() || others < 2 || !founded {
             return;
         }

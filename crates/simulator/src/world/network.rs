@@ -186,7 +186,7 @@ impl World {
         }
         match from {
             Place::Controller(node) => self.link_hears(node, start, server, id, response),
-            Place::Client(client) => self.client_hears(client, id, response),
+            Place::Client(client) => self.client_hears(client, id, response.as_ref()),
             Place::Server(_) => {}
         }
     }

@@ -1,0 +1,389 @@
+//! The brain, step by step: what it orders, and what it does not order, when.
+
+mod desk;
+
+use backstay_controller::{Input, Wish};
+use backstay_model::{Health, Identity, Observation, ReplOffset, Replication, Role, Term, Time};
+use desk::{Desk, REFUSED, SILENT, id, spec, state};
+use std::time::Duration;
+
+fn promoted(instance: &str, closed: bool) -> Observation {
+    let mut replication = state(instance, Role::Primary { replicas: 0 }, 1000);
+    replication.previous = Some(("history".into(), ReplOffset(1000)));
+    replication.replid = "next".into();
+    replication.min_replicas_to_write = if closed { Replication::CLOSED } else { 0 };
+    Observation::Replication(replication)
+}
+
+#[test]
+fn an_existing_group_is_taken_over_as_it_is() {
+    let desk = Desk::settled();
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_crash_is_failed_over_in_this_order() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+    desk.link_down("r2", "r1", 1000);
+    desk.link_down("r3", "r1", 990);
+    desk.frozen("r2", 1000);
+    desk.frozen("r3", 990);
+    assert_eq!(desk.phase(), "epoch 2 promoting");
+    desk.sees("r2", promoted("r2", true));
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    desk.sees("r2", promoted("r2", false));
+    desk.sees(
+        "r2",
+        Observation::CanaryAcknowledged {
+            run_id: "run-r2".into(),
+        },
+    );
+    assert_eq!(desk.phase(), "epoch 2 stable");
+    let expected = [
+        "r1 fence",
+        "r1 freeze",
+        "r2 freeze",
+        "r3 freeze",
+        "r2 promote",
+        "r2 open",
+        "r2 canary",
+        "r3 follow r2",
+    ];
+    assert_eq!(desk.orders, expected);
+}
+
+#[test]
+fn nothing_is_ordered_before_the_plan_is_committed() {
+    let mut desk = Desk::settled();
+    desk.quorum_is_slow = true;
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.link_down("r2", "r1", 1000);
+    desk.pass(100);
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+    desk.commit();
+    assert!(!desk.orders.is_empty());
+}
+
+#[test]
+fn nothing_is_promoted_before_the_choice_is_committed() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.link_down("r2", "r1", 1000);
+    desk.link_down("r3", "r1", 1000);
+    desk.quorum_is_slow = true;
+    desk.frozen("r2", 1000);
+    desk.frozen("r3", 1000);
+    desk.pass(50);
+    assert!(
+        !desk.orders.iter().any(|order| order.ends_with("promote")),
+        "{:?}",
+        desk.orders
+    );
+    desk.commit();
+    assert!(desk.orders.contains(&"r2 promote".to_owned()));
+}
+
+#[test]
+fn a_candidate_that_is_open_is_not_announced() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    for replica in ["r2", "r3"] {
+        desk.link_down(replica, "r1", 1000);
+        desk.frozen(replica, 1000);
+    }
+    desk.sees("r2", promoted("r2", false));
+    assert_eq!(
+        desk.phase(),
+        "epoch 2 promoting",
+        "it may have taken writes that nobody accounts for"
+    );
+}
+
+#[test]
+fn one_controller_alone_begins_nothing() {
+    let mut desk = Desk::settled();
+    desk.sees("r1", Observation::Health(REFUSED));
+    desk.pass(2000);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+}
+
+#[test]
+fn the_most_advanced_replica_wins_whatever_the_operator_prefers() {
+    let mut settings = spec();
+    settings.preference.zone = Some("z2".into());
+    let mut desk = Desk::settled_with(settings);
+    desk.everybody_thinks("r1", &REFUSED);
+    for (replica, offset) in [("r2", 900), ("r3", 1000)] {
+        desk.link_down(replica, "r1", offset);
+        desk.frozen(replica, offset);
+    }
+    assert!(
+        desk.orders.contains(&"r3 promote".to_owned()),
+        "{:?}",
+        desk.orders
+    );
+}
+
+#[test]
+fn a_preference_wins_within_the_lag_that_the_operator_gives_up() {
+    let mut settings = spec();
+    settings.preference.zone = Some("z2".into());
+    settings.preference.max_lag_bytes = 100;
+    let mut desk = Desk::settled_with(settings);
+    desk.everybody_thinks("r1", &REFUSED);
+    for (replica, offset) in [("r2", 900), ("r3", 1000)] {
+        desk.link_down(replica, "r1", offset);
+        desk.frozen(replica, offset);
+    }
+    assert!(
+        desk.orders.contains(&"r2 promote".to_owned()),
+        "{:?}",
+        desk.orders
+    );
+    let record = desk.brain.history(None).pop().unwrap();
+    assert_eq!(
+        record.lost.first().map(|lost| lost.bytes),
+        Some(100),
+        "what was given up is on record"
+    );
+}
+
+#[test]
+fn a_replica_that_was_restarted_is_not_chosen() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    let other = Identity {
+        run_id: "another".into(),
+        version: "7".into(),
+        keys: 0,
+        loading: false,
+    };
+    desk.sees("r3", Observation::Identity(other));
+    desk.link_down("r2", "r1", 500);
+    desk.frozen("r2", 500);
+    desk.pass(1100);
+    assert!(
+        desk.orders.contains(&"r2 promote".to_owned()),
+        "{:?}",
+        desk.orders
+    );
+    assert!(!desk.orders.contains(&"r3 promote".to_owned()));
+}
+
+#[test]
+fn after_a_crash_a_replica_is_frozen_only_when_its_link_is_down() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(5);
+    desk.follows("r2", "r1", 1010);
+    assert!(
+        !desk.orders.contains(&"r2 freeze".to_owned()),
+        "its socket may still hold acknowledged writes"
+    );
+    desk.link_down("r2", "r1", 1020);
+    assert!(desk.orders.contains(&"r2 freeze".to_owned()));
+}
+
+#[test]
+fn a_link_that_stays_up_without_a_byte_is_waited_for_no_longer_than_drain_wait() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    for _ in 0..12 {
+        desk.pass(5);
+        desk.follows("r2", "r1", 1000);
+    }
+    assert!(desk.orders.contains(&"r2 freeze".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_primary_that_still_feeds_its_replicas_is_left_alone() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    for step in 0..120 {
+        desk.pass(5);
+        desk.follows("r2", "r1", 1000 + step);
+        desk.follows("r3", "r1", 1000 + step);
+    }
+    assert!(
+        !desk.orders.iter().any(|order| order.ends_with("promote")),
+        "{:?}",
+        desk.orders
+    );
+    assert!(
+        desk.told
+            .iter()
+            .any(|sentence| sentence.contains("still receives writes")),
+        "{:#?}",
+        desk.told
+    );
+}
+
+#[test]
+fn silence_is_contradicted_by_a_replica_that_still_receives() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &Health::Late);
+    desk.follows("r2", "r1", 1000);
+    desk.follows("r2", "r1", 1001);
+    desk.everybody_thinks("r1", &SILENT);
+    desk.pass(200);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    assert!(
+        desk.told
+            .iter()
+            .any(|sentence| sentence.contains("only unreachable for controllers")),
+        "{:#?}",
+        desk.told
+    );
+}
+
+#[test]
+fn silence_soon_after_a_failover_waits_for_the_cooldown() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    for replica in ["r2", "r3"] {
+        desk.link_down(replica, "r1", 1000);
+        desk.frozen(replica, 1000);
+    }
+    desk.sees("r2", promoted("r2", true));
+    desk.sees("r2", promoted("r2", false));
+    desk.sees(
+        "r2",
+        Observation::CanaryAcknowledged {
+            run_id: "run-r2".into(),
+        },
+    );
+    desk.everybody_thinks("r2", &SILENT);
+    desk.pass(1000);
+    assert_eq!(desk.phase(), "epoch 2 stable");
+    desk.pass(10_000);
+    assert_eq!(desk.phase(), "epoch 3 fencing");
+}
+
+#[test]
+fn a_pause_stops_automatic_action_and_a_resume_lets_it_go_on() {
+    let mut desk = Desk::settled();
+    let duration = Duration::from_secs(60);
+    desk.step(Input::Asked {
+        request: 1,
+        wish: Wish::Pause {
+            service: None,
+            duration,
+            by: "ann".into(),
+        },
+    });
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(500);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    desk.step(Input::Asked {
+        request: 2,
+        wish: Wish::Resume {
+            service: None,
+            by: "ann".into(),
+        },
+    });
+    desk.pass(10);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+}
+
+#[test]
+fn nothing_automatic_happens_while_no_majority_holds_the_same_settings() {
+    let mut desk = Desk::settled();
+    desk.agree("b", "other");
+    desk.agree("c", "third");
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(200);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    desk.agree("c", "same");
+    desk.pass(200);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+}
+
+#[test]
+fn a_leader_without_a_lease_orders_nothing() {
+    let mut desk = Desk::settled();
+    desk.step(Input::Lease(Time::ZERO));
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(200);
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_deposed_leader_orders_nothing() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.step(Input::Leadership {
+        leader: Some(id("b")),
+        term: Term(2),
+    });
+    desk.orders.clear();
+    desk.link_down("r2", "r1", 1000);
+    desk.frozen("r2", 1000);
+    desk.pass(500);
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_promotion_that_is_not_seen_makes_the_next_candidate_a_new_epoch() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    for replica in ["r2", "r3"] {
+        desk.link_down(replica, "r1", 1000);
+        desk.frozen(replica, 1000);
+    }
+    desk.sees("r2", Observation::Health(SILENT));
+    assert_eq!(desk.phase(), "epoch 3 fencing");
+    desk.pass(5);
+    assert!(
+        desk.orders.contains(&"r2 fence".to_owned()),
+        "a possible primary is fenced: {:?}",
+        desk.orders
+    );
+    desk.frozen("r3", 1000);
+    assert!(
+        desk.orders.contains(&"r3 promote".to_owned()),
+        "{:?}",
+        desk.orders
+    );
+}
+
+#[test]
+fn an_old_primary_that_returns_is_closed_before_it_follows() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    for replica in ["r2", "r3"] {
+        desk.link_down(replica, "r1", 1000);
+        desk.frozen(replica, 1000);
+    }
+    desk.sees("r2", promoted("r2", true));
+    desk.sees("r2", promoted("r2", false));
+    desk.sees(
+        "r2",
+        Observation::CanaryAcknowledged {
+            run_id: "run-r2".into(),
+        },
+    );
+    desk.orders.clear();
+    desk.pass(200);
+    desk.orders.clear();
+    desk.primary("r1", 1200);
+    assert_eq!(desk.orders, ["r1 fence"]);
+    let mut closed = state("r1", Role::Primary { replicas: 0 }, 1200);
+    closed.min_replicas_to_write = Replication::CLOSED;
+    desk.pass(120);
+    desk.sees("r1", Observation::Replication(closed));
+    assert!(
+        desk.orders.contains(&"r1 follow r2".to_owned()),
+        "{:?}",
+        desk.orders
+    );
+    assert!(
+        desk.told
+            .iter()
+            .any(|sentence| sentence.contains("held 200 bytes of writes")),
+        "{:#?}",
+        desk.told
+    );
+}
