@@ -1,0 +1,306 @@
+//! The command line: what can be said, and the help that explains it.
+
+use crate::admin::Target;
+use crate::output::Output;
+use crate::times;
+use backstay_lab::Fault;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   it was done
+  1   it failed or was refused; nothing was changed unless the message says so
+  2   the command line is wrong
+  3   `status --check` found something unhealthy
+  4   no controller could be reached
+  69, 70, 74, 78   `run` stopped: a port cannot be had, a bug, the state folder, the configuration
+
+Environment:
+  BACKSTAY_SOCKET   the admin socket of a controller, as --socket
+  BACKSTAY_CONFIG   the configuration file, as --config
+  NO_COLOR          no colours, even on a terminal";
+
+/// Keeps replicated Redis writable: watches it, and fails over by quorum when a primary dies.
+#[derive(Debug, Parser)]
+#[command(name = "backstay", version, after_help = EXIT_CODES, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one controller, until SIGTERM or Ctrl-C.
+    #[command(after_help = RUN_HELP)]
+    Run(Run),
+    /// Show the cluster: who leads, which services there are, how their instances fare, what is wrong.
+    Status(Status),
+    /// Show the failovers that were, each with its timeline, its cause and what was lost.
+    History(History),
+    /// Say why a service is or is not failing over, who would win, and what that would lose.
+    Explain(Explain),
+    /// Stop all automatic action for a while; watching goes on. A failover that is running is finished.
+    Pause(Pause),
+    /// End a pause.
+    Resume(Resume),
+    /// Settle a doubt that a failover waits with: take this instance's data.
+    Decide(Decide),
+    /// Look at a configuration file.
+    #[command(subcommand)]
+    Config(Config),
+    /// A local cluster of real servers, to try Backstay on this machine.
+    #[command(subcommand)]
+    Lab(Lab),
+}
+
+const RUN_HELP: &str = "\
+Every controller of a cluster reads the same file and is told by --node which one it is. --bootstrap belongs to the \
+very first start of a new cluster, on every node; a controller that ran before starts without it.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "BACKSTAY_CONFIG")]
+    pub(crate) config: PathBuf,
+    /// Which of the file's controllers this is.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: String,
+    /// Make a new cluster: for its very first start only.
+    #[arg(long)]
+    pub(crate) bootstrap: bool,
+    /// How to write the log, which goes to the standard error output.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) log: LogFormat,
+    /// What to log: error, warn, info, debug or trace, for all or by module (`info,backstay_server=debug`).
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "BACKSTAY_LOG")]
+    pub(crate) log_level: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// What the controller that is asked sees, instead of what the leader sees.
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// Exit with 3 if there is no quorum, a service has no primary, or there is a problem; for scripts and monitoring.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Only of this service.
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The service.
+    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// Only this service; all of them, if left out.
+    pub(crate) service: Option<String>,
+    /// For how long: 90s, 10m, 2h, 1d. It ends by itself.
+    #[arg(long = "for", value_name = "DURATION", value_parser = times::parse)]
+    pub(crate) duration: Duration,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// Only this service; all of them, if left out.
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Decide {
+    /// The service.
+    pub(crate) service: String,
+    /// The instance whose data shall count.
+    pub(crate) instance: String,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Who asks, for the record.
+#[derive(Debug, Args)]
+pub(crate) struct Asker {
+    /// Who asks, for the record; your user name by default.
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+impl Asker {
+    /// The name that goes on record.
+    pub(crate) fn name(&self) -> String {
+        let from_environment = || {
+            let users = ["SUDO_USER", "USER", "LOGNAME"].into_iter();
+            users
+                .filter_map(|name| std::env::var(name).ok())
+                .find(|name| !name.is_empty())
+        };
+        let name = self.by.clone().or_else(from_environment);
+        name.unwrap_or_else(|| "an operator".to_owned())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Find every mistake and doubt in a file, each with its place and a remedy; exit with 1 if there is a mistake.
+    Check {
+        /// The configuration file.
+        file: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show the configuration in force, defaults included.
+    Show {
+        /// The configuration file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lab {
+    /// Start controllers and a Redis group on free ports of this machine; they keep running in the background.
+    Up(LabUp),
+    /// Show the lab's servers: which live, and what the Redis instances take themselves for.
+    Status {
+        #[command(flatten)]
+        folder: Folder,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Do something to servers of the lab, and print when: {"at_unix_ns": ...}. Returns once it has taken effect.
+    #[command(after_help = FAULT_HELP)]
+    Fault {
+        /// What to do.
+        #[arg(value_parser = fault_names())]
+        fault: String,
+        /// Instances or controllers; several at the same moment.
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// End every server of the lab and remove what it wrote.
+    Down {
+        #[command(flatten)]
+        folder: Folder,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+const FAULT_HELP: &str = "\
+kill            kill -9
+hang            it stands still, its sockets stay open (SIGSTOP)
+resume          it goes on (SIGCONT)
+restart         it ends in good order and starts again; if it is dead, it starts
+restart-empty   kill -9, its data is removed, and it starts again";
+
+fn fault_names() -> clap::builder::PossibleValuesParser {
+    Fault::ALL.map(Fault::name).into()
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabUp {
+    /// How many controllers.
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    pub(crate) controllers: usize,
+    /// How many Redis instances: a primary, the others its replicas.
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    pub(crate) redis: usize,
+    /// The service's name.
+    #[arg(long, default_value = "mymaster", value_name = "NAME")]
+    pub(crate) service: String,
+    /// How long a server must be silent to count as down.
+    #[arg(long, value_name = "DURATION", value_parser = times::parse_short)]
+    pub(crate) down_after: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Which lab.
+#[derive(Debug, Args)]
+pub(crate) struct Folder {
+    /// The lab's folder. Left out: a new temporary one for `up`, the lab that you started last for the others.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// The lab's short form of `-o json`.
+#[derive(Debug, Args)]
+pub(crate) struct Json {
+    /// The same as -o json.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Json {
+    pub(crate) fn output(&self) -> Output {
+        use crate::output::Format;
+        Output {
+            output: if self.json {
+                Format::Json
+            } else {
+                self.output.output
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_makes_sense_to_clap() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,81 @@
+//! Failovers, oldest first, each with its timeline in milliseconds after the first suspicion.
+
+use super::table::{Tone, bytes};
+use crate::output::Paint;
+use backstay_model::{FailoverRecord, UnixMicros};
+
+/// `backstay history`.
+pub(crate) fn history(records: &[FailoverRecord], paint: Paint) -> String {
+    if records.is_empty() {
+        return "there was no failover yet\n".to_owned();
+    }
+    let texts: Vec<_> = records.iter().map(|record| self::record(record, paint)).collect();
+    texts.join("\n")
+}
+
+fn record(record: &FailoverRecord, paint: Paint) -> String {
+    let to = record.to.as_ref().map_or("nobody yet", |to| to.as_str());
+    let from = record.from.as_ref().map(|from| format!("{from} to "));
+    let begin = begin(record);
+    let head = format!(
+        "{}, epoch {}: {}{to}",
+        record.service,
+        record.epoch,
+        from.unwrap_or_default()
+    );
+    let when = begin.map(|begin| format!("  {begin} UTC")).unwrap_or_default();
+    let mut text = format!(
+        "{}{}\n",
+        paint.text(Tone::Strong, head),
+        paint.text(Tone::Faint, when)
+    );
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let name = paint.text(Tone::Faint, format!("{name:<9}"));
+            for part in ["  ", &name, value, "\n"] {
+                text.push_str(part);
+            }
+        }
+    };
+    line("because", &record.cause);
+    line("choice", &record.choice);
+    line("lost", &lost(record, paint));
+    if let Some(begin) = begin {
+        text.push('\n');
+        text.push_str(&timeline(record, begin, paint));
+    }
+    text
+}
+
+/// The first moment that is known.
+fn begin(record: &FailoverRecord) -> Option<UnixMicros> {
+    record.moments.in_order().into_iter().find_map(|(_, at)| at)
+}
+
+fn lost(record: &FailoverRecord, paint: Paint) -> String {
+    if record.lost.is_empty() {
+        return paint.text(Tone::Good, "nothing that is known of");
+    }
+    let parts = record
+        .lost
+        .iter()
+        .map(|lost| format!("{} of writes on {}", bytes(lost.bytes), lost.instance));
+    paint.text(Tone::Bad, parts.collect::<Vec<_>>().join(", "))
+}
+
+fn timeline(record: &FailoverRecord, begin: UnixMicros, paint: Paint) -> String {
+    let moments = record.moments.in_order();
+    let rows = moments.iter().map(|(name, at)| {
+        let after = at.map_or_else(
+            || Tone::Faint.cell(format!("{:>9}", "-")),
+            |at| Tone::Plain.cell(format!("{:>9.1} ms", millis_between(begin, at))),
+        );
+        vec![Tone::Plain.cell(name), after]
+    });
+    paint.table(&["moment", "after"], rows)
+}
+
+/// Clocks of two leaders may differ: what comes out negative is shown as such.
+fn millis_between(begin: UnixMicros, at: UnixMicros) -> f64 {
+    (at.0 as f64 - begin.0 as f64) / 1000.0
+}

@@ -1,0 +1,93 @@
+//! The look that all tables share, and the words for small things.
+
+use crate::output::Paint;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use owo_colors::{OwoColorize, Style};
+
+/// How a word is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Good,
+    Doubtful,
+    Bad,
+    /// The most important of its kind.
+    Strong,
+    /// There to be overlooked.
+    Faint,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Self::Plain => Style::new(),
+            Self::Good => Style::new().green(),
+            Self::Doubtful => Style::new().yellow(),
+            Self::Bad => Style::new().red().bold(),
+            Self::Strong => Style::new().bold(),
+            Self::Faint => Style::new().dimmed(),
+        }
+    }
+
+    /// A cell of a table.
+    pub(super) fn cell(self, text: impl ToString) -> Cell {
+        let cell = Cell::new(text);
+        match self {
+            Self::Plain => cell,
+            Self::Good => cell.fg(Color::Green),
+            Self::Doubtful => cell.fg(Color::Yellow),
+            Self::Bad => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+            Self::Strong => cell.add_attribute(Attribute::Bold),
+            Self::Faint => cell.add_attribute(Attribute::Dim),
+        }
+    }
+}
+
+impl Paint {
+    /// A text in its tone.
+    pub(super) fn text(self, tone: Tone, text: impl Into<String>) -> String {
+        let text = text.into();
+        match self {
+            Self::Plain => text,
+            Self::Colours => text.style(tone.style()).to_string(),
+        }
+    }
+
+    /// A table with these columns and rows, indented, without frames.
+    pub(super) fn table(self, columns: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
+        let mut table = Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_header(columns.iter().map(|column| Tone::Faint.cell(column)));
+        match self {
+            Self::Plain => table.force_no_tty(),
+            Self::Colours => table.enforce_styling(),
+        };
+        for row in rows {
+            table.add_row(row);
+        }
+        let lines = table.lines().map(|line| format!(" {}\n", line.trim_end()));
+        lines.collect()
+    }
+}
+
+/// A number of bytes for people.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut amount = count as f64 / 1024.0;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    format!("{amount:.1} {}", UNITS[unit])
+}
+
+/// What is not known.
+pub(super) fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}

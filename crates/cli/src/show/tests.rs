@@ -1,0 +1,248 @@
+//! What people see, as they see it.
+
+use super::{explanation, history, status};
+use crate::output::Paint;
+use backstay_model::{
+    Address, CandidateStatus, ClusterStatus, ControllerStatus, Epoch, Explanation, FailoverRecord,
+    InstanceStatus, LostWrites, Moments, PauseStatus, ProblemStatus, ReplOffset, ServiceStatus, Severity,
+    Term, UnixMicros,
+};
+
+const MOMENT: UnixMicros = UnixMicros(1_795_235_922_123_456);
+
+fn address(port: u16) -> Address {
+    Address {
+        host: "10.0.0.1".into(),
+        port,
+    }
+}
+
+fn instance(name: &str, port: u16, role: &str) -> InstanceStatus {
+    InstanceStatus {
+        name: name.into(),
+        address: address(port),
+        site: "fra".into(),
+        zone: format!("fra-{name}"),
+        priority: 100,
+        role: role.into(),
+        health: "up".into(),
+        suspected: false,
+        run_id: Some("f00".into()),
+        version: Some("7.0.15".into()),
+        offset: Some(ReplOffset(40_000)),
+        lag_bytes: Some(0),
+        link_up: (role == "replica").then_some(true),
+        in_sync: true,
+        closed: false,
+    }
+}
+
+fn cluster() -> ClusterStatus {
+    let controller = |name: &str, connected| ControllerStatus {
+        name: name.into(),
+        address: address(7600),
+        connected,
+        leader: name == "a",
+    };
+    let lagging = InstanceStatus {
+        health: "late to answer".into(),
+        lag_bytes: Some(123_456),
+        link_up: Some(false),
+        in_sync: false,
+        ..instance("r2", 6380, "replica")
+    };
+    let dead = InstanceStatus {
+        health: "refuses connections".into(),
+        suspected: true,
+        ..instance("r3", 6381, "primary")
+    };
+    ClusterStatus {
+        cluster: "shop".into(),
+        node: "b".into(),
+        leader: Some("a".into()),
+        term: Term(3),
+        quorum: true,
+        controllers: vec![
+            controller("a", true),
+            controller("b", true),
+            controller("c", false),
+        ],
+        services: vec![ServiceStatus {
+            name: "mymaster".into(),
+            epoch: Epoch(2),
+            phase: "stable".into(),
+            primary: Some("r1".into()),
+            address: Some(address(6379)),
+            paused: Some(PauseStatus {
+                until: MOMENT,
+                by: "ada".into(),
+            }),
+            instances: vec![instance("r1", 6379, "primary"), lagging, dead],
+            problems: vec![
+                problem(Severity::Error, "Stuck"),
+                problem(Severity::Warning, "ReplicaDown"),
+            ],
+        }],
+    }
+}
+
+fn problem(severity: Severity, code: &str) -> ProblemStatus {
+    ProblemStatus {
+        code: code.into(),
+        severity,
+        sentence: "r3 does not answer; start it or mend its network".into(),
+    }
+}
+
+fn failover() -> FailoverRecord {
+    let at = |micros| Some(UnixMicros(MOMENT.0 + micros));
+    FailoverRecord {
+        service: "mymaster".into(),
+        epoch: Epoch(2),
+        from: Some("r3".into()),
+        to: Some("r1".into()),
+        cause: "2 controllers found its port closed".into(),
+        choice: "2 instances received equally much, and it is preferred".into(),
+        moments: Moments {
+            suspected: at(0),
+            verdict: at(900),
+            committed: at(2100),
+            fenced: at(5300),
+            promoted: at(1_006_850),
+            routed: None,
+            first_write: None,
+        },
+        lost: Vec::new(),
+    }
+}
+
+#[test]
+fn status_shows_who_leads_where_clients_go_and_what_is_wrong() {
+    insta::assert_snapshot!(status(&cluster(), Paint::Plain), @r"
+    cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
+
+      controller  address        state
+      a           10.0.0.1:7600  leads
+      b           10.0.0.1:7600  connected
+      c           10.0.0.1:7600  not heard of
+
+    mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
+    paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
+
+      instance  address        place       role         health               offset  lag        link  in sync
+      r1        10.0.0.1:6379  fra/fra-r1  primary      up                   40000   -          -     yes
+      r2        10.0.0.1:6380  fra/fra-r2  replica      late to answer       40000   120.6 KiB  down  no
+      r3        10.0.0.1:6381  fra/fra-r3  was primary  refuses connections  40000   -          -     -
+
+      error Stuck: r3 does not answer; start it or mend its network
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+    ");
+}
+
+#[test]
+fn status_without_a_quorum_warns_that_it_may_be_old() {
+    let mut cluster = cluster();
+    cluster.quorum = false;
+    cluster.leader = None;
+    cluster.services[0].primary = None;
+    cluster.services[0].instances.clear();
+    cluster.services[0].problems.clear();
+    cluster.services[0].paused = None;
+    insta::assert_snapshot!(status(&cluster, Paint::Plain), @r"
+    cluster shop: nobody leads, no quorum with 2 of 3 controllers: nothing is acted on, and what follows may be old (as b sees it)
+
+      controller  address        state
+      a           10.0.0.1:7600  leads
+      b           10.0.0.1:7600  connected
+      c           10.0.0.1:7600  not heard of
+
+    mymaster: stable in epoch 2, no primary now; clients are still told 10.0.0.1:6379
+
+      instance  address  role  health  offset  lag  link  in sync
+    ");
+}
+
+#[test]
+fn history_shows_each_failover_in_milliseconds_after_the_first_suspicion() {
+    let lossy = FailoverRecord {
+        lost: vec![LostWrites {
+            instance: "r3".into(),
+            bytes: 2048,
+        }],
+        ..failover()
+    };
+    insta::assert_snapshot!(history(&[failover(), lossy], Paint::Plain), @r"
+    mymaster, epoch 2: r3 to r1  2026-11-21 04:38:42.123 UTC
+      because  2 controllers found its port closed
+      choice   2 instances received equally much, and it is preferred
+      lost     nothing that is known of
+
+      moment       after
+      suspected          0.0 ms
+      verdict            0.9 ms
+      committed          2.1 ms
+      fenced             5.3 ms
+      promoted        1006.9 ms
+      routed               -
+      first write          -
+
+    mymaster, epoch 2: r3 to r1  2026-11-21 04:38:42.123 UTC
+      because  2 controllers found its port closed
+      choice   2 instances received equally much, and it is preferred
+      lost     2.0 KiB of writes on r3
+
+      moment       after
+      suspected          0.0 ms
+      verdict            0.9 ms
+      committed          2.1 ms
+      fenced             5.3 ms
+      promoted        1006.9 ms
+      routed               -
+      first write          -
+    ");
+    insta::assert_snapshot!(history(&[], Paint::Plain), @"there was no failover yet");
+}
+
+#[test]
+fn explain_shows_who_would_win_and_why_the_others_would_not() {
+    let candidate = |name: &str, eligible, lag_bytes, reason: &str| CandidateStatus {
+        instance: name.into(),
+        eligible,
+        lag_bytes,
+        reason: reason.into(),
+    };
+    let explained = Explanation {
+        service: "mymaster".into(),
+        node: "a".into(),
+        verdict: "no failover: 0 of 3 controllers hold the primary r1 to be down, 2 would be needed".into(),
+        opinions: vec![("a".into(), "up".into()), ("b".into(), "silent".into())],
+        winner: Some("r2".into()),
+        would_lose_bytes: Some(1536),
+        candidates: vec![
+            candidate("r2", true, Some(1536), "is 1536 bytes behind"),
+            candidate("r3", false, None, "cannot be chosen: refuses connections"),
+        ],
+        problems: vec![problem(Severity::Warning, "ReplicaDown")],
+    };
+    insta::assert_snapshot!(explanation(&explained, Paint::Plain), @r"
+    mymaster: no failover: 0 of 3 controllers hold the primary r1 to be down, 2 would be needed (as a sees it)
+    if the primary failed now, r2 would win and about 1.5 KiB would be lost
+
+      controller  sees the primary
+      a           up
+      b           silent
+
+      candidate  eligible  behind   because it
+      r2         yes       1.5 KiB  is 1536 bytes behind
+      r3         no        -        cannot be chosen: refuses connections
+
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+    ");
+}
+
+#[test]
+fn colours_are_only_around_the_words() {
+    let painted = status(&cluster(), Paint::Colours);
+    assert!(painted.contains("\u{1b}["));
+    assert_ne!(painted, status(&cluster(), Paint::Plain));
+}
