@@ -94,6 +94,21 @@ impl Drop for Listener {
     }
 }
 
+/// Kills the primary; returns when a write through its successor was acknowledged.
+fn kill_and_await_failover(here: &Path, primary: &str) {
+    let before: u64 = json(here, &["history", "-o", "json"]).as_array().unwrap().len() as u64;
+    let fault = json(here, &["lab", "fault", "kill", primary]);
+    assert!(fault["at_unix_ns"].as_u64().unwrap() > 0);
+    until("a failover", || {
+        let records = json(here, &["history", "mymaster", "-o", "json"]);
+        let records = records.as_array().unwrap();
+        records.len() as u64 > before
+            && records
+                .iter()
+                .all(|record| !record["moments"]["first_write"].is_null())
+    });
+}
+
 #[test]
 fn a_primary_dies_in_the_lab_and_every_command_tells_about_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -121,17 +136,7 @@ fn a_primary_dies_in_the_lab_and_every_command_tells_about_it() {
         .map(|controller| Listener::at(controller, here))
         .collect();
 
-    let before: u64 = json(here, &["history", "-o", "json"]).as_array().unwrap().len() as u64;
-    let fault = json(here, &["lab", "fault", "kill", &primary]);
-    assert!(fault["at_unix_ns"].as_u64().unwrap() > 0);
-    until("a failover", || {
-        let records = json(here, &["history", "mymaster", "-o", "json"]);
-        let records = records.as_array().unwrap();
-        records.len() as u64 > before
-            && records
-                .iter()
-                .all(|record| !record["moments"]["first_write"].is_null())
-    });
+    kill_and_await_failover(here, &primary);
     let status = json(here, &["status", "-o", "json"]);
     let address = status["services"][0]["address"].as_str().unwrap();
     assert_ne!(status["services"][0]["primary"], primary.as_str());
