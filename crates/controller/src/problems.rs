@@ -190,9 +190,9 @@ fn foreign_manager(s: &Snapshot) -> Option<String> {
 
 fn stray_primary(s: &Snapshot) -> Option<String> {
     s.state.primary()?;
-    let strays = s
-        .others()
-        .filter(|(_, view)| view.replication().is_some_and(Replication::is_primary));
+    let strays = s.others().filter(|(_, view)| {
+        view.health == Health::Up && view.replication().is_some_and(Replication::is_primary)
+    });
     list(strays.map(|(name, _)| name)).map(|names| {
         format!("{names} takes itself for a primary; if it was never part of this group, empty it or remove it from the file")
     })

@@ -113,6 +113,8 @@ pub(crate) struct Redis {
     pub(crate) data: Vec<WriteId>,
     /// The stream's tail, ending at `offset`.
     backlog: VecDeque<Item>,
+    /// There is a backlog at all. The first replica of one that never had any makes it, and a new history's name.
+    has_backlog: bool,
     guard: u64,
     /// How many replicas are linked; the world keeps it.
     pub(crate) replicas: u32,
@@ -144,6 +146,7 @@ impl Redis {
             offset: file.map_or(0, |file| file.offset),
             data: file.map_or_else(Vec::new, |file| file.data.clone()),
             backlog: VecDeque::new(),
+            has_backlog: false,
             guard: 0,
             replicas: 0,
             stopped: false,
@@ -335,7 +338,13 @@ impl Redis {
     }
 
     /// A replica asks to go on from `offset` in history `replid`.
-    pub(crate) fn synchronise(&self, replid: &ReplId, offset: u64) -> Sync {
+    pub(crate) fn synchronise(&mut self, replid: &ReplId, offset: u64) -> Sync {
+        if !self.has_backlog && self.follows.is_none() {
+            self.has_backlog = true;
+            self.promotions += 1;
+            self.replid = ReplId::from(format!("{}.{}", self.run_id, self.promotions));
+            self.previous = None;
+        }
         let mine = *replid == self.replid && offset <= self.offset;
         let before = self
             .previous
@@ -365,6 +374,7 @@ impl Redis {
     pub(crate) fn synchronised(&mut self, sync: Sync) -> Vec<Deed> {
         self.link_up = true;
         self.syncing = false;
+        self.has_backlog = true;
         match sync {
             Sync::Continue { replid, items } => {
                 if replid != self.replid {

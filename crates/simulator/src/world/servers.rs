@@ -184,7 +184,7 @@ impl World {
         };
         // A replica serves its own replicas only while it is linked itself.
         let ready = |redis: &Redis| !redis.stopped && (redis.follows.is_none() || redis.link_up);
-        let Some(other) = self.servers[primary].redis.as_ref().filter(|redis| ready(redis)) else {
+        let Some(other) = self.servers[primary].redis.as_mut().filter(|redis| ready(redis)) else {
             return self.schedule(REPLICA_RETRY, retry);
         };
         let sync = other.synchronise(&replid, offset);
