@@ -21,8 +21,6 @@ use std::time::{Duration, Instant};
 
 const HEALTHY_LIMIT: Duration = Duration::from_secs(20);
 const DOWN_AFTER: Duration = Duration::from_millis(500);
-/// Short, so that nobody waits for the second act.
-const COOLDOWN: Duration = Duration::from_millis(500);
 const RUN: &str = "demo";
 
 /// How to play.
@@ -45,7 +43,6 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
         dir: options.dir.clone(),
         backstay: options.backstay.clone(),
         down_after: DOWN_AFTER,
-        cooldown: Some(COOLDOWN),
         ..Options::default()
     })?;
     lab.await_healthy(HEALTHY_LIMIT)?;
@@ -74,9 +71,10 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
             break;
         }
     }
-    let report = DemoReport {
+    let mut report = DemoReport {
         results,
         duration: begun.elapsed(),
+        next: None,
     };
     drop(scene);
     drop(writer);
@@ -87,7 +85,7 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
     }
     if options.keep {
         lab.keep();
-        print!("{}", report::what_to_type_next(&lab)?);
+        report.next = Some(report::what_to_type_next(&lab)?);
     }
     Ok(report)
 }

@@ -16,6 +16,8 @@ pub struct DemoReport {
     pub results: Vec<ActResult>,
     /// How long it took.
     pub duration: Duration,
+    /// What to type next, if the lab was kept.
+    pub next: Option<String>,
 }
 
 /// One act. All moments are milliseconds since the fault.
@@ -134,7 +136,8 @@ impl fmt::Display for DemoReport {
         } else {
             write!(f, "{} promises were broken", broken.len())?;
         }
-        writeln!(f, ", in {:.0} s.", self.duration.as_secs_f64())
+        writeln!(f, ", in {:.0} s.", self.duration.as_secs_f64())?;
+        self.next.as_ref().map_or(Ok(()), |next| f.write_str(next))
     }
 }
 
@@ -149,7 +152,7 @@ pub(crate) fn what_to_type_next(lab: &Lab) -> Result<String> {
          backstay lab status --dir {dir}\n  \
          backstay lab fault kill {} --dir {dir}\n  \
          redis-cli -p {sentinel} SENTINEL get-master-addr-by-name {service}\n  \
-         backstay lab down --dir {dir}\n\n",
+         backstay lab down --dir {dir}\n",
         primary.name
     ))
 }

@@ -42,7 +42,8 @@ impl Default for Options {
             service: "mymaster".to_owned(),
             down_after: Duration::from_millis(500),
             probe_interval: None,
-            cooldown: None,
+            // Short, so that one fault after the other can be tried without waiting.
+            cooldown: Some(Duration::from_millis(500)),
             ready_limit: Duration::from_secs(20),
         }
     }
