@@ -112,9 +112,8 @@ pub(crate) struct Redis {
     /// Its data.
     pub(crate) data: Vec<WriteId>,
     /// The stream's tail, ending at `offset`.
-    backlog: VecDeque<Item>,
-    /// There is a backlog at all. The first replica of one that never had any makes it, and a new history's name.
-    has_backlog: bool,
+    /// None until the first replica of one that never had any: then it is made, and the history named anew.
+    backlog: Option<VecDeque<Item>>,
     guard: u64,
     /// How many replicas are linked; the world keeps it.
     pub(crate) replicas: u32,
@@ -145,8 +144,7 @@ impl Redis {
             previous: None,
             offset: file.map_or(0, |file| file.offset),
             data: file.map_or_else(Vec::new, |file| file.data.clone()),
-            backlog: VecDeque::new(),
-            has_backlog: false,
+            backlog: None,
             guard: 0,
             replicas: 0,
             stopped: false,
@@ -236,9 +234,11 @@ impl Redis {
 
     fn append(&mut self, item: Item) {
         self.offset += 1;
-        self.backlog.push_back(item);
-        if self.backlog.len() > BACKLOG_MAX {
-            self.backlog.pop_front();
+        if let Some(backlog) = &mut self.backlog {
+            backlog.push_back(item);
+            if backlog.len() > BACKLOG_MAX {
+                backlog.pop_front();
+            }
         }
     }
 
@@ -339,8 +339,8 @@ impl Redis {
 
     /// A replica asks to go on from `offset` in history `replid`.
     pub(crate) fn synchronise(&mut self, replid: &ReplId, offset: u64) -> Sync {
-        if !self.has_backlog && self.follows.is_none() {
-            self.has_backlog = true;
+        if self.backlog.is_none() && self.follows.is_none() {
+            self.backlog = Some(VecDeque::new());
             self.promotions += 1;
             self.replid = ReplId::from(format!("{}.{}", self.run_id, self.promotions));
             self.previous = None;
@@ -351,13 +351,12 @@ impl Redis {
             .as_ref()
             .is_some_and(|(old, ended)| old == replid && offset <= *ended);
         let missed = self.offset.saturating_sub(offset) as usize;
-        if (mine || before) && missed <= self.backlog.len() {
-            let items = self
-                .backlog
-                .iter()
-                .skip(self.backlog.len() - missed)
-                .copied()
-                .collect();
+        if let Some(backlog) = self
+            .backlog
+            .as_ref()
+            .filter(|backlog| missed <= backlog.len() && (mine || before))
+        {
+            let items = backlog.iter().skip(backlog.len() - missed).copied().collect();
             return Sync::Continue {
                 replid: self.replid.clone(),
                 items,
@@ -374,7 +373,7 @@ impl Redis {
     pub(crate) fn synchronised(&mut self, sync: Sync) -> Vec<Deed> {
         self.link_up = true;
         self.syncing = false;
-        self.has_backlog = true;
+        self.backlog.get_or_insert_default();
         match sync {
             Sync::Continue { replid, items } => {
                 if replid != self.replid {
@@ -387,7 +386,7 @@ impl Redis {
                 self.previous = None;
                 self.offset = copy.offset;
                 self.data = copy.data;
-                self.backlog.clear();
+                self.backlog = Some(VecDeque::new());
                 vec![Deed::DropReplicas]
             }
         }
