@@ -18,6 +18,7 @@ fn redis_only(count: usize) -> Options {
     Options {
         controllers: 0,
         redis: count,
+        remember: false,
         ..Options::default()
     }
 }

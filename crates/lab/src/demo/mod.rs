@@ -84,7 +84,7 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
         println!("\nThe controllers' logs are in {}.", logs.display());
     }
     if options.keep {
-        lab.keep();
+        lab.keep()?;
         report.next = Some(report::what_to_type_next(&lab)?);
     }
     Ok(report)

@@ -46,7 +46,7 @@ impl Lab {
         Ok(Self { dir, _ports: None })
     }
 
-    /// The lab that this user brought up last.
+    /// The lab that this user brought up last, among those that are remembered.
     pub fn open_latest() -> Result<Self> {
         let pointer = latest_pointer();
         let ours = fs::symlink_metadata(&pointer)
@@ -161,16 +161,20 @@ pub struct ScopedLab {
 }
 
 impl ScopedLab {
-    /// Brings one up.
+    /// Brings one up. It is not remembered unless it is kept.
     pub fn up(options: &Options) -> Result<Self> {
-        let lab = Lab::up(options)?;
+        let lab = Lab::up(&Options {
+            remember: false,
+            ..options.clone()
+        })?;
         Ok(Self { lab, kept: false })
     }
 
-    /// Leaves it running from now on, whatever happens to this.
-    pub fn keep(&mut self) {
+    /// Leaves it running from now on, whatever happens to this, and remembers it.
+    pub fn keep(&mut self) -> Result<()> {
         self.kept = true;
         nursery::release();
+        point_to_latest(&self.lab.dir)
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Options {
     pub probe_interval: Option<Duration>,
     /// `cooldown` of the service; none: the default.
     pub cooldown: Option<Duration>,
+    /// Whether `Lab::open_latest` shall find it. A lab that its program takes down again should not stand in the way of
+    /// one that somebody works with.
+    pub remember: bool,
     /// How long the lab may take to get ready.
     pub ready_limit: Duration,
 }
@@ -44,6 +47,7 @@ impl Default for Options {
             probe_interval: None,
             // Short, so that one fault after the other can be tried without waiting.
             cooldown: Some(Duration::from_millis(500)),
+            remember: true,
             ready_limit: Duration::from_secs(20),
         }
     }

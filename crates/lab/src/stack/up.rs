@@ -146,7 +146,11 @@ fn start(options: &Options, dir: &Path, mut state: LabState) -> Result<()> {
     }
     start_controllers(options, dir, &mut state)?;
     write_json(&dir.join(VIEW_FILE), &LabView::of(dir, &state))?;
-    point_to_latest(dir)
+    if options.remember {
+        point_to_latest(dir)
+    } else {
+        Ok(())
+    }
 }
 
 fn start_controllers(options: &Options, dir: &Path, state: &mut LabState) -> Result<()> {
