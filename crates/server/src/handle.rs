@@ -9,12 +9,15 @@ use backstay_model::{Address, ClusterStatus, Event, Explanation, FailoverRecord,
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a wish may take: to the leader, through the quorum, and back.
 const WISH_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a question to another controller may take before this one answers itself.
 const LEADER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a wish waits for a leader to be elected, and between two looks.
+const ELECTION_PATIENCE: Duration = Duration::from_millis(1500);
+const ELECTION_PAUSE: Duration = Duration::from_millis(50);
 
 /// A way to ask the driver.
 #[derive(Clone, Debug)]
@@ -96,10 +99,23 @@ impl Handle {
     /// Does what an operator wants; forwarded to the leader if this node does not lead. After `Refusal::Unknown` it may
     /// or may not have been done.
     pub async fn wish(&self, wish: Wish) -> Result<String, Refusal> {
-        let asked = self.ask(Question::Wish(wish), Scope::Leader);
-        match timeout(WISH_PATIENCE, asked).await {
-            Ok(Some(Answer::Wish(result))) => result,
+        match timeout(WISH_PATIENCE, self.persuade(wish)).await {
+            Ok(Some(result)) => result,
             _ => Err(Refusal::Unknown),
+        }
+    }
+
+    /// Asks again as long as an election takes, while it is sure that nothing was done.
+    async fn persuade(&self, wish: Wish) -> Option<Result<String, Refusal>> {
+        let give_up = Instant::now() + ELECTION_PATIENCE;
+        loop {
+            match self.ask(Question::Wish(wish.clone()), Scope::Leader).await? {
+                Answer::Wish(Err(Refusal::NotLeader)) if Instant::now() < give_up => {
+                    sleep(ELECTION_PAUSE).await;
+                }
+                Answer::Wish(result) => return Some(result),
+                _ => return None,
+            }
         }
     }
 

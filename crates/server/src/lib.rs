@@ -11,6 +11,7 @@ mod admin;
 mod clock;
 mod driver;
 mod handle;
+mod limits;
 mod link;
 mod peers;
 mod question;

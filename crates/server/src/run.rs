@@ -5,11 +5,12 @@ use crate::admin::{self, AdminError};
 use crate::clock;
 use crate::driver::{Driver, INCOMING_MAX, Names, Outlets, REQUESTS_MAX, Stopped};
 use crate::handle::Handle;
+use crate::limits;
 use crate::link;
 use crate::peers::{self, Mesh};
 use crate::secret::{self, Login, SecretError};
 use crate::sentinel;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Storage, StorageError, Writer};
 use backstay_config::{Config, NodeSettings, UnknownNode};
 use backstay_consensus::Settings;
 use backstay_model::{Address, ControllerSpec, NodeId, NodeName};
@@ -18,7 +19,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::{JoinError, JoinSet};
@@ -61,6 +61,11 @@ pub enum RunError {
     /// No random numbers.
     #[error("the operating system gives no random numbers, so this controller cannot start")]
     NoEntropy,
+    /// No thread for the storage.
+    #[error(
+        "the operating system gives no thread ({0}), so this controller cannot start. Raise the limits of its user"
+    )]
+    NoThread(#[source] io::Error),
     /// It cannot go on.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -73,13 +78,13 @@ pub enum RunError {
 
 impl RunError {
     /// The process's exit code: 78 the file must be corrected, 74 the state folder cannot be read or written or what
-    /// it holds may not be used, 69 a port cannot be had, 70 a bug (as in `sysexits.h`).
+    /// it holds may not be used, 69 a port cannot be had, 70 a bug or a system without threads or random numbers (as in `sysexits.h`).
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::UnknownNode(_) | Self::Secret(_) => 78,
             Self::Storage(_) | Self::Node(_) | Self::Stopped(_) => 74,
             Self::Listen { .. } | Self::Admin(_) => 69,
-            Self::NoEntropy | Self::Bug(_) => 70,
+            Self::NoEntropy | Self::NoThread(_) | Self::Bug(_) => 70,
         }
     }
 }
@@ -97,6 +102,7 @@ pub async fn run(
     let sentinel_password = config.sentinel_password.as_ref().map(secret::read).transpose()?;
     let storage = open_storage(&config, &settings, bootstrap)?;
     let (brain, first) = take_up(&config, &node, &storage)?;
+    limits::raise_open_files(&config.spec);
     let ports = Ports::open(&settings).await?;
 
     let (incoming, incoming_rx) = mpsc::channel(INCOMING_MAX);
@@ -114,7 +120,7 @@ pub async fn run(
         }
     }
     let outlets = Outlets {
-        storage: Arc::new(storage),
+        storage: Writer::start(storage).map_err(RunError::NoThread)?,
         links,
         peers: peers::dial_all(&mesh, &incoming, &mut tasks),
         events,

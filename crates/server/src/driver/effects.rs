@@ -3,11 +3,9 @@
 use super::waiting::Waiter;
 use super::{Driver, Letter, Outlets, Stopped};
 use crate::question::Answer;
-use backstay_consensus::Persist;
 use backstay_controller::link::LinkInput;
 use backstay_model::{Event, InstanceName, NodeId, ServiceName, Severity};
 use backstay_node::Effect;
-use std::io;
 use std::sync::Arc;
 
 impl Driver {
@@ -15,7 +13,11 @@ impl Driver {
     pub(super) async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Stopped> {
         for effect in effects {
             match effect {
-                Effect::Persist(persist) => self.outlets.persist(persist).await?,
+                // Letters that were posted before leave meanwhile.
+                Effect::Persist(persist) => {
+                    let written = self.outlets.storage.apply(persist).await;
+                    written.map_err(Stopped::DurabilityLost)?;
+                }
                 Effect::Send { to, message } => {
                     self.outlets.post(to, Letter::Node(message));
                 }
@@ -54,19 +56,6 @@ impl Driver {
 }
 
 impl Outlets {
-    /// Makes it durable. On a thread of its own, so that letters that were posted before leave meanwhile, and a slow
-    /// disk is not taken for silent instances.
-    async fn persist(&self, persist: Persist) -> Result<(), Stopped> {
-        let storage = Arc::clone(&self.storage);
-        let written = tokio::task::spawn_blocking(move || storage.apply(&persist)).await;
-        match written {
-            Ok(result) => result.map_err(Stopped::DurabilityLost),
-            Err(error) => Err(Stopped::DurabilityLost(
-                self.storage.broken(io::Error::other(error.to_string())),
-            )),
-        }
-    }
-
     /// Sends, or drops if the peer does not keep up. Whether it was sent.
     pub(super) fn post(&self, to: NodeId, letter: Letter) -> bool {
         self.peers
@@ -99,7 +88,7 @@ impl Outlets {
     }
 
     fn announce(&self, event: Event) {
-        let service = event.service.as_ref().map_or("", ServiceName::as_str);
+        let service = event.service.as_ref().map(ServiceName::as_str);
         match event.kind.severity() {
             Severity::Info => tracing::info!(service, "{}", event.kind),
             Severity::Warning => tracing::warn!(service, "{}", event.kind),

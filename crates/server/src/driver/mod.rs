@@ -11,7 +11,7 @@ pub(crate) use refusals::Names;
 
 use crate::clock;
 use crate::question::{Answer, Question, Request, Scope};
-use crate::storage::{Storage, StorageError};
+use crate::storage::{StorageError, Writer};
 use backstay_controller::Refusal;
 use backstay_controller::link::LinkInput;
 use backstay_model::{Event, InstanceName, NodeId, Observation, ServiceName, Time};
@@ -84,7 +84,7 @@ pub enum Stopped {
 
 /// Where effects go.
 pub(crate) struct Outlets {
-    pub(crate) storage: Arc<Storage>,
+    pub(crate) storage: Writer,
     pub(crate) links: BTreeMap<(ServiceName, InstanceName), mpsc::Sender<LinkInput>>,
     pub(crate) peers: BTreeMap<NodeId, PeerOutlet>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
@@ -152,9 +152,9 @@ impl Driver {
             timer.as_mut().reset(clock::wakeup(due));
             let woke = tokio::select! {
                 biased;
+                () = &mut shutdown, if stop_at == Time::MAX => Woke::Shutdown,
                 Some(incoming) = self.incoming.recv() => Woke::Incoming(incoming),
                 Some(request) = self.requests.recv() => Woke::Request(request),
-                () = &mut shutdown, if stop_at == Time::MAX => Woke::Shutdown,
                 () = &mut timer => Woke::Timer(due),
             };
             match woke {
@@ -179,13 +179,20 @@ impl Driver {
         }
     }
 
-    /// Takes what waits already, then the wakeup if it is due.
+    /// Takes what waits already, then the wakeup if it is due. Bounded, so that however much comes in, operators are
+    /// answered and time passes.
     async fn catch_up(&mut self) -> Result<(), Stopped> {
         for _ in 0..BATCH_MAX {
             let Ok(incoming) = self.incoming.try_recv() else {
                 break;
             };
             self.take(incoming).await?;
+        }
+        for _ in 0..REQUESTS_MAX {
+            let Ok(request) = self.requests.try_recv() else {
+                break;
+            };
+            self.answer(request).await?;
         }
         if clock::time() >= self.node.next_wakeup() {
             self.step(Input::Wake).await?;

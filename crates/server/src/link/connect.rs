@@ -8,11 +8,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long to wait for a name server while older addresses are known. Reconnecting is where failovers begin.
 const LOOKUP_PATIENCE: Duration = Duration::from_millis(50);
+/// How many names are looked up at a time: each occupies a thread for as long as the name server likes.
+static LOOKUPS: Semaphore = Semaphore::const_new(64);
 /// The most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
 /// After which silence the kernel asks an idle connection's host whether it still knows it.
@@ -76,7 +79,10 @@ impl Connector {
         }
         let lookup = self.lookup.get_or_insert_with(|| {
             let name = (self.address.host.to_string(), self.address.port);
-            tokio::spawn(async move { Ok(lookup_host(name).await?.take(ADDRESSES_MAX).collect()) })
+            tokio::spawn(async move {
+                let _place = LOOKUPS.acquire().await.map_err(io::Error::other)?;
+                Ok(lookup_host(name).await?.take(ADDRESSES_MAX).collect())
+            })
         });
         let remaining = deadline.saturating_duration_since(Instant::now());
         let patience = if self.known.is_empty() {

@@ -5,15 +5,16 @@
 
 mod error;
 mod file;
+mod writer;
 
 pub use error::StorageError;
+pub(crate) use writer::Writer;
 
 use backstay_consensus::{Durable, Entry, HardState, Persist, Snapshot};
 use backstay_model::{ClusterName, Generation, NodeId, NodeName};
 use file::{FILE, HARD, KNOWN, LOG, META, NEW_FILE, SNAPSHOT};
 use redb::{Database, ReadableDatabase, ReadableTable};
 use std::fs::{DirBuilder, File};
-use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -90,14 +91,6 @@ impl Storage {
     /// Everything that was stored.
     pub fn load(&self) -> Result<Durable, StorageError> {
         file::guarded(&self.path, || read(&self.database)).map_err(|error| error.at(&self.path))
-    }
-
-    /// The error of a write that did not come to an end.
-    pub(crate) fn broken(&self, source: io::Error) -> StorageError {
-        StorageError::Io {
-            path: self.path.clone(),
-            source,
-        }
     }
 
     /// Carries out one write, all of it or nothing. After an error the process must stop: what is on the disk is not
