@@ -169,6 +169,10 @@ fn follow(
 
 fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {
     let known = work.state.trusted.get(name) == Some(&seen.run_id);
+    if !known && !work.view(name).is_some_and(|view| view.streams) {
+        work.watch(name, Duration::from_millis(50));
+        return work.look_again(Duration::from_millis(50));
+    }
     if !known || work.state.possible_primaries.contains(name) || work.state.given_up.contains(name) {
         let (epoch, run_id) = (work.state.epoch, seen.run_id.clone());
         let full_copy = !known;

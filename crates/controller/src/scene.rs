@@ -3,8 +3,8 @@
 
 use crate::entry::Entry;
 use backstay_model::{
-    Action, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Observation, ReplOffset,
-    Replication, RunId, ServiceSpec, Time, UnixMicros,
+    Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Observation, ReplId,
+    ReplOffset, Replication, Role, RunId, ServiceSpec, Time, UnixMicros,
 };
 use std::collections::BTreeMap;
 
@@ -76,6 +76,10 @@ pub struct View {
     pub baseline: Option<ReplOffset>,
     /// Its offset advanced beyond the baseline: somebody still feeds it.
     pub contradicts: bool,
+    /// The first offset seen since the link to the present primary came up.
+    linked_at: Option<(Address, ReplId, ReplOffset)>,
+    /// Something was received since then: only that proves a stream behind the copy.
+    pub streams: bool,
     /// When which order was sent last.
     pub ordered: Vec<(Action, Epoch, Time)>,
     /// The canary was acknowledged by this run.
@@ -126,7 +130,34 @@ impl View {
             }
         }
         self.refused = None;
+        self.note_stream(&replication);
         self.sample = Some((now, replication));
+    }
+
+    /// A fresh full copy shows its link up as much as a second before anything reaches it (seen), and what is written
+    /// in between is lost with the primary.
+    fn note_stream(&mut self, replication: &Replication) {
+        let linked = match &replication.role {
+            Role::Replica {
+                of,
+                link_up: true,
+                syncing: false,
+            } => (of, &replication.replid),
+            _ => {
+                self.linked_at = None;
+                self.streams = false;
+                return;
+            }
+        };
+        match &self.linked_at {
+            Some((of, replid, first)) if (of, replid) == linked => {
+                self.streams |= replication.offset > *first
+            }
+            _ => {
+                self.linked_at = Some((linked.0.clone(), linked.1.clone(), replication.offset));
+                self.streams = false;
+            }
+        }
     }
 
     /// Forgets what spoke against a doubt that began or ended.

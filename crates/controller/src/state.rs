@@ -197,7 +197,10 @@ impl ServiceState {
                     record.moments.first_write = Some(first_write);
                 });
                 self.phase = Phase::Stable;
-                self.ended = Some(first_write);
+                // The first primary's election is no failover: nothing has to cool down after it.
+                if self.history.back().is_some_and(|record| record.from.is_some()) {
+                    self.ended = Some(first_write);
+                }
             }
             Decided::Trust { instance, run_id, .. } => self.trust(instance, run_id),
             Decided::Rename { replid, .. } => {

@@ -93,6 +93,8 @@ pub(crate) struct Server {
     pub(crate) held: Vec<Event>,
     /// When the last item was put on the way to each replica, so that the stream stays in order.
     pub(crate) stream_until: BTreeMap<usize, Time>,
+    /// Replicas whose stream does not flow yet: a full copy is linked up before it is served.
+    pub(crate) unserved_until: BTreeMap<usize, Time>,
     /// When something last happened to the process or its network.
     pub(crate) disturbed: Time,
 }
@@ -211,6 +213,7 @@ impl World {
                 linked_to: None,
                 held: Vec::new(),
                 stream_until: BTreeMap::new(),
+                unserved_until: BTreeMap::new(),
                 disturbed: Time::ZERO,
             });
         }

@@ -63,6 +63,11 @@ impl World {
     fn drop_replicas(&mut self, server: usize) {
         for replica in self.replicas_of(server) {
             self.servers[replica].linked_to = None;
+            let unserved = self.servers[server].unserved_until.remove(&replica);
+            if unserved.is_some_and(|until| until > self.now) {
+                // What the primary kept for it dies with the primary.
+                self.servers[replica].link += 1;
+            }
             let link = self.servers[replica].link;
             let at = self.stream_time(server, replica);
             self.schedule_at(
@@ -209,6 +214,12 @@ impl World {
         };
         let at = self.stream_time(primary, server).max(self.now + delay);
         self.servers[primary].stream_until.insert(server, at);
+        if full {
+            // Seen: the primary serves a fresh copy only after it acknowledged, up to a second later.
+            let served = at + self.random.micros(0, 1_000_000);
+            self.servers[primary].stream_until.insert(server, served);
+            self.servers[primary].unserved_until.insert(server, served);
+        }
         self.schedule_at(
             at,
             Event::Synchronised {
