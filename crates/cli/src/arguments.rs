@@ -175,9 +175,7 @@ impl Asker {
     pub(crate) fn name(&self) -> String {
         let from_environment = || {
             let users = ["SUDO_USER", "USER", "LOGNAME"].into_iter();
-            users
-                .filter_map(|name| std::env::var(name).ok())
-                .find(|name| !name.is_empty())
+            users.filter_map(|name| std::env::var(name).ok()).find(|name| !name.is_empty())
         };
         let name = self.by.clone().or_else(from_environment);
         name.unwrap_or_else(|| "an operator".to_owned())
@@ -284,13 +282,7 @@ pub(crate) struct Json {
 impl Json {
     pub(crate) fn output(&self) -> Output {
         use crate::output::Format;
-        Output {
-            output: if self.json {
-                Format::Json
-            } else {
-                self.output.output
-            },
-        }
+        Output { output: if self.json { Format::Json } else { self.output.output } }
     }
 }
 

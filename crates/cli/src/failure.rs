@@ -93,20 +93,14 @@ impl fmt::Display for Failure {
 impl From<ConfigErrors> for Failure {
     fn from(errors: ConfigErrors) -> Self {
         let message = Message::Report(Report::new(errors));
-        Self {
-            code: FAILED,
-            message,
-        }
+        Self { code: FAILED, message }
     }
 }
 
 impl From<UnknownNode> for Failure {
     fn from(error: UnknownNode) -> Self {
         let message = Message::Report(Report::new(error));
-        Self {
-            code: FAILED,
-            message,
-        }
+        Self { code: FAILED, message }
     }
 }
 

@@ -1,11 +1,7 @@
 //! The `backstay` binary: the daemon's entry and the operator's commands. Nothing here decides anything; each command
 //! is one file under `commands`, what it shows is drawn under `show`.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "this crate touches the world"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
 mod admin;
 mod arguments;

@@ -49,11 +49,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 /// Prints a text and ends its last line.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    let end = if text.is_empty() || text.ends_with('\n') {
-        ""
-    } else {
-        "\n"
-    };
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     let written = write!(stdout, "{text}{end}").and_then(|()| stdout.flush());
     match written {
         // Who closed the pipe has read enough.
@@ -89,10 +85,6 @@ impl Paint {
     fn of(is_terminal: bool) -> Self {
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        if is_terminal && !forbidden && !dumb {
-            Self::Colours
-        } else {
-            Self::Plain
-        }
+        if is_terminal && !forbidden && !dumb { Self::Colours } else { Self::Plain }
     }
 }

@@ -14,11 +14,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "d" => 86_400,
         _ => return refuse(),
     };
-    match digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|count| count.checked_mul(unit_s))
-    {
+    match digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit_s)) {
         Some(0) => Err("the duration is zero: write at least 1s".to_owned()),
         Some(seconds) => Ok(Duration::from_secs(seconds)),
         None => refuse(),
@@ -44,17 +40,9 @@ mod tests {
         assert_eq!(parse("10m"), Ok(Duration::from_secs(600)));
         assert_eq!(parse("1d"), Ok(Duration::from_secs(86_400)));
         assert_eq!(parse_short("500ms"), Ok(Duration::from_millis(500)));
-        for text in [
-            "",
-            "10",
-            "m",
-            "0s",
-            "-1s",
-            "1.5h",
-            "10 m",
-            "99999999999999999999h",
-            "999999999999999999d",
-        ] {
+        for text in
+            ["", "10", "m", "0s", "-1s", "1.5h", "10 m", "99999999999999999999h", "999999999999999999d"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

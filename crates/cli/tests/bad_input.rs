@@ -1,10 +1,6 @@
 //! What wrong input leads to: a message that says what to do, and the documented exit code.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "these tests touch the world"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "these tests touch the world")]
 
 mod support;
 
@@ -64,13 +60,7 @@ fn every_mistake_of_a_file_is_shown_at_once_with_its_place_and_a_remedy() {
     assert_eq!(as_json.code, Some(1));
     let verdict: serde_json::Value = serde_json::from_str(&as_json.stdout).unwrap();
     assert_eq!(verdict["ok"], false);
-    assert!(
-        verdict["findings"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|finding| finding["line"] == 4)
-    );
+    assert!(verdict["findings"].as_array().unwrap().iter().any(|finding| finding["line"] == 4));
 }
 
 #[test]
@@ -94,10 +84,7 @@ fn warnings_are_shown_and_do_not_fail_the_check() {
     let alone = GOOD.replace(", { name = \"r2\", address = \"127.0.0.1:6380\" }", "");
     let path = file(folder.path(), &alone);
     let checked = succeed(folder.path(), &["config", "check", &path]);
-    assert!(
-        checked.contains("one instance: there is nothing to fail over to"),
-        "{checked}"
-    );
+    assert!(checked.contains("one instance: there is nothing to fail over to"), "{checked}");
     assert!(checked.ends_with("1 instance, 1 warning\n"), "{checked}");
     assert!(!checked.contains('\u{1b}'));
 }
@@ -112,14 +99,9 @@ fn a_node_that_the_file_does_not_know_is_refused_with_the_names_it_knows() {
     ] {
         let refused = run(folder.path(), &arguments);
         assert_eq!(refused.code, Some(code), "{refused:?}");
+        assert!(refused.stderr.contains("has no controller called 'alhpa'"), "{refused:?}");
         assert!(
-            refused.stderr.contains("has no controller called 'alhpa'"),
-            "{refused:?}"
-        );
-        assert!(
-            refused
-                .stderr
-                .contains("Did you mean 'alpha'? It has these: alpha, bravo, charlie."),
+            refused.stderr.contains("Did you mean 'alpha'? It has these: alpha, bravo, charlie."),
             "{refused:?}"
         );
     }
@@ -136,12 +118,7 @@ fn a_missing_file_is_named() {
     ] {
         let refused = run(folder.path(), arguments);
         assert_eq!(refused.code, Some(code), "{refused:?}");
-        assert!(
-            refused
-                .stderr
-                .starts_with("error: /nowhere.toml cannot be read\n  why: "),
-            "{refused:?}"
-        );
+        assert!(refused.stderr.starts_with("error: /nowhere.toml cannot be read\n  why: "), "{refused:?}");
         assert!(refused.stderr.contains("\n  next: "), "{refused:?}");
     }
 }
@@ -149,16 +126,12 @@ fn a_missing_file_is_named() {
 #[test]
 fn a_cluster_that_does_not_answer_has_an_exit_code_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    let admin = |name: &str| {
-        format!(
-            "name = \"{name}\"\nadmin = \"{}/{name}.sock\"",
-            folder.path().display()
-        )
-    };
+    let admin =
+        |name: &str| format!("name = \"{name}\"\nadmin = \"{}/{name}.sock\"", folder.path().display());
     let names = ["alpha", "bravo", "charlie"];
-    let text = names.iter().fold(GOOD.to_owned(), |text, name| {
-        text.replace(&format!("name = \"{name}\""), &admin(name))
-    });
+    let text = names
+        .iter()
+        .fold(GOOD.to_owned(), |text, name| text.replace(&format!("name = \"{name}\""), &admin(name)));
     let path = file(folder.path(), &text);
     let unreachable = run(folder.path(), &["status", "--config", &path]);
     assert_eq!(unreachable.code, Some(4));
@@ -170,24 +143,14 @@ fn a_cluster_that_does_not_answer_has_an_exit_code_of_its_own() {
         "it is not running",
         "next: start one",
     ] {
-        assert!(
-            unreachable.stderr.contains(part),
-            "{part}: {}",
-            unreachable.stderr
-        );
+        assert!(unreachable.stderr.contains(part), "{part}: {}", unreachable.stderr);
     }
-    let unreachable = run(
-        folder.path(),
-        &["pause", "--for", "1m", "--socket", "/nowhere.sock"],
-    );
+    let unreachable = run(folder.path(), &["pause", "--for", "1m", "--socket", "/nowhere.sock"]);
     assert_eq!(unreachable.code, Some(4));
     // Without any lab there is nobody to ask.
     let nobody = run(folder.path(), &["explain", "mymaster"]);
     assert_eq!(nobody.code, Some(4));
-    assert!(
-        nobody.stderr.starts_with("error: no controller was named\n"),
-        "{nobody:?}"
-    );
+    assert!(nobody.stderr.starts_with("error: no controller was named\n"), "{nobody:?}");
 }
 
 #[test]
@@ -231,11 +194,9 @@ fn a_lab_that_makes_no_sense_is_refused_and_leaves_nothing() {
 fn the_help_names_the_exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let help = succeed(folder.path(), &["--help"]);
-    for line in [
-        "Exit codes:",
-        "no controller could be reached",
-        "`status --check` found something unhealthy",
-    ] {
+    for line in
+        ["Exit codes:", "no controller could be reached", "`status --check` found something unhealthy"]
+    {
         assert!(help.contains(line), "{help}");
     }
     assert!(succeed(folder.path(), &["--version"]).starts_with("backstay "));

@@ -13,34 +13,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("consensus", &["model"]),
     ("node", &["model", "controller", "consensus"]),
     ("simulator", &["model", "controller", "consensus", "node"]),
-    (
-        "server",
-        &["model", "wire", "config", "controller", "consensus", "node"],
-    ),
+    ("server", &["model", "wire", "config", "controller", "consensus", "node"]),
     ("lab", &["model", "wire", "config"]),
     ("cli", &["model", "config", "server", "lab"]),
 ];
 
 /// Crates that touch the world. No pure crate may use what they use to do so.
-const WORLDLY: &[&str] = &[
-    "tokio",
-    "redb",
-    "nix",
-    "socket2",
-    "hyper",
-    "axum",
-    "getrandom",
-    "tempfile",
-];
-const PURE: &[&str] = &[
-    "model",
-    "wire",
-    "config",
-    "controller",
-    "consensus",
-    "node",
-    "simulator",
-];
+const WORLDLY: &[&str] = &["tokio", "redb", "nix", "socket2", "hyper", "axum", "getrandom", "tempfile"];
+const PURE: &[&str] = &["model", "wire", "config", "controller", "consensus", "node", "simulator"];
 
 #[test]
 fn crates_depend_only_where_the_architecture_says() {
@@ -50,20 +30,14 @@ fn crates_depend_only_where_the_architecture_says() {
             panic!("crate '{name}' is not in the table of edges: add it, and to docs/architecture.md");
         };
         for dependency in dependencies.iter().filter_map(|it| it.strip_prefix("backstay-")) {
-            assert!(
-                edges.contains(&dependency),
-                "'{name}' must not depend on '{dependency}'"
-            );
+            assert!(edges.contains(&dependency), "'{name}' must not depend on '{dependency}'");
         }
     }
 }
 
 #[test]
 fn pure_crates_use_nothing_that_touches_the_world() {
-    for (name, dependencies) in workspace()
-        .into_iter()
-        .filter(|(name, _)| PURE.contains(&name.as_str()))
-    {
+    for (name, dependencies) in workspace().into_iter().filter(|(name, _)| PURE.contains(&name.as_str())) {
         for dependency in &dependencies {
             assert!(
                 !WORLDLY.contains(&dependency.as_str()),
@@ -80,20 +54,12 @@ fn workspace() -> Vec<(String, Vec<String>)> {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let packages = metadata["packages"].as_array().unwrap().iter().map(|package| {
         let name = text(&package["name"]).trim_start_matches("backstay-").to_owned();
-        let used = package["dependencies"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|it| it["kind"] != "dev");
+        let used = package["dependencies"].as_array().unwrap().iter().filter(|it| it["kind"] != "dev");
         (name, used.map(|it| text(&it["name"])).collect())
     });
     packages.collect()

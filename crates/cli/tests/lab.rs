@@ -1,10 +1,6 @@
 //! The whole product from an operator's chair: a lab of real servers, a primary that dies, and what each command says.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "these tests touch the world"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "these tests touch the world")]
 
 mod support;
 
@@ -45,15 +41,8 @@ fn healthy(temporary: &Path) -> bool {
 fn sentinel(controller: &Value, words: &[&str]) -> String {
     let address = controller["sentinel"].as_str().unwrap();
     let (_, port) = address.rsplit_once(':').unwrap();
-    let output = Command::new("redis-cli")
-        .args(["-p", port])
-        .args(words)
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .trim()
-        .replace('\n', ":")
+    let output = Command::new("redis-cli").args(["-p", port]).args(words).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().replace('\n', ":")
 }
 
 /// A client that waits for the primary to move, as client libraries do, and the file with what it hears.
@@ -65,12 +54,7 @@ struct Listener {
 impl Listener {
     fn at(controller: &Value, folder: &Path) -> Self {
         let heard = folder.join(format!("{}.heard", controller["name"].as_str().unwrap()));
-        let port = controller["sentinel"]
-            .as_str()
-            .unwrap()
-            .rsplit_once(':')
-            .unwrap()
-            .1;
+        let port = controller["sentinel"].as_str().unwrap().rsplit_once(':').unwrap().1;
         let process = Command::new("redis-cli")
             .args(["-p", port, "subscribe", "+switch-master"])
             .stdout(std::fs::File::create(&heard).unwrap())
@@ -103,9 +87,7 @@ fn kill_and_await_failover(here: &Path, primary: &str) {
         let records = json(here, &["history", "mymaster", "-o", "json"]);
         let records = records.as_array().unwrap();
         records.len() as u64 > before
-            && records
-                .iter()
-                .all(|record| !record["moments"]["first_write"].is_null())
+            && records.iter().all(|record| !record["moments"]["first_write"].is_null())
     });
 }
 
@@ -113,10 +95,7 @@ fn kill_and_await_failover(here: &Path, primary: &str) {
 fn a_primary_dies_in_the_lab_and_every_command_tells_about_it() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let lab = json(
-        here,
-        &["lab", "up", "--controllers", "3", "--redis", "3", "--json"],
-    );
+    let lab = json(here, &["lab", "up", "--controllers", "3", "--redis", "3", "--json"]);
     let _cleanup = Cleanup(here);
     assert_eq!(lab["controllers"].as_array().unwrap().len(), 3);
     assert_eq!(lab["gateways"], serde_json::json!([]));
@@ -125,16 +104,10 @@ fn a_primary_dies_in_the_lab_and_every_command_tells_about_it() {
     let status = json(here, &["status", "-o", "json"]);
     let primary = status["services"][0]["primary"].as_str().unwrap().to_owned();
     let explained = succeed(here, &["explain", "mymaster"]);
-    assert!(
-        explained.starts_with("mymaster: no failover: 0 of 3 controllers"),
-        "{explained}"
-    );
+    assert!(explained.starts_with("mymaster: no failover: 0 of 3 controllers"), "{explained}");
 
     let controllers = lab["controllers"].as_array().unwrap();
-    let listeners: Vec<_> = controllers
-        .iter()
-        .map(|controller| Listener::at(controller, here))
-        .collect();
+    let listeners: Vec<_> = controllers.iter().map(|controller| Listener::at(controller, here)).collect();
 
     kill_and_await_failover(here, &primary);
     let status = json(here, &["status", "-o", "json"]);
@@ -146,37 +119,21 @@ fn a_primary_dies_in_the_lab_and_every_command_tells_about_it() {
         });
     }
     for listener in &listeners {
-        until("a message", || {
-            listener.heard().ends_with('\n') && listener.heard().contains("mymaster ")
-        });
-        assert_eq!(
-            listener.heard().matches("message").count(),
-            1,
-            "{}",
-            listener.heard()
-        );
+        until("a message", || listener.heard().ends_with('\n') && listener.heard().contains("mymaster "));
+        assert_eq!(listener.heard().matches("message").count(), 1, "{}", listener.heard());
         assert!(listener.heard().trim_end().ends_with(&address.replace(':', " ")));
     }
     // The dead one is missing, and whoever monitors is told so.
     assert_eq!(run(here, &["status", "--check"]).code, Some(3));
     assert!(succeed(here, &["status"]).contains("refuses connections"));
     let history = succeed(here, &["history"]);
-    assert!(
-        history.contains(&format!("{primary} to ")) && history.contains("first write"),
-        "{history}"
-    );
+    assert!(history.contains(&format!("{primary} to ")) && history.contains("first write"), "{history}");
 
     json(here, &["lab", "fault", "restart", &primary]);
     until("health again", || healthy(here));
     let shown = json(here, &["lab", "status", "-o", "json"]);
     let roles = shown["services"][0]["instances"].as_array().unwrap();
-    assert_eq!(
-        roles
-            .iter()
-            .filter(|instance| instance["role"] == "primary")
-            .count(),
-        1
-    );
+    assert_eq!(roles.iter().filter(|instance| instance["role"] == "primary").count(), 1);
 
     let down = succeed(here, &["lab", "down"]);
     assert!(down.starts_with("the lab is down: 6 processes ended"), "{down}");
@@ -192,10 +149,7 @@ fn an_operator_pauses_and_resumes_through_any_controller() {
     let config = format!("{}/backstay.toml", lab["dir"].as_str().unwrap());
     for node in ["a", "b", "c"] {
         let whom = ["--config", &config, "--node", node];
-        let paused = succeed(
-            here,
-            &[&["pause", "mymaster", "--for", "10m"][..], &whom].concat(),
-        );
+        let paused = succeed(here, &[&["pause", "mymaster", "--for", "10m"][..], &whom].concat());
         assert!(paused.starts_with("paused mymaster until "), "{paused}");
         until("the pause on every controller", || {
             succeed(here, &[&["status", "--local"][..], &whom].concat())
@@ -205,10 +159,7 @@ fn an_operator_pauses_and_resumes_through_any_controller() {
         assert!(resumed.starts_with("resumed mymaster"), "{resumed}");
     }
     for (refused, why) in [
-        (
-            &["pause", "nobody", "--for", "1m"][..],
-            "there is no service called nobody",
-        ),
+        (&["pause", "nobody", "--for", "1m"][..], "there is no service called nobody"),
         (&["resume", "nobody"], "there is no service called nobody"),
         (&["explain", "nobody"], "there is no service called nobody"),
         (&["history", "nobody"], "there is no service called nobody"),
@@ -242,9 +193,7 @@ fn a_controller_stops_in_good_order_when_it_is_asked_to() {
         .spawn()
         .unwrap();
     let whom = ["--config", &config, "--node", "a"];
-    until("it answers", || {
-        run(here, &[&["status"][..], &whom].concat()).code == Some(0)
-    });
+    until("it answers", || run(here, &[&["status"][..], &whom].concat()).code == Some(0));
     let pid = nix::unistd::Pid::from_raw(controller.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(controller.wait().unwrap().code(), Some(0));

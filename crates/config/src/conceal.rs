@@ -13,24 +13,13 @@ fn conceal_line(line: &str) -> String {
     };
     let (shown, hidden) = line.split_at(at + 1);
     let star = |c: char| {
-        if c.is_whitespace() {
-            c.to_string()
-        } else {
-            "*".repeat(c.len_utf8())
-        }
+        if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) }
     };
-    shown
-        .chars()
-        .map(String::from)
-        .chain(hidden.chars().map(star))
-        .collect()
+    shown.chars().map(String::from).chain(hidden.chars().map(star)).collect()
 }
 
 fn is_secret(before: &str) -> bool {
-    let key = before
-        .trim_end()
-        .trim_end_matches(['"', '\''])
-        .to_ascii_lowercase();
+    let key = before.trim_end().trim_end_matches(['"', '\'']).to_ascii_lowercase();
     key.ends_with("password") || key.ends_with("pass")
 }
 

@@ -87,10 +87,7 @@ impl Config {
     pub fn parse(file_name: &str, text: &str) -> Result<Self, ConfigErrors> {
         let mut findings = Findings::new(file_name, text);
         if text.len() > FILE_BYTES_MAX {
-            let message = format!(
-                "the file has {} bytes, more than a configuration can need",
-                text.len()
-            );
+            let message = format!("the file has {} bytes, more than a configuration can need", text.len());
             findings.error(&(0..0), message, format!("Keep it under {FILE_BYTES_MAX} bytes."));
             return Err(findings.finish_failed());
         }
@@ -154,11 +151,7 @@ impl File {
     fn read(mut top: Section<'_>, findings: &mut Findings) -> Self {
         let cluster = top.required("cluster", findings, "shop", values::name);
         let example = "[[controllers]]";
-        top.require(
-            "controllers",
-            findings,
-            format!("Write {example} for each, with name and address."),
-        );
+        top.require("controllers", findings, format!("Write {example} for each, with name and address."));
         let controllers = top.tables("controllers", findings, "a controller", example);
         if controllers.as_ref().is_some_and(Vec::is_empty) {
             let help = format!("Write {example} for each, with name and address.");
@@ -167,30 +160,17 @@ impl File {
         let services = top.tables("redis", findings, "a Redis service", "[[redis]]");
         let controllers = controllers.unwrap_or_default().into_iter();
         let services = services.unwrap_or_default().into_iter();
-        let controllers = controllers
-            .map(|section| ControllerDraft::read(section, findings))
-            .collect();
-        let services = services
-            .map(|section| ServiceDraft::read(section, findings))
-            .collect();
+        let controllers = controllers.map(|section| ControllerDraft::read(section, findings)).collect();
+        let services = services.map(|section| ServiceDraft::read(section, findings)).collect();
         let sentinel_password = password(&mut top, findings, &Password::SENTINEL).map(|source| source.value);
         top.finish(findings);
-        Self {
-            cluster,
-            controllers,
-            services,
-            sentinel_password,
-        }
+        Self { cluster, controllers, services, sentinel_password }
     }
 
     /// Nothing is missing if there was no error.
     fn into_config(self, file_name: &str, warnings: Vec<Finding>) -> Config {
         let cluster = ClusterName::from(self.cluster.map_or_else(String::new, |cluster| cluster.value));
-        let controllers: Vec<_> = self
-            .controllers
-            .iter()
-            .filter_map(ControllerDraft::spec)
-            .collect();
+        let controllers: Vec<_> = self.controllers.iter().filter_map(ControllerDraft::spec).collect();
         let mut credentials = BTreeMap::new();
         let mut services = Vec::new();
         for draft in &self.services {
@@ -203,16 +183,8 @@ impl File {
         }
         Config {
             cluster_digest: cluster_digest(&cluster, &controllers),
-            nodes: self
-                .controllers
-                .iter()
-                .filter_map(ControllerDraft::node)
-                .collect(),
-            spec: ClusterSpec {
-                cluster,
-                controllers,
-                services,
-            },
+            nodes: self.controllers.iter().filter_map(ControllerDraft::node).collect(),
+            spec: ClusterSpec { cluster, controllers, services },
             credentials,
             sentinel_password: self.sentinel_password,
             warnings,

@@ -32,20 +32,14 @@ impl ControllerDraft {
     pub(crate) fn read(mut section: Section<'_>, findings: &mut Findings) -> Self {
         let name = section
             .required("name", findings, "a", values::name)
-            .map(|name| At {
-                value: NodeName::from(name.value),
-                span: name.span,
-            });
+            .map(|name| At { value: NodeName::from(name.value), span: name.span });
         let address = section.required("address", findings, "127.0.0.1:7601", listener);
         let sentinel_is_default = !section.has("sentinel");
         let sentinel = if sentinel_is_default {
             // Said here so that it is known even though it has a default.
             let _ = section.optional("sentinel", findings, listener);
             address.as_ref().map(|address| At {
-                value: Some(Address {
-                    host: address.value.host.clone(),
-                    port: SENTINEL_PORT,
-                }),
+                value: Some(Address { host: address.value.host.clone(), port: SENTINEL_PORT }),
                 span: address.span.clone(),
             })
         } else {
@@ -54,33 +48,18 @@ impl ControllerDraft {
                 text => listener(text).map(Some),
             })
         };
-        let admin = default_path(&section, "admin", name.as_ref(), |name| {
-            format!("/run/backstay/{name}.sock")
-        });
+        let admin =
+            default_path(&section, "admin", name.as_ref(), |name| format!("/run/backstay/{name}.sock"));
         let admin = section.optional("admin", findings, values::socket_path).or(admin);
-        let state = default_path(&section, "state", name.as_ref(), |name| {
-            format!("/var/lib/backstay/{name}")
-        });
+        let state =
+            default_path(&section, "state", name.as_ref(), |name| format!("/var/lib/backstay/{name}"));
         let state = section.optional("state", findings, values::path).or(state);
-        let mut place = |key| {
-            section
-                .optional(key, findings, values::place)
-                .map_or_else(String::new, |at| at.value)
-        };
+        let mut place =
+            |key| section.optional(key, findings, values::place).map_or_else(String::new, |at| at.value);
         let (site, zone) = (place("site"), place("zone"));
         let span = section.span.clone();
         section.finish(findings);
-        Self {
-            span,
-            name,
-            address,
-            sentinel,
-            sentinel_is_default,
-            admin,
-            state,
-            site,
-            zone,
-        }
+        Self { span, name, address, sentinel, sentinel_is_default, admin, state, site, zone }
     }
 
     pub(crate) fn spec(&self) -> Option<ControllerSpec> {
@@ -110,8 +89,7 @@ fn default_path(
     path: impl Fn(&NodeName) -> String,
 ) -> Option<At<PathBuf>> {
     // A default beside a wrong value would bring mistakes that the user did not make.
-    name.filter(|_| !section.has(key))
-        .map(|name| section.default(path(&name.value).into()))
+    name.filter(|_| !section.has(key)).map(|name| section.default(path(&name.value).into()))
 }
 
 /// An address to listen on. In this version only loopback is: nothing is encrypted yet.

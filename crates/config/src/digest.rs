@@ -46,12 +46,7 @@ impl Canonical {
 pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> Digest {
     let mut canonical = Canonical::new("backstay redis service 1");
     canonical.text(spec.name.as_str());
-    for duration in [
-        spec.down_after,
-        spec.probe_interval,
-        spec.drain_wait,
-        spec.cooldown,
-    ] {
+    for duration in [spec.down_after, spec.probe_interval, spec.drain_wait, spec.cooldown] {
         canonical.number(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
     canonical.number(spec.parallel_syncs as u64);

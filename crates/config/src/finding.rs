@@ -128,10 +128,7 @@ impl ConfigErrors {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errors = self
-            .findings
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error);
+        let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error);
         match errors.count() + self.hidden {
             1 => write!(f, "{} has a mistake", self.file_name)?,
             count => write!(f, "{} has {count} mistakes", self.file_name)?,
@@ -147,9 +144,7 @@ impl std::error::Error for ConfigErrors {}
 
 impl Diagnostic for ConfigErrors {
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        Some(Box::new(
-            self.findings.iter().map(|finding| finding as &dyn Diagnostic),
-        ))
+        Some(Box::new(self.findings.iter().map(|finding| finding as &dyn Diagnostic)))
     }
 }
 
@@ -204,9 +199,7 @@ impl Findings {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.list
-            .iter()
-            .any(|finding| finding.severity == Severity::Error)
+        self.list.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// The warnings, if there is no error; else everything.
@@ -221,18 +214,10 @@ impl Findings {
     /// Everything, once there is an error.
     pub(crate) fn finish_failed(mut self) -> ConfigErrors {
         // The worst first, and within that by line.
-        self.list
-            .sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.span.start));
-        let errors = self
-            .list
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error);
+        self.list.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.span.start));
+        let errors = self.list.iter().filter(|finding| finding.severity == Severity::Error);
         let hidden = errors.count().saturating_sub(SHOWN_MAX);
         self.list.truncate(SHOWN_MAX);
-        ConfigErrors {
-            file_name: self.file_name,
-            findings: self.list,
-            hidden,
-        }
+        ConfigErrors { file_name: self.file_name, findings: self.list, hidden }
     }
 }

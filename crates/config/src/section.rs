@@ -28,12 +28,7 @@ pub(crate) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub(crate) fn new(entries: &'a DeTable<'a>, span: Span, what: &'static str) -> Self {
-        Self {
-            entries,
-            span,
-            what,
-            asked: Vec::new(),
-        }
+        Self { entries, span, what, asked: Vec::new() }
     }
 
     /// A text that may be missing.
@@ -60,11 +55,7 @@ impl<'a> Section<'a> {
         example: &str,
         parse: impl Fn(&str) -> Result<T, Refusal>,
     ) -> Option<At<T>> {
-        self.require(
-            key,
-            findings,
-            format!("Add a line such as {key} = \"{example}\"."),
-        );
+        self.require(key, findings, format!("Add a line such as {key} = \"{example}\"."));
         self.optional(key, findings, parse)
     }
 
@@ -160,13 +151,7 @@ impl<'a> Section<'a> {
     ) -> Option<Vec<Section<'a>>> {
         let value = self.value(key)?;
         let DeValue::Array(items) = value.get_ref() else {
-            wrong_type(
-                findings,
-                key,
-                "a list",
-                value,
-                format!("Write {example} for each."),
-            );
+            wrong_type(findings, key, "a list", value, format!("Write {example} for each."));
             return None;
         };
         let mut sections = Vec::new();
@@ -197,10 +182,7 @@ impl<'a> Section<'a> {
 
     /// A value that the file does not give.
     pub(crate) fn default<T>(&self, value: T) -> At<T> {
-        At {
-            value,
-            span: self.span.clone(),
-        }
+        At { value, span: self.span.clone() }
     }
 
     /// Notes that the key is missing, if it is.
@@ -235,10 +217,7 @@ impl<'a> Section<'a> {
             self.asked.push(key);
         }
         let entries = self.entries;
-        entries
-            .iter()
-            .find(|(name, _)| name.get_ref() == key)
-            .map(|(_, value)| value)
+        entries.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 }
 

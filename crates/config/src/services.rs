@@ -59,21 +59,12 @@ impl ServiceDraft {
         let s = &mut section;
         let name = s
             .required("name", findings, "mymaster", values::service_name)
-            .map(|name| At {
-                value: ServiceName::from(name.value),
-                span: name.span,
-            });
-        s.require(
-            "instances",
-            findings,
-            format!("Add instances = [ {INSTANCE_EXAMPLE}, ... ]."),
-        );
+            .map(|name| At { value: ServiceName::from(name.value), span: name.span });
+        s.require("instances", findings, format!("Add instances = [ {INSTANCE_EXAMPLE}, ... ]."));
         let sections = s.tables("instances", findings, "an instance", INSTANCE_EXAMPLE);
         let has_instances = sections.is_some();
         let sections = sections.unwrap_or_default().into_iter();
-        let instances = sections
-            .map(|section| InstanceDraft::read(section, findings))
-            .collect();
+        let instances = sections.map(|section| InstanceDraft::read(section, findings)).collect();
         let password_settings = Password::SERVICE;
         let draft = Self {
             name,
@@ -132,10 +123,9 @@ impl InstanceDraft {
     fn read(mut section: Section<'_>, findings: &mut Findings) -> Self {
         let s = &mut section;
         let draft = Self {
-            name: s.required("name", findings, "r1", values::name).map(|name| At {
-                value: InstanceName::from(name.value),
-                span: name.span,
-            }),
+            name: s
+                .required("name", findings, "r1", values::name)
+                .map(|name| At { value: InstanceName::from(name.value), span: name.span }),
             address: s.required("address", findings, "10.0.0.1:6379", values::address),
             site: place(s, "site", findings).map_or_else(String::new, |site| site.value),
             zone: place(s, "zone", findings).map_or_else(String::new, |zone| zone.value),
@@ -183,14 +173,9 @@ pub(crate) struct Password {
 }
 
 impl Password {
-    pub(crate) const SENTINEL: Self = Self {
-        file_key: "sentinel_password_file",
-        env_key: "sentinel_password_env",
-    };
-    pub(crate) const SERVICE: Self = Self {
-        file_key: "password_file",
-        env_key: "password_env",
-    };
+    pub(crate) const SENTINEL: Self =
+        Self { file_key: "sentinel_password_file", env_key: "sentinel_password_env" };
+    pub(crate) const SERVICE: Self = Self { file_key: "password_file", env_key: "password_env" };
 }
 
 /// Where a password is, if one is wanted.
@@ -203,17 +188,9 @@ pub(crate) fn password(
     let env = section.optional(settings.env_key, findings, values::identifier);
     if let (Some(file), Some(env)) = (&file, &env) {
         let message = format!("both {} and {} are given", settings.file_key, settings.env_key);
-        findings
-            .error(&env.span, message, "Leave one of them out.")
-            .also(file.span.clone(), "and here");
+        findings.error(&env.span, message, "Leave one of them out.").also(file.span.clone(), "and here");
     }
-    let file = file.map(|file| At {
-        value: SecretSource::File(file.value),
-        span: file.span,
-    });
-    let env = env.map(|env| At {
-        value: SecretSource::Env(env.value),
-        span: env.span,
-    });
+    let file = file.map(|file| At { value: SecretSource::File(file.value), span: file.span });
+    let env = env.map(|env| At { value: SecretSource::Env(env.value), span: env.span });
     file.or(env)
 }

@@ -47,28 +47,15 @@ impl Config {
         out.text("cooldown", spelt(service.cooldown));
         out.line(&format!("parallel_syncs = {}", service.parallel_syncs));
         out.text("canary_key", &service.canary_key);
-        out.line(&format!(
-            "min_replicas_to_write = {}",
-            service.min_replicas_to_write
-        ));
+        out.line(&format!("min_replicas_to_write = {}", service.min_replicas_to_write));
         if let Some(credentials) = self.credentials(&service.name) {
             out.text_unless_empty("username", credentials.username.as_deref().unwrap_or_default());
             out.secret("password", credentials.password.as_ref());
         }
         let preference = &service.preference;
         let mut fields = Vec::new();
-        fields.extend(
-            preference
-                .site
-                .iter()
-                .map(|site| format!("site = {}", quoted(site))),
-        );
-        fields.extend(
-            preference
-                .zone
-                .iter()
-                .map(|zone| format!("zone = {}", quoted(zone))),
-        );
+        fields.extend(preference.site.iter().map(|site| format!("site = {}", quoted(site))));
+        fields.extend(preference.zone.iter().map(|zone| format!("zone = {}", quoted(zone))));
         fields.push(format!("max_lag = {}", preference.max_lag_bytes));
         out.line(&format!("preference = {{ {} }}", fields.join(", ")));
         out.line("instances = [");

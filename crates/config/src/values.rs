@@ -32,11 +32,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Refusal> {
         "h" => Some(3_600_000),
         _ => None,
     };
-    let millis = digits
-        .parse::<u64>()
-        .ok()
-        .zip(unit_ms)
-        .and_then(|(count, unit)| count.checked_mul(unit));
+    let millis = digits.parse::<u64>().ok().zip(unit_ms).and_then(|(count, unit)| count.checked_mul(unit));
     match millis {
         Some(millis) => Ok(Duration::from_millis(millis)),
         None => refuse(
@@ -120,10 +116,7 @@ pub(crate) fn address(text: &str) -> Result<Address, Refusal> {
     text.parse::<Address>().map_err(|error| {
         let why = error.to_string();
         let why = why.rsplit_once("is not an address: ").map_or("", |(_, why)| why);
-        Refusal {
-            message: format!("'{}' is not an address", short(text)),
-            help: capitalised(why),
-        }
+        Refusal { message: format!("'{}' is not an address", short(text)), help: capitalised(why) }
     })
 }
 
@@ -154,11 +147,7 @@ pub(crate) fn socket_path(text: &str) -> Result<PathBuf, Refusal> {
 fn short(text: &str) -> String {
     let mut chars = text.chars();
     let head: String = chars.by_ref().take(60).flat_map(char::escape_debug).collect();
-    if chars.next().is_some() {
-        format!("{head}...")
-    } else {
-        head
-    }
+    if chars.next().is_some() { format!("{head}...") } else { head }
 }
 
 fn capitalised(text: &str) -> String {
@@ -176,16 +165,9 @@ mod tests {
         for text in ["0ms", "250ms", "2s", "90s", "1m", "1h"] {
             assert_eq!(duration(text).ok().map(spelt).as_deref(), Some(text));
         }
-        for text in [
-            "",
-            "ms",
-            "5",
-            "1.5s",
-            "-1s",
-            "5 fortnights",
-            "99999999999999999999h",
-            "9999999999999999h",
-        ] {
+        for text in
+            ["", "ms", "5", "1.5s", "-1s", "5 fortnights", "99999999999999999999h", "9999999999999999h"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
     }

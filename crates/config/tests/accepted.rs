@@ -41,10 +41,7 @@ fn digest(text: &str) -> String {
 fn the_example_is_taken_without_a_word() {
     let config = parsed(EXAMPLE);
     assert_eq!(warnings(EXAMPLE), Vec::<String>::new());
-    assert_eq!(
-        (config.nodes.len(), config.spec.services[0].instances.len()),
-        (3, 3)
-    );
+    assert_eq!((config.nodes.len(), config.spec.services[0].instances.len()), (3, 3));
 }
 
 #[test]
@@ -95,10 +92,8 @@ fn what_is_shown_reads_back_to_the_same() {
 fn the_digest_ignores_layout_and_sees_meaning() {
     let before = digest(SHORT);
     assert_eq!(before.len(), 64);
-    let laid_out = SHORT.replace(
-        "name = \"mymaster\"",
-        "# a comment\nname   =   'mymaster'\ncooldown = \"10000ms\"",
-    );
+    let laid_out =
+        SHORT.replace("name = \"mymaster\"", "# a comment\nname   =   'mymaster'\ncooldown = \"10000ms\"");
     assert_eq!(digest(&laid_out), before);
     for (from, to) in [
         ("priority = 0", "priority = 1"),
@@ -111,10 +106,7 @@ fn the_digest_ignores_layout_and_sees_meaning() {
     // Who votes is not the service's matter.
     let other_controller = SHORT.replace("127.0.0.2:7601", "127.0.0.3:7601");
     assert_eq!(digest(&other_controller), before);
-    assert_ne!(
-        parsed(&other_controller).cluster_digest,
-        parsed(SHORT).cluster_digest
-    );
+    assert_ne!(parsed(&other_controller).cluster_digest, parsed(SHORT).cluster_digest);
 }
 
 #[test]
@@ -135,9 +127,7 @@ fn what_works_but_protects_less_is_said() {
         format!("[[controllers]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\nsentinel = \"off\"\n")
     };
     let with = |count: u16, rest: &str| {
-        let controllers: String = (1..=count)
-            .map(|n| controller(&format!("n{n}"), 7600 + n))
-            .collect();
+        let controllers: String = (1..=count).map(|n| controller(&format!("n{n}"), 7600 + n)).collect();
         warnings(&format!("cluster = \"shop\"\n{controllers}{rest}"))
     };
     let instance =
@@ -145,33 +135,21 @@ fn what_works_but_protects_less_is_said() {
     let service =
         |instances: String, rest: &str| format!("[[redis]]\nname = \"m\"\ninstances = [{instances}]\n{rest}");
     let pair = service(instance(1, "") + &instance(2, ""), "");
-    assert_eq!(
-        with(1, &pair),
-        ["one controller: nothing fails over while it, or its machine, is down"]
-    );
+    assert_eq!(with(1, &pair), ["one controller: nothing fails over while it, or its machine, is down"]);
     assert_eq!(
         with(2, &pair),
         ["two controllers: if either is lost, or they lose each other, nothing fails over"]
     );
-    assert_eq!(
-        with(4, &pair),
-        ["4 controllers survive the loss of 1, as 3 would"]
-    );
+    assert_eq!(with(4, &pair), ["4 controllers survive the loss of 1, as 3 would"]);
     assert_eq!(with(3, ""), ["there is no service to watch"]);
-    assert_eq!(
-        with(3, &service(instance(1, ""), "")),
-        ["one instance: there is nothing to fail over to"]
-    );
+    assert_eq!(with(3, &service(instance(1, ""), "")), ["one instance: there is nothing to fail over to"]);
     let never = ", priority = 0";
     assert_eq!(
         with(3, &service(instance(1, never) + &instance(2, never), "")),
         ["every instance has priority 0: none is ever promoted"]
     );
     assert_eq!(
-        with(
-            3,
-            &service(instance(1, "") + &instance(2, ""), "min_replicas_to_write = 1")
-        ),
+        with(3, &service(instance(1, "") + &instance(2, ""), "min_replicas_to_write = 1")),
         ["min_replicas_to_write is 1, all the replicas there are"]
     );
 }

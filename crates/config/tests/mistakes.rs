@@ -11,18 +11,13 @@ fn rendered(text: &str) -> String {
         .with_width(110)
         .render_report(&mut out, &errors)
         .unwrap();
-    out.lines()
-        .map(|line| line.trim_end().to_owned() + "\n")
-        .collect()
+    out.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 fn notes(text: &str) -> Vec<String> {
     let errors = Config::parse("backstay.toml", text).unwrap_err();
     let notes = errors.notes();
-    notes
-        .iter()
-        .map(|note| format!("{}:{} {}", note.line, note.column, note.message))
-        .collect()
+    notes.iter().map(|note| format!("{}:{} {}", note.line, note.column, note.message)).collect()
 }
 
 #[test]
@@ -108,14 +103,8 @@ fn an_empty_file_learns_what_it_needs() {
 #[test]
 fn wrong_shapes_are_named() {
     let head = "cluster = \"shop\"\n";
-    assert_eq!(
-        notes(&format!("{head}[controllers]\nname = \"a\"\n")),
-        ["2:1 controllers must be a list"]
-    );
-    assert_eq!(
-        notes(&format!("{head}controllers = []\n")),
-        ["2:1 there are no controllers"]
-    );
+    assert_eq!(notes(&format!("{head}[controllers]\nname = \"a\"\n")), ["2:1 controllers must be a list"]);
+    assert_eq!(notes(&format!("{head}controllers = []\n")), ["2:1 there are no controllers"]);
     let controller = "[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n";
     assert_eq!(
         notes(&format!("{head}{controller}[[redis]]\nname = \"m\"\n")),
@@ -130,10 +119,7 @@ fn wrong_shapes_are_named() {
 fn numbers_have_bounds_whatever_they_are() {
     for (setting, message) in [
         ("down_after = \"11m\"", "down_after = \"11m\" is out of bounds"),
-        (
-            "probe_interval = \"1ms\"",
-            "probe_interval = \"1ms\" is out of bounds",
-        ),
+        ("probe_interval = \"1ms\"", "probe_interval = \"1ms\" is out of bounds"),
         ("drain_wait = \"1m\"", "drain_wait = \"1m\" is out of bounds"),
         ("cooldown = \"25h\"", "cooldown = \"25h\" is out of bounds"),
         ("parallel_syncs = -1", "parallel_syncs = -1 is out of bounds"),
@@ -142,15 +128,9 @@ fn numbers_have_bounds_whatever_they_are() {
             "parallel_syncs = 99999999999999999999999999999999999999999 is out of bounds",
         ),
         ("parallel_syncs = 1.5", "parallel_syncs must be a whole number"),
-        (
-            "min_replicas_to_write = 0x10000000",
-            "min_replicas_to_write = 10000000 is out of bounds",
-        ),
+        ("min_replicas_to_write = 0x10000000", "min_replicas_to_write = 10000000 is out of bounds"),
         ("canary_key = \"\"", "'' cannot be a key"),
-        (
-            "preference = { max_lag = 0x20000000000 }",
-            "max_lag = 20000000000 is out of bounds",
-        ),
+        ("preference = { max_lag = 0x20000000000 }", "max_lag = 20000000000 is out of bounds"),
     ] {
         let text = format!(
             "cluster = \"shop\"\n[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n[[redis]]\nname = \"m\"\n\
@@ -167,10 +147,7 @@ fn a_flood_of_mistakes_is_cut() {
     let flood = lines.join("\n");
     let errors = Config::parse("backstay.toml", &flood).unwrap_err();
     assert_eq!(errors.findings().len(), 50);
-    assert_eq!(
-        errors.to_string(),
-        "backstay.toml has 1002 mistakes; these are the first 50"
-    );
+    assert_eq!(errors.to_string(), "backstay.toml has 1002 mistakes; these are the first 50");
 }
 
 #[test]
@@ -186,9 +163,7 @@ fn folders_are_not_shared() {
         format!("[[controllers]]\nname = \"{name}\"\naddress = \"{name}:1\"\nstate = \"/state\"\n")
     };
     let text = format!("cluster = \"shop\"\n{}{}", controller("a"), controller("b"));
-    let text = text
-        .replace("\"a:1", "\"127.0.0.1:1")
-        .replace("\"b:1", "\"127.0.0.2:1");
+    let text = text.replace("\"a:1", "\"127.0.0.1:1").replace("\"b:1", "\"127.0.0.2:1");
     assert_eq!(
         notes(&text)[0],
         "9:9 /state is used twice: it is the state folder of a and the state folder of b"

@@ -61,19 +61,13 @@ impl Consensus {
         durable.check()?;
         let mut voters = settings.voters.clone();
         voters.sort_unstable();
-        let (applied, term, restored) = (
-            durable.snapshot_index(),
-            durable.hard.term,
-            durable.snapshot.clone(),
-        );
+        let (applied, term, restored) =
+            (durable.snapshot_index(), durable.hard.term, durable.snapshot.clone());
         let timeouts = Timeouts::new(&settings, &voters);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let raft = RawNode::new(
-            &config(&settings, &timeouts, applied),
-            Store::new(durable, &voters),
-            &logger,
-        )
-        .map_err(|error| StartError::Library(error.to_string()))?;
+        let raft =
+            RawNode::new(&config(&settings, &timeouts, applied), Store::new(durable, &voters), &logger)
+                .map_err(|error| StartError::Library(error.to_string()))?;
         let mut node = Self {
             raft,
             now,
@@ -91,11 +85,7 @@ impl Consensus {
             canvass_due: now,
             pace: Pace::new(now, settings.election_timeout),
             timeouts,
-            reported: Leadership {
-                leader: None,
-                term,
-                me_leading: false,
-            },
+            reported: Leadership { leader: None, term, me_leading: false },
             reported_lease: Time::ZERO,
             wakeup: now,
             voters,
@@ -224,11 +214,7 @@ impl Consensus {
         let hard = hard_state(&self.raft.raft.hard_state());
         self.persist(Persist {
             hard: Some(hard),
-            snapshot: Some(Snapshot {
-                index,
-                term: Term(term),
-                data,
-            }),
+            snapshot: Some(Snapshot { index, term: Term(term), data }),
             drop_before: Some(index.saturating_sub(TAIL)),
             ..Persist::default()
         });
@@ -249,11 +235,7 @@ pub(crate) fn node(number: u64) -> Option<NodeId> {
 }
 
 pub(crate) fn hard_state(hard: &HardState) -> crate::HardState {
-    crate::HardState {
-        term: Term(hard.term),
-        vote: node(hard.vote),
-        commit: hard.commit,
-    }
+    crate::HardState { term: Term(hard.term), vote: node(hard.vote), commit: hard.commit }
 }
 
 fn config(settings: &Settings, timeouts: &Timeouts, applied: u64) -> Config {

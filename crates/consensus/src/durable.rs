@@ -95,9 +95,7 @@ impl Durable {
 
     /// The last entry that was ever in the log.
     pub fn last_index(&self) -> u64 {
-        self.entries
-            .last()
-            .map_or(self.snapshot_index(), |entry| entry.index)
+        self.entries.last().map_or(self.snapshot_index(), |entry| entry.index)
     }
 
     /// The last entry that the snapshot holds; zero without one.
@@ -121,9 +119,7 @@ impl Durable {
             _ => {}
         }
         let offset = index.checked_sub(self.entries.first()?.index)?;
-        self.entries
-            .get(usize::try_from(offset).ok()?)
-            .map(|entry| entry.term)
+        self.entries.get(usize::try_from(offset).ok()?).map(|entry| entry.term)
     }
 
     /// Names the first rule that is broken: what no sequence of writes leaves behind.
@@ -158,12 +154,7 @@ impl Durable {
         let Some(snapshot) = &self.snapshot else {
             return false;
         };
-        let term_of = |index| {
-            self.entries
-                .iter()
-                .find(|entry| entry.index == index)
-                .map(|entry| entry.term)
-        };
+        let term_of = |index| self.entries.iter().find(|entry| entry.index == index).map(|entry| entry.term);
         snapshot.term == Term(0)
             || term_of(snapshot.index).is_some_and(|term| term != snapshot.term)
             || term_of(snapshot.index + 1).is_some_and(|term| term < snapshot.term)

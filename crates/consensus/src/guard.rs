@@ -116,23 +116,12 @@ mod tests {
         }
     }
 
-    const VIEW: View = View {
-        term: Term(3),
-        leader: Some(NodeId(1)),
-        leads: false,
-        last: 5,
-    };
+    const VIEW: View = View { term: Term(3), leader: Some(NodeId(1)), leads: false, last: 5 };
 
     #[test]
     fn entries_that_skip_an_index_are_malformed() {
         let mut append = message(Kind::Append);
-        append.entries = [1, 3]
-            .map(|index| Entry {
-                index,
-                term: Term(1),
-                data: Vec::new(),
-            })
-            .to_vec();
+        append.entries = [1, 3].map(|index| Entry { index, term: Term(1), data: Vec::new() }).to_vec();
         assert!(matches!(judge(&append, NodeId(1), &VIEW), Verdict::Malformed(_)));
     }
 

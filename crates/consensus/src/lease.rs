@@ -33,13 +33,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(crate) fn new(length: Duration, voters: usize) -> Self {
-        Self {
-            length,
-            voters,
-            reign: None,
-            returned: BTreeMap::new(),
-            handed_over: None,
-        }
+        Self { length, voters, reign: None, returned: BTreeMap::new(), handed_over: None }
     }
 
     /// Call whenever the role may have changed, with the term in which this node leads, if it does.
@@ -85,9 +79,7 @@ impl Lease {
         }
         let mut stamps: Vec<Time> = self.returned.values().copied().collect();
         stamps.sort_unstable_by(|a, b| b.cmp(a));
-        stamps
-            .get(needed - 1)
-            .map_or(Time::ZERO, |stamp| *stamp + self.length)
+        stamps.get(needed - 1).map_or(Time::ZERO, |stamp| *stamp + self.length)
     }
 }
 

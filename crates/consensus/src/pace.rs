@@ -20,11 +20,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new(now: Time, election_timeout: Duration) -> Self {
-        Self {
-            counted: now,
-            due: now,
-            grace: election_timeout / 2,
-        }
+        Self { counted: now, due: now, grace: election_timeout / 2 }
     }
 
     /// The ticks to run at `now`. After a long stop time did not pass for this node, at most one tick: what the others
@@ -86,9 +82,8 @@ impl Timeouts {
         let mine = place(self.me);
         let runs = |node: &&NodeId| Some(**node) != leader || **node == self.me;
         let runners = self.voters.iter().filter(runs);
-        let (before, count) = runners.fold((0, 0), |(before, count), node| {
-            (before + usize::from(place(*node) < mine), count + 1)
-        });
+        let (before, count) = runners
+            .fold((0, 0), |(before, count), node| (before + usize::from(place(*node) < mine), count + 1));
         let slot = ((self.most - self.least) / count.max(1)).max(1);
         let start = (self.least + before * slot).min(self.most - 1);
         let jitter = mix(mine.0 ^ self.seed) % (slot as u64 / 2).clamp(1, JITTER);

@@ -42,10 +42,7 @@ impl Consensus {
                 false
             }
             None => {
-                self.persist(Persist {
-                    known: Some((peer, message.from_generation)),
-                    ..Persist::default()
-                });
+                self.persist(Persist { known: Some((peer, message.from_generation)), ..Persist::default() });
                 true
             }
         }
@@ -78,14 +75,7 @@ impl Consensus {
             Verdict::Malformed(why) => return self.refuse(Refusal::Malformed { peer: from, why }, from),
             Verdict::LogLost => {
                 let (confirmed, last) = (message.commit, view.last);
-                return self.halt(
-                    Refusal::LogLost {
-                        leader: from,
-                        confirmed,
-                        last,
-                    },
-                    from,
-                );
+                return self.halt(Refusal::LogLost { leader: from, confirmed, last }, from);
             }
         }
         self.refusals.remove(&from);
@@ -135,11 +125,7 @@ impl Consensus {
 
     /// Reports a refusal unless it was the last one reported of this peer.
     fn refuse(&mut self, refusal: Refusal, peer: NodeId) {
-        let slot = if self.voters.contains(&peer) {
-            peer
-        } else {
-            NodeId(0)
-        };
+        let slot = if self.voters.contains(&peer) { peer } else { NodeId(0) };
         if self.refusals.get(&slot) != Some(&refusal) {
             self.refusals.insert(slot, refusal.clone());
             self.effects.push(crate::Effect::Refused(refusal));

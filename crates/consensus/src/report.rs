@@ -18,29 +18,17 @@ impl Consensus {
     pub(crate) fn finish(&mut self) -> Vec<Effect> {
         let raft = &self.raft.raft;
         let me_leading = !self.halted && self.leads() && raft.commit_to_current_term();
-        let leadership = Leadership {
-            leader: node(raft.leader_id),
-            term: Term(raft.term),
-            me_leading,
-        };
+        let leadership = Leadership { leader: node(raft.leader_id), term: Term(raft.term), me_leading };
         let lease = if me_leading { self.lease.end() } else { Time::ZERO };
         let mut effects = Vec::new();
         let mut gains = Vec::new();
         if leadership != self.reported {
             let lost = self.reported.me_leading;
             let list = if lost { &mut effects } else { &mut gains };
-            list.push(Effect::Leadership {
-                leader: leadership.leader,
-                term: leadership.term,
-                me_leading,
-            });
+            list.push(Effect::Leadership { leader: leadership.leader, term: leadership.term, me_leading });
         }
         if lease != self.reported_lease {
-            let list = if lease < self.reported_lease {
-                &mut effects
-            } else {
-                &mut gains
-            };
+            let list = if lease < self.reported_lease { &mut effects } else { &mut gains };
             list.push(Effect::LeaseUntil(lease));
         }
         self.reported = leadership;

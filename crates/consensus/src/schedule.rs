@@ -22,12 +22,8 @@ impl Consensus {
             self.settle();
         }
         self.canvass();
-        let lost: Vec<NodeId> = self
-            .snapshots
-            .iter()
-            .filter(|(_, retry)| **retry <= self.now)
-            .map(|(node, _)| *node)
-            .collect();
+        let lost: Vec<NodeId> =
+            self.snapshots.iter().filter(|(_, retry)| **retry <= self.now).map(|(node, _)| *node).collect();
         for to in lost {
             self.snapshots.remove(&to);
             self.raft.report_snapshot(to.0, SnapshotStatus::Failure);
@@ -96,14 +92,11 @@ impl Consensus {
             let heartbeat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
             heartbeat.min(raft.election_timeout().saturating_sub(raft.election_elapsed))
         } else {
-            raft.randomized_election_timeout()
-                .saturating_sub(raft.election_elapsed)
+            raft.randomized_election_timeout().saturating_sub(raft.election_elapsed)
         };
         let candidate = raft.state == StateRole::Candidate;
         let canvass = candidate.then_some(self.canvass_due);
         let retries = self.snapshots.values().copied();
-        retries
-            .chain(canvass)
-            .fold(self.pace.after(ticks.max(1)), Time::min)
+        retries.chain(canvass).fold(self.pace.after(ticks.max(1)), Time::min)
     }
 }

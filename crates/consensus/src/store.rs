@@ -52,10 +52,7 @@ impl Storage for Store {
         let from = self.durable.entries.partition_point(|entry| entry.index < low);
         let mut room = max_size.into().unwrap_or(u64::MAX);
         let mut found = Vec::new();
-        for entry in self.durable.entries[from..]
-            .iter()
-            .take_while(|entry| entry.index < high)
-        {
+        for entry in self.durable.entries[from..].iter().take_while(|entry| entry.index < high) {
             let size = entry.data.len() as u64 + 32;
             if size > room && !found.is_empty() {
                 break;
@@ -70,10 +67,7 @@ impl Storage for Store {
         if index + 1 < self.durable.first_index() {
             return Err(Error::Store(StorageError::Compacted));
         }
-        self.durable
-            .term_at(index)
-            .map(|term| term.0)
-            .ok_or(Error::Store(StorageError::Unavailable))
+        self.durable.term_at(index).map(|term| term.0).ok_or(Error::Store(StorageError::Unavailable))
     }
 
     fn first_index(&self) -> raft::Result<u64> {

@@ -32,18 +32,11 @@ pub(crate) fn entry_out(entry: Entry) -> eraftpb::Entry {
 }
 
 pub(crate) fn entry_in(entry: &eraftpb::Entry) -> Entry {
-    Entry {
-        index: entry.index,
-        term: Term(entry.term),
-        data: entry.data.to_vec(),
-    }
+    Entry { index: entry.index, term: Term(entry.term), data: entry.data.to_vec() }
 }
 
 pub(crate) fn snapshot_out(snapshot: Snapshot, voters: ConfState) -> eraftpb::Snapshot {
-    let mut out = eraftpb::Snapshot {
-        data: snapshot.data.into(),
-        ..eraftpb::Snapshot::default()
-    };
+    let mut out = eraftpb::Snapshot { data: snapshot.data.into(), ..eraftpb::Snapshot::default() };
     let metadata = out.mut_metadata();
     metadata.index = snapshot.index;
     metadata.term = snapshot.term.0;
@@ -95,9 +88,7 @@ pub(crate) fn message_out(
 
 /// What the library wants sent; none for what stays within a node.
 pub(crate) fn message_in(message: &eraftpb::Message) -> Option<RaftMessage> {
-    let (kind, _) = KINDS
-        .iter()
-        .find(|(_, library)| *library == message.get_msg_type())?;
+    let (kind, _) = KINDS.iter().find(|(_, library)| *library == message.get_msg_type())?;
     Some(RaftMessage {
         kind: *kind,
         term: Term(message.term),

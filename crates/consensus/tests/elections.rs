@@ -34,10 +34,7 @@ fn in_every_term_there_is_one_leader_and_all_apply_the_same() {
             let applied = world.host(1).applied;
             applied > 0 && world.hosts.values().all(|host| host.applied == applied)
         });
-        assert!(
-            world.checks.history.len() > 10,
-            "seed {seed} committed too little"
-        );
+        assert!(world.checks.history.len() > 10, "seed {seed} committed too little");
     }
 }
 
@@ -60,11 +57,7 @@ fn crashes_between_any_two_effects_lose_nothing_that_was_committed() {
         let last = world.checks.history.last_key_value().unwrap().1.1;
         for host in world.hosts.values() {
             assert!(host.is_up(), "seed {seed}");
-            assert_eq!(
-                host.state, last,
-                "seed {seed}: {} is not where the others are",
-                host.id
-            );
+            assert_eq!(host.state, last, "seed {seed}: {} is not where the others are", host.id);
         }
     }
 }

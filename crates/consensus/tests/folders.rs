@@ -35,10 +35,7 @@ fn a_restarted_node_comes_back_with_what_was_committed() {
             world.start(NodeId(id));
         }
         world.run_until(3000 * MS, "all are back", |world| {
-            world
-                .hosts
-                .values()
-                .all(|host| host.applied == world.host(1).applied && host.applied > 20)
+            world.hosts.values().all(|host| host.applied == world.host(1).applied && host.applied > 20)
         });
         assert!(world.hosts.values().all(|host| host.refusals.is_empty()));
     }
@@ -58,18 +55,12 @@ fn a_wiped_voter_never_votes_and_learns_that_it_is_a_stranger() {
         world.start(NodeId(wiped));
         world.run(3000 * MS);
         let host = world.host(wiped);
-        assert!(
-            matches!(host.refusals[..], [Refusal::IAmStranger { .. }]),
-            "seed {seed}"
-        );
+        assert!(matches!(host.refusals[..], [Refusal::IAmStranger { .. }]), "seed {seed}");
         assert!(host.node.as_ref().unwrap().status().halted);
         assert_eq!(host.disk.hard.vote, None);
         assert_eq!(host.disk.hard.term.0, 0);
         let lost = Refusal::LostState { peer: NodeId(wiped) };
-        let reporters = world
-            .hosts
-            .values()
-            .filter(|host| host.refusals == [lost.clone()]);
+        let reporters = world.hosts.values().filter(|host| host.refusals == [lost.clone()]);
         assert!(reporters.count() >= 1, "seed {seed}");
         if seed % 2 == 0 {
             assert_eq!(world.leader(), None, "one voter and a stranger are no majority");
@@ -109,10 +100,7 @@ fn a_lagging_node_catches_up_by_snapshot_even_if_the_first_one_is_lost() {
     assert_eq!(world.host(lagging).restores, 1);
     let last = world.checks.history.last_key_value().unwrap().1.1;
     assert_eq!(world.host(lagging).state, last);
-    assert!(
-        world.host(leader).disk.entries.len() < 130,
-        "old entries are dropped"
-    );
+    assert!(world.host(leader).disk.entries.len() < 130, "old entries are dropped");
 }
 
 #[test]
@@ -121,10 +109,7 @@ fn a_node_that_is_a_little_behind_needs_no_snapshot() {
     let behind = leader % 3 + 1;
     world.crash(behind);
     propose(&mut world, leader, 20);
-    let (index, data) = (
-        world.host(leader).applied,
-        world.host(leader).state.to_le_bytes().to_vec(),
-    );
+    let (index, data) = (world.host(leader).applied, world.host(leader).state.to_le_bytes().to_vec());
     world.input(NodeId(leader), Input::Compact { index, data });
     assert_eq!(world.host(leader).disk.snapshot_index(), index);
     world.start(NodeId(behind));
@@ -144,10 +129,7 @@ fn an_old_state_folder_stops_its_node_instead_of_the_cluster() {
     world.host_mut(follower).disk = old;
     world.start(NodeId(follower));
     world.run(500 * MS);
-    assert!(matches!(
-        world.host(follower).refusals[..],
-        [Refusal::LogLost { .. }]
-    ));
+    assert!(matches!(world.host(follower).refusals[..], [Refusal::LogLost { .. }]));
     assert_eq!(world.leader(), Some(leader));
 }
 
@@ -241,34 +223,20 @@ fn hostile(world: &mut World, from: NodeId, to: NodeId) -> backstay_consensus::M
         .collect();
     let body = Body::Raft(RaftMessage {
         kind: KINDS[rng.below(10) as usize],
-        term: if rng.below(30) == 0 {
-            Term(u64::MAX)
-        } else {
-            term_1
-        },
+        term: if rng.below(30) == 0 { Term(u64::MAX) } else { term_1 },
         log_term: term_2,
         index: index_1,
         entries,
         commit: index_2.min(if rng.below(9) > 0 { last } else { index_2 }),
         commit_term: term_3,
-        snapshot: (rng.below(2) == 0).then(|| Snapshot {
-            index: index_3,
-            term: term_3,
-            data: vec![0; 8],
-        }),
+        snapshot: (rng.below(2) == 0).then(|| Snapshot { index: index_3, term: term_3, data: vec![0; 8] }),
         reject: rng.below(2) == 0,
         reject_hint: index_3,
         handover: rng.below(2) == 0,
         stamp: Some(Time::from_micros(index_2)),
     });
     let from_generation = world.host(from.0).settings.generation;
-    Message {
-        cluster: "test".into(),
-        from,
-        from_generation,
-        to,
-        body,
-    }
+    Message { cluster: "test".into(), from, from_generation, to, body }
 }
 
 #[test]
@@ -285,11 +253,6 @@ fn damaged_state_and_wrong_settings_are_named_at_the_start() {
     assert!(matches!(start(&disk), Err(StartError::Durable(_))));
     let mut settings = host.settings.clone();
     settings.voters.push(NodeId(1));
-    let error = Consensus::new(settings, Durable::default(), Time::ZERO)
-        .err()
-        .unwrap();
-    assert_eq!(
-        error.to_string(),
-        "the consensus settings are wrong: a voter is listed twice"
-    );
+    let error = Consensus::new(settings, Durable::default(), Time::ZERO).err().unwrap();
+    assert_eq!(error.to_string(), "the consensus settings are wrong: a voter is listed twice");
 }

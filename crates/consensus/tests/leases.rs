@@ -72,11 +72,7 @@ fn an_isolated_leaders_lease_ends_before_anyone_else_leads() {
     world.run(1000 * MS);
     let new = world.leader().expect("one leader");
     assert_ne!(new, old);
-    assert_eq!(
-        world.host(old).lease,
-        Time::ZERO,
-        "a deposed leader's lease is taken back"
-    );
+    assert_eq!(world.host(old).lease, Time::ZERO, "a deposed leader's lease is taken back");
 }
 
 #[test]
@@ -97,9 +93,7 @@ fn a_handover_takes_the_lease_back_before_the_successor_is_told() {
             world.host_mut(old).carry_out(effect);
         }
     }
-    let took = world.run_until(100 * MS, "the successor leads", |world| {
-        world.leader() == Some(new.0)
-    });
+    let took = world.run_until(100 * MS, "the successor leads", |world| world.leader() == Some(new.0));
     assert!(took < 100 * MS);
 }
 
@@ -131,11 +125,7 @@ fn a_started_node_votes_for_nobody_during_the_longest_lease() {
     world.start(NodeId(follower));
     let term = world.host(follower).disk.hard.term;
     world.run(200 * MS - 1);
-    assert_eq!(
-        world.host(follower).disk.hard.term,
-        term,
-        "muted, whatever {third} asks"
-    );
+    assert_eq!(world.host(follower).disk.hard.term, term, "muted, whatever {third} asks");
     world.run_until(2000 * MS, "a successor", |world| {
         world.host(follower).leading || world.host(third).leading
     });

@@ -20,10 +20,7 @@ fn bench(met: &[NodeId]) -> Bench {
     let voters = vec![ME, LEADER, RIVAL];
     let settings = Settings::new(ME, "test".into(), Generation(1), voters, 5);
     let known = met.iter().map(|peer| (*peer, Generation(peer.0))).collect();
-    let durable = Durable {
-        known,
-        ..Durable::default()
-    };
+    let durable = Durable { known, ..Durable::default() };
     let now = Time::from_micros(1_000_000);
     let (node, _) = Consensus::new(settings, durable, now).unwrap();
     let now = now + Duration::from_millis(201);
@@ -109,10 +106,7 @@ fn a_follower_keeps_its_promise_even_when_a_later_term_makes_raft_forget_the_lea
     bench.pass(50);
     bench.hear(RIVAL, late);
     assert_eq!(bench.node.status().term, Term(6));
-    assert!(
-        !granted(&bench.hear(RIVAL, raft(Kind::Vote, 6))),
-        "the leader may still hold a lease"
-    );
+    assert!(!granted(&bench.hear(RIVAL, raft(Kind::Vote, 6))), "the leader may still hold a lease");
     bench.pass(151);
     assert!(granted(&bench.hear(RIVAL, raft(Kind::Vote, 6))));
 }
@@ -147,13 +141,7 @@ fn a_deposed_leader_gives_up_its_lease_before_it_does_anything_else() {
     let mut bench = bench(&[LEADER, RIVAL]);
     bench.lead();
     let effects = bench.hear(LEADER, raft(Kind::HeartbeatResponse, 9));
-    assert!(matches!(
-        effects[0],
-        Effect::Leadership {
-            me_leading: false,
-            ..
-        }
-    ));
+    assert!(matches!(effects[0], Effect::Leadership { me_leading: false, .. }));
     assert_eq!(effects[1], Effect::LeaseUntil(Time::ZERO));
     assert!(matches!(effects[2], Effect::Persist(_)));
 }
@@ -190,16 +178,9 @@ fn a_candidate_asks_again_while_it_waits_for_votes() {
 fn a_malformed_message_is_named_once_and_changes_nothing() {
     let mut bench = bench(&[LEADER, RIVAL]);
     let mut append = raft(Kind::Append, 5);
-    append.entries.push(Entry {
-        index: 7,
-        term: Term(5),
-        data: vec![1],
-    });
+    append.entries.push(Entry { index: 7, term: Term(5), data: vec![1] });
     let refused = bench.hear(LEADER, append.clone());
-    assert!(matches!(
-        refused[..],
-        [Effect::Refused(Refusal::Malformed { .. })]
-    ));
+    assert!(matches!(refused[..], [Effect::Refused(Refusal::Malformed { .. })]));
     assert_eq!(bench.hear(LEADER, append), []);
     assert_eq!(bench.node.status().term, Term(0));
 }

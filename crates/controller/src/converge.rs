@@ -20,9 +20,8 @@ pub(crate) fn converge(work: &mut Work) {
     keep_primary_open(work, &reign);
     follow_rename(work, &reign);
     // Nobody is pointed at a primary before it was seen to be one in this reign.
-    let reigns = work
-        .current(&reign.instance)
-        .is_some_and(|seen| seen.is_primary() && seen.run_id == reign.run_id);
+    let reigns =
+        work.current(&reign.instance).is_some_and(|seen| seen.is_primary() && seen.run_id == reign.run_id);
     let mut syncs = count_syncs(work, &primary.address);
     for instance in work.instances() {
         if instance.name == reign.instance {
@@ -45,12 +44,7 @@ fn keep_primary_open(work: &mut Work, reign: &Reign) {
     let found = work.current(&reign.instance);
     if found.is_some_and(|seen| seen.is_primary() && seen.is_closed() && seen.run_id == reign.run_id) {
         let min_replicas_to_write = work.scene.spec.min_replicas_to_write;
-        work.order(
-            &reign.instance,
-            Action::Open {
-                min_replicas_to_write,
-            },
-        );
+        work.order(&reign.instance, Action::Open { min_replicas_to_write });
     }
 }
 
@@ -93,20 +87,12 @@ fn demote(
         let fresh = !was_ordered(work, &instance.name, &Action::Fence);
         work.order(&instance.name, Action::Fence);
         if fresh {
-            work.tell(EventKind::StrayPrimaryClosed {
-                instance: instance.name.clone(),
-            });
+            work.tell(EventKind::StrayPrimaryClosed { instance: instance.name.clone() });
         }
         return; // Its `INFO` comes behind the fence, and with it the next look.
     }
     if reigns && !has_surplus(work, &instance.name, seen) {
-        work.order(
-            &instance.name,
-            Action::Follow {
-                primary: primary.address.clone(),
-                disconnect: true,
-            },
-        );
+        work.order(&instance.name, Action::Follow { primary: primary.address.clone(), disconnect: true });
         work.watch(&instance.name, Duration::from_millis(10));
     }
 }
@@ -139,31 +125,17 @@ fn follow(
         if !was_ordered(
             work,
             &instance.name,
-            &Action::Follow {
-                primary: primary.address.clone(),
-                disconnect: false,
-            },
+            &Action::Follow { primary: primary.address.clone(), disconnect: false },
         ) {
             let (instance, primary) = (instance.name.clone(), primary.name.clone());
             work.tell(EventKind::Repointed { instance, primary });
         }
-        work.order(
-            &instance.name,
-            Action::Follow {
-                primary: primary.address.clone(),
-                disconnect: false,
-            },
-        );
+        work.order(&instance.name, Action::Follow { primary: primary.address.clone(), disconnect: false });
         work.watch(&instance.name, Duration::from_millis(10));
     }
     if seen.is_closed() {
         let min_replicas_to_write = work.scene.spec.min_replicas_to_write;
-        work.order(
-            &instance.name,
-            Action::Open {
-                min_replicas_to_write,
-            },
-        );
+        work.order(&instance.name, Action::Open { min_replicas_to_write });
     }
 }
 
@@ -176,40 +148,22 @@ fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {
     if !known || work.state.possible_primaries.contains(name) || work.state.given_up.contains(name) {
         let (epoch, run_id) = (work.state.epoch, seen.run_id.clone());
         let full_copy = !known;
-        work.propose(Decided::Trust {
-            epoch,
-            instance: name.clone(),
-            run_id,
-            full_copy,
-        });
+        work.propose(Decided::Trust { epoch, instance: name.clone(), run_id, full_copy });
     }
 }
 
 /// Writes beyond the point where the reign began exist here alone: they are given up in the log before the instance
 /// is pointed at the primary. True while that is not committed.
 fn has_surplus(work: &mut Work, name: &InstanceName, seen: &Replication) -> bool {
-    let Some((replid, ended)) = work
-        .state
-        .reign
-        .as_ref()
-        .and_then(|reign| reign.continues.clone())
-    else {
+    let Some((replid, ended)) = work.state.reign.as_ref().and_then(|reign| reign.continues.clone()) else {
         return false;
     };
     let trusted = work.state.trusted.get(name) == Some(&seen.run_id);
-    let bytes = if seen.replid == replid {
-        seen.offset.ahead_of(ended)
-    } else {
-        0
-    };
+    let bytes = if seen.replid == replid { seen.offset.ahead_of(ended) } else { 0 };
     if bytes == 0 || !trusted || work.state.given_up.contains(name) {
         return false;
     }
-    work.propose(Decided::GiveUp {
-        epoch: work.state.epoch,
-        instance: name.clone(),
-        bytes,
-    });
+    work.propose(Decided::GiveUp { epoch: work.state.epoch, instance: name.clone(), bytes });
     true
 }
 
@@ -220,6 +174,5 @@ fn is_empty(work: &Work, name: &InstanceName) -> bool {
 }
 
 fn was_ordered(work: &Work, name: &InstanceName, action: &Action) -> bool {
-    work.view(name)
-        .is_some_and(|view| view.ordered.iter().any(|(before, ..)| before == action))
+    work.view(name).is_some_and(|view| view.ordered.iter().any(|(before, ..)| before == action))
 }

@@ -32,24 +32,15 @@ impl Controller {
             term: self.term,
             quorum: self.has_quorum(now.time),
             controllers: controllers.collect(),
-            services: self
-                .scenes
-                .values()
-                .map(|scene| self.service_status(now, scene))
-                .collect(),
+            services: self.scenes.values().map(|scene| self.service_status(now, scene)).collect(),
         }
     }
 
     /// Every remembered failover, oldest first, of one service or of all.
     pub fn history(&self, service: Option<&ServiceName>) -> Vec<FailoverRecord> {
-        let services = self
-            .state
-            .services
-            .iter()
-            .filter(|(name, _)| service.is_none_or(|wanted| wanted == *name));
-        let mut records: Vec<_> = services
-            .flat_map(|(_, state)| state.history.iter().cloned())
-            .collect();
+        let services =
+            self.state.services.iter().filter(|(name, _)| service.is_none_or(|wanted| wanted == *name));
+        let mut records: Vec<_> = services.flat_map(|(_, state)| state.history.iter().cloned()).collect();
         records.sort_by_key(|record| record.moments.suspected);
         records
     }
@@ -65,11 +56,7 @@ impl Controller {
         });
         let tally = state.reign.as_ref().map(|reign| {
             let controllers = self.spec.controllers.len() as u32;
-            Tally::of(
-                reports.iter().map(|(node, report)| (*node, report)),
-                &reign.run_id,
-                controllers,
-            )
+            Tally::of(reports.iter().map(|(node, report)| (*node, report)), &reign.run_id, controllers)
         });
         let candidates = candidates(state, scene);
         let winner = candidates.iter().find(|candidate| candidate.eligible);
@@ -92,16 +79,10 @@ impl Controller {
         };
         match (&state.phase, tally.cause()) {
             (Phase::Fencing { cause }, _) => {
-                format!(
-                    "a failover from {} is running (fencing), because {cause}",
-                    reign.instance
-                )
+                format!("a failover from {} is running (fencing), because {cause}", reign.instance)
             }
             (Phase::Promoting { candidate, .. }, _) => {
-                format!(
-                    "a failover from {} to {candidate} is running (promoting)",
-                    reign.instance
-                )
+                format!("a failover from {} to {candidate} is running (promoting)", reign.instance)
             }
             (_, Some(cause)) => match self.hindrance_of(now, service, &cause) {
                 Some(hindrance) => format!("no failover although {cause}: {hindrance}"),
@@ -119,13 +100,7 @@ impl Controller {
 
     fn hindrance_of(&self, now: Now, service: &ServiceName, cause: &Cause) -> Option<String> {
         let scene = self.scenes.get(service)?;
-        failover::automatic_hindrance(
-            now,
-            self.state.service(service),
-            scene,
-            self.hindrance(service),
-            cause,
-        )
+        failover::automatic_hindrance(now, self.state.service(service), scene, self.hindrance(service), cause)
     }
 
     fn service_status(&self, now: Now, scene: &Scene) -> ServiceStatus {
@@ -143,10 +118,7 @@ impl Controller {
             phase: state.phase.name().to_owned(),
             primary: state.primary().map(|reign| reign.instance.clone()),
             address: self.address(name).cloned(),
-            paused: pause.map(|pause| PauseStatus {
-                until: pause.until,
-                by: pause.by.clone(),
-            }),
+            paused: pause.map(|pause| PauseStatus { until: pause.until, by: pause.by.clone() }),
             instances: scene
                 .spec
                 .instances
@@ -162,28 +134,20 @@ impl Controller {
             state: self.state.service(&scene.spec.name),
             scene,
             unix: now.unix,
-            disagreement: self
-                .hindrance(&scene.spec.name)
-                .filter(|_| self.has_quorum(now.time)),
+            disagreement: self.hindrance(&scene.spec.name).filter(|_| self.has_quorum(now.time)),
             quorum: self.has_quorum(now.time),
         })
     }
 
     /// This node hears from a majority and somebody leads.
     pub fn has_quorum(&self, now: Time) -> bool {
-        let heard = 1 + self
-            .peers
-            .keys()
-            .filter(|node| self.is_fresh(now, **node))
-            .count();
+        let heard = 1 + self.peers.keys().filter(|node| self.is_fresh(now, **node)).count();
         heard >= self.majority() as usize && self.leader.is_some()
     }
 
     /// The node was heard of lately.
     pub fn is_fresh(&self, now: Time, node: backstay_model::NodeId) -> bool {
-        self.peers
-            .get(&node)
-            .is_some_and(|peer| peer.connected && now.since(peer.heard) < OPINION_LIFETIME)
+        self.peers.get(&node).is_some_and(|peer| peer.connected && now.since(peer.heard) < OPINION_LIFETIME)
     }
 }
 
@@ -229,23 +193,15 @@ fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateStatus> {
     let Some(reign) = &state.reign else {
         return Vec::new();
     };
-    let newest = scene
-        .views
-        .values()
-        .filter_map(View::replication)
-        .filter(|seen| seen.replid == reign.replid);
+    let newest =
+        scene.views.values().filter_map(View::replication).filter(|seen| seen.replid == reign.replid);
     let newest = newest.map(|seen| seen.offset).max().unwrap_or(ReplOffset(0));
-    let others = scene
-        .spec
-        .instances
-        .iter()
-        .filter(|spec| spec.name != reign.instance);
+    let others = scene.spec.instances.iter().filter(|spec| spec.name != reign.instance);
     let mut ranked: Vec<_> = others
         .map(|spec| {
             let seen = scene.views.get(&spec.name).and_then(View::replication);
-            let lag_bytes = seen
-                .filter(|seen| seen.replid == reign.replid)
-                .map(|seen| newest.ahead_of(seen.offset));
+            let lag_bytes =
+                seen.filter(|seen| seen.replid == reign.replid).map(|seen| newest.ahead_of(seen.offset));
             let fault = ineligible(state, scene, spec, lag_bytes);
             let reason = match (&fault, lag_bytes) {
                 (Some(fault), _) => fault.clone(),
@@ -253,21 +209,8 @@ fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateStatus> {
                 (None, bytes) => format!("is {} bytes behind", bytes.unwrap_or(0)),
             };
             let eligible = fault.is_none();
-            let rank = (
-                !eligible,
-                lag_bytes.unwrap_or(u64::MAX),
-                spec.priority,
-                spec.name.clone(),
-            );
-            (
-                rank,
-                CandidateStatus {
-                    instance: spec.name.clone(),
-                    eligible,
-                    lag_bytes,
-                    reason,
-                },
-            )
+            let rank = (!eligible, lag_bytes.unwrap_or(u64::MAX), spec.priority, spec.name.clone());
+            (rank, CandidateStatus { instance: spec.name.clone(), eligible, lag_bytes, reason })
         })
         .collect();
     ranked.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -290,7 +233,5 @@ fn ineligible(
     if state.trusted.get(&spec.name) != view.run_id() {
         return Some("cannot be chosen: it has no full copy since it was started".into());
     }
-    lag_bytes
-        .is_none()
-        .then(|| "cannot be chosen: it is in another history than the primary".into())
+    lag_bytes.is_none().then(|| "cannot be chosen: it is in another history than the primary".into())
 }

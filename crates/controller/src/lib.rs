@@ -74,21 +74,12 @@ struct Peer {
 impl Controller {
     /// A controller called `me`, with what it knew when it stopped. Step it with `Wake` at once.
     pub fn new(me: &NodeName, spec: ClusterSpec, state: State, now: Now) -> Self {
-        let peers = spec
-            .controllers
-            .iter()
-            .filter(|controller| controller.name != *me);
+        let peers = spec.controllers.iter().filter(|controller| controller.name != *me);
         Self {
             me: NodeId::of(me),
             name: me.clone(),
-            peers: peers
-                .map(|controller| (controller.id(), Peer::default()))
-                .collect(),
-            scenes: spec
-                .services
-                .iter()
-                .map(|spec| (spec.name.clone(), Scene::new(spec.clone())))
-                .collect(),
+            peers: peers.map(|controller| (controller.id(), Peer::default())).collect(),
+            scenes: spec.services.iter().map(|spec| (spec.name.clone(), Scene::new(spec.clone()))).collect(),
             spec,
             state,
             leader: None,
@@ -140,11 +131,7 @@ impl Controller {
         }
         match input {
             Input::Wake => self.wake_services(now, &mut out),
-            Input::Observed {
-                service,
-                instance,
-                observation,
-            } => {
+            Input::Observed { service, instance, observation } => {
                 self.observe(now, &service, &instance, observation, &mut out);
             }
             Input::Reported { from, report } => self.hear(now, from, report, &mut out),
@@ -160,15 +147,8 @@ impl Controller {
             Input::Asked { request, wish } => self.asked(now, request, wish, &mut out),
         }
         self.keep_reporting(now, &mut out);
-        let services = self
-            .scenes
-            .values()
-            .map(|scene| scene.wakeup)
-            .min()
-            .unwrap_or(Time::MAX);
-        self.wakeup = services
-            .min(self.next_report)
-            .max(now.time + Duration::from_micros(1));
+        let services = self.scenes.values().map(|scene| scene.wakeup).min().unwrap_or(Time::MAX);
+        self.wakeup = services.min(self.next_report).max(now.time + Duration::from_micros(1));
         out
     }
 
@@ -184,11 +164,7 @@ impl Controller {
         let waiting = |scene: &Scene| {
             scene.suspected.is_some() || self.state.service(&scene.spec.name).phase != Phase::Stable
         };
-        let names = self
-            .scenes
-            .values()
-            .filter(|scene| waiting(scene))
-            .map(|scene| scene.spec.name.clone());
+        let names = self.scenes.values().filter(|scene| waiting(scene)).map(|scene| scene.spec.name.clone());
         for service in names.collect::<Vec<_>>() {
             self.look_at(now, &service, out);
         }
@@ -215,13 +191,7 @@ impl Controller {
         if report != view.reported {
             view.reported = report.clone();
             let opinions = vec![(service.clone(), instance.clone(), report)];
-            out.push(Effect::Tell {
-                to: None,
-                report: Report {
-                    digests: BTreeMap::new(),
-                    opinions,
-                },
-            });
+            out.push(Effect::Tell { to: None, report: Report { digests: BTreeMap::new(), opinions } });
         }
         if before != health {
             self.tell_health(now, service, instance, &before, &health, out);
@@ -239,11 +209,7 @@ impl Controller {
         after: &Health,
         out: &mut Vec<Effect>,
     ) {
-        let Some(spec) = self
-            .scenes
-            .get(service)
-            .and_then(|scene| scene.spec.instance(instance))
-        else {
+        let Some(spec) = self.scenes.get(service).and_then(|scene| scene.spec.instance(instance)) else {
             return;
         };
         let (instance, address) = (instance.clone(), spec.address.clone());
@@ -253,22 +219,10 @@ impl Controller {
             (Health::Down(_), Health::Down(_)) => return,
             (_, Health::Down(evidence)) => {
                 let hard = *evidence == backstay_model::Evidence::Refused;
-                EventKind::SuspectedHere {
-                    instance,
-                    address,
-                    primary,
-                    hard,
-                }
+                EventKind::SuspectedHere { instance, address, primary, hard }
             }
-            (_, Health::Useless(fault)) => EventKind::Faulty {
-                instance,
-                fault: *fault,
-            },
-            (Health::Down(_), _) => EventKind::AnsweringHere {
-                instance,
-                address,
-                primary,
-            },
+            (_, Health::Useless(fault)) => EventKind::Faulty { instance, fault: *fault },
+            (Health::Down(_), _) => EventKind::AnsweringHere { instance, address, primary },
             _ => return,
         };
         event(out, now, Some(service), kind);
@@ -284,16 +238,10 @@ impl Controller {
         }
         let mut touched: Vec<ServiceName> = Vec::new();
         for (service, instance, opinion) in report.opinions {
-            let known = self
-                .scenes
-                .get(&service)
-                .is_some_and(|scene| scene.views.contains_key(&instance));
+            let known = self.scenes.get(&service).is_some_and(|scene| scene.views.contains_key(&instance));
             if known {
-                let before = peer
-                    .opinions
-                    .entry(service.clone())
-                    .or_default()
-                    .insert(instance, opinion.clone());
+                let before =
+                    peer.opinions.entry(service.clone()).or_default().insert(instance, opinion.clone());
                 if before != Some(opinion) && touched.last() != Some(&service) {
                     touched.push(service);
                 }
@@ -309,10 +257,7 @@ impl Controller {
             peer.connected = connected;
         }
         if connected {
-            out.push(Effect::Tell {
-                to: Some(node),
-                report: self.whole_report(),
-            });
+            out.push(Effect::Tell { to: Some(node), report: self.whole_report() });
         } else {
             self.wake_services(now, out);
         }
@@ -331,14 +276,7 @@ impl Controller {
             scene.notes = scene::Notes::default();
         }
         if led && !self.leads() {
-            event(
-                out,
-                now,
-                None,
-                EventKind::LeaderLost {
-                    node: self.name.clone(),
-                },
-            );
+            event(out, now, None, EventKind::LeaderLost { node: self.name.clone() });
             self.refuse_pending(out);
         }
         if let Some(node) = leader.and_then(|leader| self.name_of(leader)) {
@@ -352,10 +290,7 @@ impl Controller {
     fn committed(&mut self, now: Now, entry: &Entry, out: &mut Vec<Effect>) {
         let from = self.state.service(&entry.service).reign.clone();
         if let Some(scene) = self.scenes.get_mut(&entry.service)
-            && scene
-                .proposed
-                .as_ref()
-                .is_some_and(|(proposed, _)| proposed == entry)
+            && scene.proposed.as_ref().is_some_and(|(proposed, _)| proposed == entry)
         {
             scene.proposed = None;
         }
@@ -381,50 +316,28 @@ impl Controller {
         let record = || self.state.service(service).history.back().cloned();
         let from_name = from.map(|reign| reign.instance.clone());
         let kind = match entry.decision.clone() {
-            Decided::Begin { epoch, cause, .. } => EventKind::FailoverBegun {
-                epoch,
-                from: from_name,
-                cause: cause.to_string(),
-            },
-            Decided::Choose {
-                epoch,
-                candidate,
-                offset,
-                reason,
-                ..
-            } => EventKind::CandidateChosen {
-                epoch,
-                candidate,
-                offset,
-                reason,
-            },
+            Decided::Begin { epoch, cause, .. } => {
+                EventKind::FailoverBegun { epoch, from: from_name, cause: cause.to_string() }
+            }
+            Decided::Choose { epoch, candidate, offset, reason, .. } => {
+                EventKind::CandidateChosen { epoch, candidate, offset, reason }
+            }
             Decided::Abandon { epoch, reason } => EventKind::FailoverAbandoned { epoch, reason },
             Decided::Promoted { .. } | Decided::Adopt { .. } => {
-                let (Some(reign), Some(to_address)) = (
-                    self.state.service(service).reign.clone(),
-                    self.address(service).cloned(),
-                ) else {
+                let (Some(reign), Some(to_address)) =
+                    (self.state.service(service).reign.clone(), self.address(service).cloned())
+                else {
                     return;
                 };
                 let from_address = from_name.as_ref().and_then(|name| self.address_of(service, name));
                 let (epoch, to) = (reign.epoch, reign.instance);
-                EventKind::Promoted {
-                    epoch,
-                    from: from_name,
-                    from_address,
-                    to,
-                    to_address,
-                }
+                EventKind::Promoted { epoch, from: from_name, from_address, to, to_address }
             }
             Decided::End { .. } => match record() {
-                Some(record) => EventKind::FailoverEnded {
-                    record: Box::new(record),
-                },
+                Some(record) => EventKind::FailoverEnded { record: Box::new(record) },
                 None => return,
             },
-            Decided::Trust {
-                instance, full_copy, ..
-            } => EventKind::InSync { instance, full_copy },
+            Decided::Trust { instance, full_copy, .. } => EventKind::InSync { instance, full_copy },
             Decided::GiveUp { instance, bytes, .. } => EventKind::SurplusGivenUp { instance, bytes },
             Decided::Pause { until, by } => EventKind::Paused { until, by },
             Decided::Resume { by } => EventKind::Resumed { by },
@@ -440,20 +353,14 @@ impl Controller {
             (Some(_), Some(address)) => RouteTarget::Forward(address.clone()),
             _ => RouteTarget::Hold,
         };
-        out.push(Effect::Route(Route {
-            service: service.clone(),
-            epoch: state.epoch,
-            target,
-        }));
+        out.push(Effect::Route(Route { service: service.clone(), epoch: state.epoch, target }));
     }
 
     fn proposal_refused(&mut self, out: &mut Vec<Effect>) {
         for scene in self.scenes.values_mut() {
             scene.proposed = None;
         }
-        if !self.leads() {
-            self.refuse_pending(out);
-        }
+        self.refuse_pending(out);
     }
 
     /// Re-reads one service: opinions to verdict, and as the leader, what the committed state calls for.
@@ -467,34 +374,17 @@ impl Controller {
             return;
         };
         let tally = state.reign.as_ref().map(|reign| {
-            Tally::of(
-                reports.iter().map(|(node, report)| (*node, report)),
-                &reign.run_id,
-                controllers,
-            )
+            Tally::of(reports.iter().map(|(node, report)| (*node, report)), &reign.run_id, controllers)
         });
         update_suspicion(now, scene, state, tally.as_ref(), &reports, out);
         scene.wakeup = now.time + Duration::from_secs(1);
         if !leads {
             return;
         }
-        if scene
-            .proposed
-            .as_ref()
-            .is_some_and(|(_, at)| now.time.since(*at) > PROPOSAL_PATIENCE)
-        {
+        if scene.proposed.as_ref().is_some_and(|(_, at)| now.time.since(*at) > PROPOSAL_PATIENCE) {
             scene.proposed = None;
         }
-        let mut work = Work {
-            now,
-            state,
-            scene,
-            lease,
-            tally,
-            hindrance,
-            mistake: self.mistake,
-            out,
-        };
+        let mut work = Work { now, state, scene, lease, tally, hindrance, mistake: self.mistake, out };
         if work.may_act() {
             failover::lead(&mut work);
         } else {
@@ -507,10 +397,7 @@ impl Controller {
         let Some(reign) = &self.state.service(service).reign else {
             return Vec::new();
         };
-        let own = self
-            .scenes
-            .get(service)
-            .and_then(|scene| scene.views.get(&reign.instance));
+        let own = self.scenes.get(service).and_then(|scene| scene.views.get(&reign.instance));
         let mut opinions: Vec<_> = own.map(|view| (self.me, view.report())).into_iter().collect();
         for (node, peer) in &self.peers {
             if peer.connected
@@ -526,11 +413,7 @@ impl Controller {
     /// Why nothing automatic may happen to the service, apart from what `Work` knows itself.
     fn hindrance(&self, service: &ServiceName) -> Option<String> {
         let mine = self.scenes.get(service).map(|scene| &scene.spec.digest)?;
-        let agree = 1 + self
-            .peers
-            .values()
-            .filter(|peer| peer.digests.get(service) == Some(mine))
-            .count();
+        let agree = 1 + self.peers.values().filter(|peer| peer.digests.get(service) == Some(mine)).count();
         (agree < self.majority() as usize).then(|| {
             format!(
                 "only {agree} of {} controllers hold the same settings for {service}: give all nodes the same file and \
@@ -563,9 +446,7 @@ impl Controller {
         for (service, scene) in &self.scenes {
             report.digests.insert(service.clone(), scene.spec.digest.clone());
             for (instance, view) in &scene.views {
-                report
-                    .opinions
-                    .push((service.clone(), instance.clone(), view.report()));
+                report.opinions.push((service.clone(), instance.clone(), view.report()));
             }
         }
         report
@@ -593,10 +474,7 @@ fn update_suspicion(
     reports: &[(NodeId, InstanceReport)],
     out: &mut Vec<Effect>,
 ) {
-    let moment = Moment {
-        time: now.time,
-        unix: now.unix,
-    };
+    let moment = Moment { time: now.time, unix: now.unix };
     let suspicious = state.reign.as_ref().is_some_and(|reign| {
         reports.iter().any(|(_, report)| {
             matches!(report.health, Health::Late | Health::Down(_))
@@ -608,9 +486,8 @@ fn update_suspicion(
     } else {
         scene.suspected = None;
     }
-    let unanswered = reports
-        .iter()
-        .filter(|(_, report)| matches!(report.health, Health::Late | Health::Down(_)));
+    let unanswered =
+        reports.iter().filter(|(_, report)| matches!(report.health, Health::Late | Health::Down(_)));
     let doubted = tally.is_some_and(|tally| unanswered.count() as u32 >= tally.majority());
     if scene.doubted != doubted {
         scene.doubted = doubted;
@@ -620,11 +497,7 @@ fn update_suspicion(
         return;
     };
     let down = tally.cause().is_some();
-    let Some(address) = scene
-        .spec
-        .instance(&reign.instance)
-        .map(|spec| spec.address.clone())
-    else {
+    let Some(address) = scene.spec.instance(&reign.instance).map(|spec| spec.address.clone()) else {
         return;
     };
     let instance = reign.instance.clone();
@@ -636,29 +509,15 @@ fn update_suspicion(
             out,
             now,
             Some(&scene.spec.name),
-            EventKind::VerdictDown {
-                instance,
-                address,
-                votes,
-                controllers,
-            },
+            EventKind::VerdictDown { instance, address, votes, controllers },
         );
     } else if !down && scene.verdict.take().is_some() {
-        event(
-            out,
-            now,
-            Some(&scene.spec.name),
-            EventKind::VerdictUp { instance, address },
-        );
+        event(out, now, Some(&scene.spec.name), EventKind::VerdictUp { instance, address });
     }
 }
 
 fn event(out: &mut Vec<Effect>, now: Now, service: Option<&ServiceName>, kind: EventKind) {
-    out.push(Effect::Event(Event {
-        at: now.unix,
-        service: service.cloned(),
-        kind,
-    }));
+    out.push(Effect::Event(Event { at: now.unix, service: service.cloned(), kind }));
 }
 
 /// A mistake made on purpose, so that the simulator can prove that its checkers notice. The server never plants one.

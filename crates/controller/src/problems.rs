@@ -35,51 +35,33 @@ pub struct Problem {
 pub const CATALOGUE: &[Problem] = &[
     row("NoQuorum", Severity::Error, no_quorum),
     row("Stuck", Severity::Error, stuck),
-    row("PrimaryCrashed", Severity::Error, |s| {
-        primary_down(s, Evidence::Refused)
-    }),
-    row("PrimaryHung", Severity::Error, |s| {
-        primary_down(s, Evidence::Silent)
-    }),
+    row("PrimaryCrashed", Severity::Error, |s| primary_down(s, Evidence::Refused)),
+    row("PrimaryHung", Severity::Error, |s| primary_down(s, Evidence::Silent)),
     row("PrimaryRestarted", Severity::Error, primary_restarted),
     row("PrimaryFaulty", Severity::Error, primary_faulty),
     row("PrimaryClosed", Severity::Error, primary_closed),
     row("ForeignManager", Severity::Error, foreign_manager),
     row("StrayPrimary", Severity::Error, stray_primary),
-    row("ConfigurationsDiffer", Severity::Error, |s| {
-        s.disagreement.clone()
-    }),
-    row("PasswordRefused", Severity::Error, |s| {
-        replicas_faulty(s, |fault| fault == Fault::WrongPassword)
-    }),
+    row("ConfigurationsDiffer", Severity::Error, |s| s.disagreement.clone()),
+    row("PasswordRefused", Severity::Error, |s| replicas_faulty(s, |fault| fault == Fault::WrongPassword)),
     row("ReplicaOfStranger", Severity::Warning, replica_of_stranger),
     row("NothingToFailOverTo", Severity::Warning, nothing_to_fail_over_to),
     row("ReplicaDown", Severity::Warning, replica_down),
-    row("ReplicaFaulty", Severity::Warning, |s| {
-        replicas_faulty(s, |fault| fault != Fault::WrongPassword)
-    }),
+    row("ReplicaFaulty", Severity::Warning, |s| replicas_faulty(s, |fault| fault != Fault::WrongPassword)),
     row("ReplicaNotInSync", Severity::Warning, replica_not_in_sync),
     row("FailoverRunning", Severity::Warning, failover_running),
     row("Paused", Severity::Warning, paused),
 ];
 
 const fn row(code: &'static str, severity: Severity, matches: fn(&Snapshot) -> Option<String>) -> Problem {
-    Problem {
-        code,
-        severity,
-        matches,
-    }
+    Problem { code, severity, matches }
 }
 
 /// The problems that the snapshot shows, worst first.
 pub fn problems(snapshot: &Snapshot) -> Vec<ProblemStatus> {
     let found = CATALOGUE.iter().filter_map(|problem| {
         let sentence = (problem.matches)(snapshot)?;
-        Some(ProblemStatus {
-            code: problem.code.to_owned(),
-            severity: problem.severity,
-            sentence,
-        })
+        Some(ProblemStatus { code: problem.code.to_owned(), severity: problem.severity, sentence })
     });
     found.collect()
 }
@@ -92,18 +74,12 @@ impl<'a> Snapshot<'a> {
 
     fn others(&self) -> impl Iterator<Item = (&'a InstanceName, &'a View)> {
         let primary = self.state.reign.as_ref().map(|reign| &reign.instance);
-        self.scene
-            .views
-            .iter()
-            .filter(move |(name, _)| Some(*name) != primary)
+        self.scene.views.iter().filter(move |(name, _)| Some(*name) != primary)
     }
 
     fn primary_address(&self) -> Option<&'a Address> {
         let reign = self.state.reign.as_ref()?;
-        self.scene
-            .spec
-            .instance(&reign.instance)
-            .map(|spec| &spec.address)
+        self.scene.spec.instance(&reign.instance).map(|spec| &spec.address)
     }
 }
 
@@ -121,11 +97,7 @@ fn no_quorum(s: &Snapshot) -> Option<String> {
 }
 
 fn stuck(s: &Snapshot) -> Option<String> {
-    s.scene
-        .notes
-        .stuck
-        .clone()
-        .filter(|_| matches!(s.state.phase, Phase::Fencing { .. } | Phase::Forming))
+    s.scene.notes.stuck.clone().filter(|_| matches!(s.state.phase, Phase::Fencing { .. } | Phase::Forming))
 }
 
 fn primary_down(s: &Snapshot, evidence: Evidence) -> Option<String> {
@@ -230,9 +202,7 @@ fn nothing_to_fail_over_to(s: &Snapshot) -> Option<String> {
 }
 
 fn replica_down(s: &Snapshot) -> Option<String> {
-    let down = s
-        .others()
-        .filter(|(_, view)| matches!(view.health, Health::Down(_)));
+    let down = s.others().filter(|(_, view)| matches!(view.health, Health::Down(_)));
     list(down.map(|(name, _)| name))
         .map(|names| format!("{names} does not answer; start it or mend its network"))
 }
@@ -252,19 +222,10 @@ fn replica_not_in_sync(s: &Snapshot) -> Option<String> {
 
 fn failover_running(s: &Snapshot) -> Option<String> {
     let running = !matches!(s.state.phase, Phase::Stable | Phase::Forming);
-    running.then(|| {
-        format!(
-            "a failover is running (epoch {}, {})",
-            s.state.epoch,
-            s.state.phase.name()
-        )
-    })
+    running.then(|| format!("a failover is running (epoch {}, {})", s.state.epoch, s.state.phase.name()))
 }
 
 fn paused(s: &Snapshot) -> Option<String> {
     let pause = s.state.pause.as_ref().filter(|pause| s.unix < pause.until)?;
-    Some(format!(
-        "{} paused automatic action until {} UTC; `backstay resume` ends it",
-        pause.by, pause.until
-    ))
+    Some(format!("{} paused automatic action until {} UTC; `backstay resume` ends it", pause.by, pause.until))
 }

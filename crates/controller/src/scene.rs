@@ -94,11 +94,7 @@ impl View {
         match observation {
             Observation::Health(health) => self.health = health,
             Observation::Identity(identity) => {
-                if self
-                    .identity
-                    .as_ref()
-                    .is_some_and(|before| before.run_id != identity.run_id)
-                {
+                if self.identity.as_ref().is_some_and(|before| before.run_id != identity.run_id) {
                     // Another process: nothing seen of the one before is true of it.
                     self.sample = None;
                     self.frozen = None;
@@ -138,11 +134,7 @@ impl View {
     /// in between is lost with the primary.
     fn note_stream(&mut self, replication: &Replication) {
         let linked = match &replication.role {
-            Role::Replica {
-                of,
-                link_up: true,
-                syncing: false,
-            } => (of, &replication.replid),
+            Role::Replica { of, link_up: true, syncing: false } => (of, &replication.replid),
             _ => {
                 self.linked_at = None;
                 self.streams = false;
@@ -195,11 +187,7 @@ impl View {
 impl Scene {
     /// Nothing seen yet.
     pub fn new(spec: ServiceSpec) -> Self {
-        let views = spec
-            .instances
-            .iter()
-            .map(|instance| (instance.name.clone(), View::default()))
-            .collect();
+        let views = spec.instances.iter().map(|instance| (instance.name.clone(), View::default())).collect();
         Self {
             spec,
             views,

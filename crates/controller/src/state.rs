@@ -116,10 +116,7 @@ impl State {
 
     /// Applies a committed entry. False: it was proposed under circumstances that no longer hold, and changed nothing.
     pub fn apply(&mut self, entry: &Entry) -> bool {
-        self.services
-            .entry(entry.service.clone())
-            .or_default()
-            .apply(&entry.service, &entry.decision)
+        self.services.entry(entry.service.clone()).or_default().apply(&entry.service, &entry.decision)
     }
 }
 
@@ -156,42 +153,22 @@ impl ServiceState {
             return false;
         }
         match decision.clone() {
-            Decided::Adopt {
-                primary,
-                run_id,
-                replid,
-                offset,
-                replicas,
-            } => {
+            Decided::Adopt { primary, run_id, replid, offset, replicas } => {
                 self.adopt(primary, run_id, replid, offset, replicas);
             }
-            Decided::Begin {
-                epoch,
-                cause,
-                suspected,
-                verdict,
-            } => self.begin(service, epoch, cause, suspected, verdict),
+            Decided::Begin { epoch, cause, suspected, verdict } => {
+                self.begin(service, epoch, cause, suspected, verdict)
+            }
             Decided::Choose { .. } => self.choose(decision.clone()),
             Decided::Abandon { reason, .. } => {
                 self.record(|record| {
                     record.choice = reason;
                     record.to.clone_from(&record.from);
                 });
-                self.phase = if self.reign.is_some() {
-                    Phase::Opening
-                } else {
-                    Phase::Forming
-                };
+                self.phase = if self.reign.is_some() { Phase::Opening } else { Phase::Forming };
             }
-            Decided::Promoted {
-                epoch,
-                replid,
-                offset,
-                at,
-            } => self.promoted(epoch, replid, offset, at),
-            Decided::End {
-                routed, first_write, ..
-            } => {
+            Decided::Promoted { epoch, replid, offset, at } => self.promoted(epoch, replid, offset, at),
+            Decided::End { routed, first_write, .. } => {
                 self.record(|record| {
                     record.moments.routed = Some(routed);
                     record.moments.first_write = Some(first_write);
@@ -224,10 +201,9 @@ impl ServiceState {
         let epoch = decision.epoch();
         match decision {
             Decided::Adopt { .. } => self.epoch == Epoch(0) && self.phase == Phase::Forming,
-            Decided::Begin {
-                cause: Cause::CandidateLost { .. },
-                ..
-            } => epoch == Some(self.epoch.next()) && matches!(self.phase, Phase::Promoting { .. }),
+            Decided::Begin { cause: Cause::CandidateLost { .. }, .. } => {
+                epoch == Some(self.epoch.next()) && matches!(self.phase, Phase::Promoting { .. })
+            }
             Decided::Begin { .. } => {
                 epoch == Some(self.epoch.next())
                     && matches!(self.phase, Phase::Forming | Phase::Stable | Phase::Opening)
@@ -263,13 +239,7 @@ impl ServiceState {
         self.trusted.insert(primary.clone(), run_id.clone());
         self.known.extend(self.trusted.keys().cloned());
         let continues = Some((replid.clone(), offset));
-        self.reign = Some(Reign {
-            epoch: self.epoch,
-            instance: primary,
-            run_id,
-            replid,
-            continues,
-        });
+        self.reign = Some(Reign { epoch: self.epoch, instance: primary, run_id, replid, continues });
     }
 
     fn begin(
@@ -290,11 +260,7 @@ impl ServiceState {
             to: None,
             cause: cause.to_string(),
             choice: String::new(),
-            moments: Moments {
-                suspected: Some(suspected),
-                verdict: Some(verdict),
-                ..Moments::default()
-            },
+            moments: Moments { suspected: Some(suspected), verdict: Some(verdict), ..Moments::default() },
             lost: Vec::new(),
         });
         while self.history.len() > HISTORY_MAX {
@@ -304,16 +270,7 @@ impl ServiceState {
     }
 
     fn choose(&mut self, decision: Decided) {
-        let Decided::Choose {
-            candidate,
-            run_id,
-            surplus,
-            reason,
-            committed,
-            fenced,
-            ..
-        } = decision
-        else {
+        let Decided::Choose { candidate, run_id, surplus, reason, committed, fenced, .. } = decision else {
             return;
         };
         self.possible_primaries.insert(candidate.clone());
@@ -348,13 +305,7 @@ impl ServiceState {
         self.possible_primaries.remove(&candidate);
         self.known.insert(candidate.clone());
         self.trusted.insert(candidate.clone(), run_id.clone());
-        self.reign = Some(Reign {
-            epoch,
-            instance: candidate,
-            run_id,
-            replid,
-            continues,
-        });
+        self.reign = Some(Reign { epoch, instance: candidate, run_id, replid, continues });
         self.record(|record| record.moments.promoted = Some(at));
         self.phase = Phase::Opening;
     }

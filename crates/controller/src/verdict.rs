@@ -25,10 +25,7 @@ impl Tally {
         run_id: &RunId,
         controllers: u32,
     ) -> Self {
-        let mut tally = Self {
-            controllers,
-            ..Self::default()
-        };
+        let mut tally = Self { controllers, ..Self::default() };
         for (_, report) in opinions {
             match (report.health.suspicion(), &report.run_id) {
                 (Suspicion::Hard, _) => tally.hard += 1,
@@ -62,17 +59,11 @@ impl Tally {
     pub(crate) fn cause(&self) -> Option<Cause> {
         let majority = self.majority();
         if self.restarted >= majority {
-            Some(Cause::Restarted {
-                votes: self.restarted,
-            })
+            Some(Cause::Restarted { votes: self.restarted })
         } else if self.hard + self.restarted >= majority {
-            Some(Cause::Crashed {
-                votes: self.hard + self.restarted,
-            })
+            Some(Cause::Crashed { votes: self.hard + self.restarted })
         } else if self.hard + self.restarted + self.soft >= majority {
-            Some(Cause::Silent {
-                votes: self.hard + self.restarted + self.soft,
-            })
+            Some(Cause::Silent { votes: self.hard + self.restarted + self.soft })
         } else {
             None
         }
@@ -85,18 +76,11 @@ mod tests {
     use backstay_model::{Evidence, Fault, Health};
 
     fn report(health: Health, run_id: &str, primary: bool) -> InstanceReport {
-        InstanceReport {
-            health,
-            run_id: Some(run_id.into()),
-            primary,
-        }
+        InstanceReport { health, run_id: Some(run_id.into()), primary }
     }
 
     fn cause(reports: &[InstanceReport]) -> Option<Cause> {
-        let opinions = reports
-            .iter()
-            .enumerate()
-            .map(|(index, report)| (NodeId(index as u64), report));
+        let opinions = reports.iter().enumerate().map(|(index, report)| (NodeId(index as u64), report));
         Tally::of(opinions, &"run".into(), 3).cause()
     }
 
@@ -109,10 +93,7 @@ mod tests {
     #[test]
     fn two_of_three_refused_is_a_crash_even_if_the_third_is_unheard() {
         let refused = report(Health::Down(Evidence::Refused), "run", true);
-        assert_eq!(
-            cause(&[refused.clone(), refused]),
-            Some(Cause::Crashed { votes: 2 })
-        );
+        assert_eq!(cause(&[refused.clone(), refused]), Some(Cause::Crashed { votes: 2 }));
     }
 
     #[test]
@@ -125,10 +106,7 @@ mod tests {
     #[test]
     fn another_process_in_its_place_is_a_restart() {
         let restarted = report(Health::Up, "other", false);
-        assert_eq!(
-            cause(&[restarted.clone(), restarted]),
-            Some(Cause::Restarted { votes: 2 })
-        );
+        assert_eq!(cause(&[restarted.clone(), restarted]), Some(Cause::Restarted { votes: 2 }));
     }
 
     #[test]

@@ -20,44 +20,23 @@ pub(crate) struct Pending {
 
 impl Controller {
     pub(crate) fn asked(&mut self, now: Now, request: u64, wish: Wish, out: &mut Vec<Effect>) {
-        let granted = if self.leads() {
-            self.entries_for(now, wish)
-        } else {
-            Err(Refusal::NotLeader)
-        };
+        let granted = if self.leads() { self.entries_for(now, wish) } else { Err(Refusal::NotLeader) };
         match granted {
             Ok((entries, answer)) => {
                 out.extend(entries.iter().cloned().map(Effect::Propose));
-                self.requests.push(Pending {
-                    request,
-                    entries,
-                    answer,
-                });
+                self.requests.push(Pending { request, entries, answer });
                 self.wakeup = self.wakeup.min(now.time + PROPOSAL_PATIENCE);
             }
-            Err(refusal) => out.push(Effect::Answer {
-                request,
-                result: Err(refusal),
-            }),
+            Err(refusal) => out.push(Effect::Answer { request, result: Err(refusal) }),
         }
     }
 
     fn entries_for(&self, now: Now, wish: Wish) -> Result<(Vec<Entry>, String), Refusal> {
         let each = |services: Vec<ServiceName>, decision: Decided| {
-            services
-                .into_iter()
-                .map(|service| Entry {
-                    service,
-                    decision: decision.clone(),
-                })
-                .collect()
+            services.into_iter().map(|service| Entry { service, decision: decision.clone() }).collect()
         };
         match wish {
-            Wish::Pause {
-                service,
-                duration,
-                by,
-            } => {
+            Wish::Pause { service, duration, by } => {
                 if duration.is_zero() || duration > PAUSE_MAX {
                     return Err(Refusal::Unfit("a pause lasts from 1 s to 30 days".into()));
                 }
@@ -71,18 +50,12 @@ impl Controller {
                 let answer = format!("resumed {}", join(&services));
                 Ok((each(services, Decided::Resume { by }), answer))
             }
-            Wish::Decide {
-                service,
-                instance,
-                by,
-            } => {
+            Wish::Decide { service, instance, by } => {
                 let services = self.services(Some(service))?;
                 let service = &services[0];
                 let spec = self.scenes.get(service).map(|scene| &scene.spec);
                 if spec.and_then(|spec| spec.instance(&instance)).is_none() {
-                    return Err(Refusal::NoSuch(format!(
-                        "{service} has no instance called {instance}"
-                    )));
+                    return Err(Refusal::NoSuch(format!("{service} has no instance called {instance}")));
                 }
                 let state = self.state.service(service);
                 if !matches!(state.phase, Phase::Fencing { .. }) {
@@ -93,17 +66,7 @@ impl Controller {
                 }
                 let answer =
                     format!("{instance} will be the primary of {service} as soon as it stands still");
-                Ok((
-                    each(
-                        services,
-                        Decided::Decide {
-                            epoch: state.epoch,
-                            instance,
-                            by,
-                        },
-                    ),
-                    answer,
-                ))
+                Ok((each(services, Decided::Decide { epoch: state.epoch, instance, by }), answer))
             }
         }
     }
@@ -127,31 +90,22 @@ impl Controller {
         for pending in &mut self.requests {
             pending.entries.retain(|waiting| waiting != entry);
         }
-        let (done, waiting) = std::mem::take(&mut self.requests)
-            .into_iter()
-            .partition(|it| it.entries.is_empty());
+        let (done, waiting) =
+            std::mem::take(&mut self.requests).into_iter().partition(|it| it.entries.is_empty());
         self.requests = waiting;
         let done: Vec<Pending> = done;
-        out.extend(done.into_iter().map(|it| Effect::Answer {
-            request: it.request,
-            result: Ok(it.answer),
-        }));
+        out.extend(done.into_iter().map(|it| Effect::Answer { request: it.request, result: Ok(it.answer) }));
     }
 
     /// Tells everyone who still waits that nobody knows.
     pub(crate) fn refuse_pending(&mut self, out: &mut Vec<Effect>) {
         let all = std::mem::take(&mut self.requests);
-        out.extend(all.into_iter().map(|it| Effect::Answer {
-            request: it.request,
-            result: Err(Refusal::Unknown),
-        }));
+        out.extend(
+            all.into_iter().map(|it| Effect::Answer { request: it.request, result: Err(Refusal::Unknown) }),
+        );
     }
 }
 
 fn join(services: &[ServiceName]) -> String {
-    services
-        .iter()
-        .map(ServiceName::as_str)
-        .collect::<Vec<_>>()
-        .join(", ")
+    services.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(", ")
 }

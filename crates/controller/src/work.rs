@@ -37,10 +37,7 @@ impl Work<'_> {
 
     /// This moment.
     pub(crate) const fn moment(&self) -> Moment {
-        Moment {
-            time: self.now.time,
-            unix: self.now.unix,
-        }
+        Moment { time: self.now.time, unix: self.now.unix }
     }
 
     /// The names of all instances, in the file's order.
@@ -60,11 +57,7 @@ impl Work<'_> {
             return;
         };
         view.ordered.retain(|(_, _, at)| now.since(*at) < ORDER_PATIENCE);
-        if view
-            .ordered
-            .iter()
-            .any(|(before, of, _)| *before == action && *of == epoch)
-        {
+        if view.ordered.iter().any(|(before, of, _)| *before == action && *of == epoch) {
             self.look_again(ORDER_PATIENCE);
             return;
         }
@@ -85,10 +78,7 @@ impl Work<'_> {
         if self.scene.proposed.is_some() {
             return;
         }
-        let entry = Entry {
-            service: self.scene.spec.name.clone(),
-            decision,
-        };
+        let entry = Entry { service: self.scene.spec.name.clone(), decision };
         self.scene.proposed = Some((entry.clone(), self.now.time));
         self.out.push(Effect::Propose(entry));
         self.look_again(Duration::from_millis(300));
@@ -107,11 +97,7 @@ impl Work<'_> {
     /// Lets something be known.
     pub(crate) fn tell(&mut self, kind: EventKind) {
         let service = Some(self.scene.spec.name.clone());
-        self.out.push(Effect::Event(Event {
-            at: self.now.unix,
-            service,
-            kind,
-        }));
+        self.out.push(Effect::Event(Event { at: self.now.unix, service, kind }));
     }
 
     /// Stops visibly: tells once why nothing more can be done without the operator, or until something changes.
@@ -130,18 +116,12 @@ impl Work<'_> {
 
     /// The instance's last state, if it answers.
     pub(crate) fn current(&self, instance: &InstanceName) -> Option<&Replication> {
-        self.view(instance)
-            .filter(|view| view.health == Health::Up)?
-            .replication()
+        self.view(instance).filter(|view| view.health == Health::Up)?.replication()
     }
 
     /// Whether this address is an instance of the service.
     pub(crate) fn is_member(&self, address: &backstay_model::Address) -> bool {
-        self.scene
-            .spec
-            .instances
-            .iter()
-            .any(|instance| instance.address == *address)
+        self.scene.spec.instances.iter().any(|instance| instance.address == *address)
     }
 }
 

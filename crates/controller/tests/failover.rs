@@ -35,12 +35,7 @@ fn a_crash_is_failed_over_in_this_order() {
     desk.sees("r2", promoted("r2", true));
     assert_eq!(desk.phase(), "epoch 2 opening");
     desk.sees("r2", promoted("r2", false));
-    desk.sees(
-        "r2",
-        Observation::CanaryAcknowledged {
-            run_id: "run-r2".into(),
-        },
-    );
+    desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
     assert_eq!(desk.phase(), "epoch 2 stable");
     let expected = [
         "r1 fence",
@@ -77,11 +72,7 @@ fn nothing_is_promoted_before_the_choice_is_committed() {
     desk.frozen("r2", 1000);
     desk.frozen("r3", 1000);
     desk.pass(50);
-    assert!(
-        !desk.orders.iter().any(|order| order.ends_with("promote")),
-        "{:?}",
-        desk.orders
-    );
+    assert!(!desk.orders.iter().any(|order| order.ends_with("promote")), "{:?}", desk.orders);
     desk.commit();
     assert!(desk.orders.contains(&"r2 promote".to_owned()));
 }
@@ -95,11 +86,7 @@ fn a_candidate_that_is_open_is_not_announced() {
         desk.frozen(replica, 1000);
     }
     desk.sees("r2", promoted("r2", false));
-    assert_eq!(
-        desk.phase(),
-        "epoch 2 promoting",
-        "it may have taken writes that nobody accounts for"
-    );
+    assert_eq!(desk.phase(), "epoch 2 promoting", "it may have taken writes that nobody accounts for");
 }
 
 #[test]
@@ -120,11 +107,7 @@ fn the_most_advanced_replica_wins_whatever_the_operator_prefers() {
         desk.link_down(replica, "r1", offset);
         desk.frozen(replica, offset);
     }
-    assert!(
-        desk.orders.contains(&"r3 promote".to_owned()),
-        "{:?}",
-        desk.orders
-    );
+    assert!(desk.orders.contains(&"r3 promote".to_owned()), "{:?}", desk.orders);
 }
 
 #[test]
@@ -138,38 +121,21 @@ fn a_preference_wins_within_the_lag_that_the_operator_gives_up() {
         desk.link_down(replica, "r1", offset);
         desk.frozen(replica, offset);
     }
-    assert!(
-        desk.orders.contains(&"r2 promote".to_owned()),
-        "{:?}",
-        desk.orders
-    );
+    assert!(desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.orders);
     let record = desk.brain.history(None).pop().unwrap();
-    assert_eq!(
-        record.lost.first().map(|lost| lost.bytes),
-        Some(100),
-        "what was given up is on record"
-    );
+    assert_eq!(record.lost.first().map(|lost| lost.bytes), Some(100), "what was given up is on record");
 }
 
 #[test]
 fn a_replica_that_was_restarted_is_not_chosen() {
     let mut desk = Desk::settled();
     desk.everybody_thinks("r1", &REFUSED);
-    let other = Identity {
-        run_id: "another".into(),
-        version: "7".into(),
-        keys: 0,
-        loading: false,
-    };
+    let other = Identity { run_id: "another".into(), version: "7".into(), keys: 0, loading: false };
     desk.sees("r3", Observation::Identity(other));
     desk.link_down("r2", "r1", 500);
     desk.frozen("r2", 500);
     desk.pass(1100);
-    assert!(
-        desk.orders.contains(&"r2 promote".to_owned()),
-        "{:?}",
-        desk.orders
-    );
+    assert!(desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.orders);
     assert!(!desk.orders.contains(&"r3 promote".to_owned()));
 }
 
@@ -179,10 +145,7 @@ fn after_a_crash_a_replica_is_frozen_only_when_its_link_is_down() {
     desk.everybody_thinks("r1", &REFUSED);
     desk.pass(5);
     desk.follows("r2", "r1", 1010);
-    assert!(
-        !desk.orders.contains(&"r2 freeze".to_owned()),
-        "its socket may still hold acknowledged writes"
-    );
+    assert!(!desk.orders.contains(&"r2 freeze".to_owned()), "its socket may still hold acknowledged writes");
     desk.link_down("r2", "r1", 1020);
     assert!(desk.orders.contains(&"r2 freeze".to_owned()));
 }
@@ -207,18 +170,8 @@ fn a_primary_that_still_feeds_its_replicas_is_left_alone() {
         desk.follows("r2", "r1", 1000 + step);
         desk.follows("r3", "r1", 1000 + step);
     }
-    assert!(
-        !desk.orders.iter().any(|order| order.ends_with("promote")),
-        "{:?}",
-        desk.orders
-    );
-    assert!(
-        desk.told
-            .iter()
-            .any(|sentence| sentence.contains("still receives writes")),
-        "{:#?}",
-        desk.told
-    );
+    assert!(!desk.orders.iter().any(|order| order.ends_with("promote")), "{:?}", desk.orders);
+    assert!(desk.told.iter().any(|sentence| sentence.contains("still receives writes")), "{:#?}", desk.told);
 }
 
 #[test]
@@ -231,9 +184,7 @@ fn silence_is_contradicted_by_a_replica_that_still_receives() {
     desk.pass(200);
     assert_eq!(desk.phase(), "epoch 1 stable");
     assert!(
-        desk.told
-            .iter()
-            .any(|sentence| sentence.contains("only unreachable for controllers")),
+        desk.told.iter().any(|sentence| sentence.contains("only unreachable for controllers")),
         "{:#?}",
         desk.told
     );
@@ -249,12 +200,7 @@ fn silence_soon_after_a_failover_waits_for_the_cooldown() {
     }
     desk.sees("r2", promoted("r2", true));
     desk.sees("r2", promoted("r2", false));
-    desk.sees(
-        "r2",
-        Observation::CanaryAcknowledged {
-            run_id: "run-r2".into(),
-        },
-    );
+    desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
     desk.everybody_thinks("r2", &SILENT);
     desk.pass(1000);
     assert_eq!(desk.phase(), "epoch 2 stable");
@@ -266,24 +212,11 @@ fn silence_soon_after_a_failover_waits_for_the_cooldown() {
 fn a_pause_stops_automatic_action_and_a_resume_lets_it_go_on() {
     let mut desk = Desk::settled();
     let duration = Duration::from_secs(60);
-    desk.step(Input::Asked {
-        request: 1,
-        wish: Wish::Pause {
-            service: None,
-            duration,
-            by: "ann".into(),
-        },
-    });
+    desk.step(Input::Asked { request: 1, wish: Wish::Pause { service: None, duration, by: "ann".into() } });
     desk.everybody_thinks("r1", &REFUSED);
     desk.pass(500);
     assert_eq!(desk.phase(), "epoch 1 stable");
-    desk.step(Input::Asked {
-        request: 2,
-        wish: Wish::Resume {
-            service: None,
-            by: "ann".into(),
-        },
-    });
+    desk.step(Input::Asked { request: 2, wish: Wish::Resume { service: None, by: "ann".into() } });
     desk.pass(10);
     assert_eq!(desk.phase(), "epoch 2 fencing");
 }
@@ -314,10 +247,7 @@ fn a_leader_without_a_lease_orders_nothing() {
 fn a_deposed_leader_orders_nothing() {
     let mut desk = Desk::settled();
     desk.everybody_thinks("r1", &REFUSED);
-    desk.step(Input::Leadership {
-        leader: Some(id("b")),
-        term: Term(2),
-    });
+    desk.step(Input::Leadership { leader: Some(id("b")), term: Term(2) });
     desk.orders.clear();
     desk.link_down("r2", "r1", 1000);
     desk.frozen("r2", 1000);
@@ -336,17 +266,9 @@ fn a_promotion_that_is_not_seen_makes_the_next_candidate_a_new_epoch() {
     desk.sees("r2", Observation::Health(SILENT));
     assert_eq!(desk.phase(), "epoch 3 fencing");
     desk.pass(5);
-    assert!(
-        desk.orders.contains(&"r2 fence".to_owned()),
-        "a possible primary is fenced: {:?}",
-        desk.orders
-    );
+    assert!(desk.orders.contains(&"r2 fence".to_owned()), "a possible primary is fenced: {:?}", desk.orders);
     desk.frozen("r3", 1000);
-    assert!(
-        desk.orders.contains(&"r3 promote".to_owned()),
-        "{:?}",
-        desk.orders
-    );
+    assert!(desk.orders.contains(&"r3 promote".to_owned()), "{:?}", desk.orders);
 }
 
 #[test]
@@ -359,12 +281,7 @@ fn an_old_primary_that_returns_is_closed_before_it_follows() {
     }
     desk.sees("r2", promoted("r2", true));
     desk.sees("r2", promoted("r2", false));
-    desk.sees(
-        "r2",
-        Observation::CanaryAcknowledged {
-            run_id: "run-r2".into(),
-        },
-    );
+    desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
     desk.orders.clear();
     desk.pass(200);
     desk.orders.clear();
@@ -374,15 +291,9 @@ fn an_old_primary_that_returns_is_closed_before_it_follows() {
     closed.min_replicas_to_write = Replication::CLOSED;
     desk.pass(120);
     desk.sees("r1", Observation::Replication(closed));
+    assert!(desk.orders.contains(&"r1 follow r2".to_owned()), "{:?}", desk.orders);
     assert!(
-        desk.orders.contains(&"r1 follow r2".to_owned()),
-        "{:?}",
-        desk.orders
-    );
-    assert!(
-        desk.told
-            .iter()
-            .any(|sentence| sentence.contains("held 200 bytes of writes")),
+        desk.told.iter().any(|sentence| sentence.contains("held 200 bytes of writes")),
         "{:#?}",
         desk.told
     );

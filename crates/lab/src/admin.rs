@@ -29,10 +29,7 @@ pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
     })?;
     serde_json::from_slice(&body).map_err(|error| LabError::Answer {
         from: format!("{} at {path}", socket.display()),
-        what: format!(
-            "{error}: {}",
-            String::from_utf8_lossy(&body[..body.len().min(200)])
-        ),
+        what: format!("{error}: {}", String::from_utf8_lossy(&body[..body.len().min(200)])),
     })
 }
 
@@ -41,10 +38,7 @@ fn fetch(socket: &Path, path: &str) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
     // HTTP/1.0 keeps the answer in one piece: no chunks, and its end is the end of the connection.
-    write!(
-        stream,
-        "GET {path} HTTP/1.0\r\nHost: lab\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(BODY_MAX).read_to_end(&mut answer)?;
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n");

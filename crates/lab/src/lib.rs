@@ -2,11 +2,7 @@
 //! Sentinel-aware client, writers and checkers. The demo and the failover benchmark stand on it. Nothing here decides
 //! anything about a failover.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "this crate touches the world"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
 pub mod admin;
 pub mod bench;

@@ -14,17 +14,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 fn a_client_follows_a_stock_sentinel_failover_and_loses_nothing() {
     let stack = StockStack::watched(Duration::from_millis(300)).unwrap();
     let writer = LightWriter::start(stack.client(), "test");
-    wait_until("the first writes", LIMIT, || {
-        (writer.record().lock().acks.len() > 20).then_some(())
-    })
-    .unwrap();
+    wait_until("the first writes", LIMIT, || (writer.record().lock().acks.len() > 20).then_some(())).unwrap();
 
     let old = stack.instance("r1").unwrap().address();
     let at = stack.signal("r1", Signal::SIGKILL).unwrap();
-    let first = wait_until("a write elsewhere", LIMIT, || {
-        writer.record().lock().first_elsewhere(old, at.at)
-    })
-    .unwrap();
+    let first = wait_until("a write elsewhere", LIMIT, || writer.record().lock().first_elsewhere(old, at.at))
+        .unwrap();
     let record = writer.stop();
 
     assert_ne!(first.server, old);
@@ -32,10 +27,7 @@ fn a_client_follows_a_stock_sentinel_failover_and_loses_nothing() {
     let expected: Vec<_> = record
         .acks
         .iter()
-        .map(|ack| Expected {
-            key: key("test", ack.number),
-            value: Some(ack.number.to_string()),
-        })
+        .map(|ack| Expected { key: key("test", ack.number), value: Some(ack.number.to_string()) })
         .collect();
     assert!(expected.len() > 20);
     assert_eq!(missing(first.server, &expected).unwrap(), Vec::<String>::new());

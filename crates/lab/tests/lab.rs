@@ -1,10 +1,6 @@
 //! The lab itself, on real Redis servers, without controllers: faults take effect, and nothing is left.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "this crate touches the world"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
 use backstay_lab::load::connection::{error_text, is_ok, text};
 use backstay_lab::servers::process::{Liveness, Process};
@@ -15,12 +11,7 @@ use std::fs;
 use std::time::Duration;
 
 fn redis_only(count: usize) -> Options {
-    Options {
-        controllers: 0,
-        redis: count,
-        remember: false,
-        ..Options::default()
-    }
+    Options { controllers: 0, redis: count, remember: false, ..Options::default() }
 }
 
 fn process(lab: &Lab, name: &str) -> Process {
@@ -53,10 +44,7 @@ fn a_hung_instance_stands_still_until_it_is_resumed() {
     let lab = ScopedLab::up(&redis_only(1)).unwrap();
     lab.fault(Fault::Hang, "r1").unwrap();
     assert_eq!(process(&lab, "r1").liveness(), Liveness::Stopped);
-    assert_eq!(
-        lab.status().unwrap().services[0].instances[0].state,
-        Liveness::Stopped
-    );
+    assert_eq!(lab.status().unwrap().services[0].instances[0].state, Liveness::Stopped);
     lab.fault(Fault::Resume, "r1").unwrap();
     assert!(lab.instance("r1").unwrap().answers());
 }
@@ -108,21 +96,12 @@ fn a_lab_that_was_taken_down_leaves_nothing() {
     let lab = Lab::up(&redis_only(3)).unwrap();
     lab.fault(Fault::Hang, "r2").unwrap();
     lab.fault(Fault::Kill, "r3").unwrap();
-    let processes: Vec<Process> = lab
-        .state()
-        .unwrap()
-        .processes()
-        .into_iter()
-        .map(|(_, process)| process)
-        .collect();
+    let processes: Vec<Process> =
+        lab.state().unwrap().processes().into_iter().map(|(_, process)| process).collect();
     assert_eq!(processes.len(), 3);
     let report = lab.down().unwrap();
     assert_eq!((report.ended, report.removed_dir), (2, true));
-    assert!(
-        processes
-            .iter()
-            .all(|process| process.liveness() == Liveness::Gone)
-    );
+    assert!(processes.iter().all(|process| process.liveness() == Liveness::Gone));
     assert!(!lab.dir().exists());
     assert!(matches!(Lab::open(lab.dir()), Err(LabError::NoLab { .. })));
 }
@@ -131,19 +110,13 @@ fn a_lab_that_was_taken_down_leaves_nothing() {
 fn a_folder_that_the_user_made_keeps_what_the_lab_did_not_write() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mine.txt"), "mine").unwrap();
-    let options = Options {
-        dir: Some(folder.path().to_path_buf()),
-        ..redis_only(1)
-    };
+    let options = Options { dir: Some(folder.path().to_path_buf()), ..redis_only(1) };
     let lab = Lab::up(&options).unwrap();
     let second = Lab::up(&options).unwrap_err().to_string();
     assert!(second.contains("there is a lab in"), "{second}");
     let report = lab.down().unwrap();
     assert!(!report.removed_dir);
-    let left: Vec<_> = fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["mine.txt"]);
 }
 
@@ -151,10 +124,7 @@ fn a_folder_that_the_user_made_keeps_what_the_lab_did_not_write() {
 fn a_folder_that_the_lab_made_stays_if_the_user_put_something_into_it() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("lab");
-    let options = Options {
-        dir: Some(dir.clone()),
-        ..redis_only(1)
-    };
+    let options = Options { dir: Some(dir.clone()), ..redis_only(1) };
     let lab = Lab::up(&options).unwrap();
     fs::write(dir.join("mine.txt"), "mine").unwrap();
     assert!(!lab.down().unwrap().removed_dir);
@@ -185,15 +155,9 @@ fn the_file_lab_json_has_the_documented_shape() {
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(json["dir"].is_string() && json["controllers"].is_array() && json["gateways"].is_array());
     let service = &json["services"][0];
-    assert_eq!(
-        (&service["name"], &service["engine"]),
-        (&"mymaster".into(), &"redis".into())
-    );
+    assert_eq!((&service["name"], &service["engine"]), (&"mymaster".into(), &"redis".into()));
     let instance = &service["instances"][0];
-    assert_eq!(
-        (&instance["name"], &instance["role"]),
-        (&"r1".into(), &"replica".into())
-    );
+    assert_eq!((&instance["name"], &instance["role"]), (&"r1".into(), &"replica".into()));
     assert!(instance["addr"].as_str().unwrap().starts_with("127.0.0.1:") && instance["pid"].is_number());
 }
 
@@ -219,13 +183,7 @@ fn a_pid_that_was_given_to_somebody_else_is_not_signalled() {
     let stranger = Process::of_pid(bystander.id() as i32).unwrap();
     let mut state = lab.state().unwrap();
     let ours = state.instances[0].process.unwrap();
-    state.note(
-        "r1",
-        Process {
-            started: stranger.started - 1,
-            ..stranger
-        },
-    );
+    state.note("r1", Process { started: stranger.started - 1, ..stranger });
     state.save(lab.dir()).unwrap();
 
     assert!(matches!(lab.fault(Fault::Kill, "r1"), Err(LabError::Refused(_))));

@@ -1,10 +1,6 @@
 //! Whatever goes wrong, no server is left behind and the message says what to do.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "this crate touches the world"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
 use backstay_lab::wait::{poll_until, wait_until};
 use backstay_lab::{Lab, Options};
@@ -29,38 +25,20 @@ fn processes_in(folder: &Path) -> usize {
 
 fn bench() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backstay-bench"));
-    command.args([
-        "failover",
-        "--systems",
-        "sentinel",
-        "--faults",
-        "crash",
-        "--runs",
-        "1",
-    ]);
+    command.args(["failover", "--systems", "sentinel", "--faults", "crash", "--runs", "1"]);
     command
 }
 
 #[test]
 fn an_interrupted_benchmark_ends_its_servers_and_removes_its_folders() {
     let folder = tempfile::tempdir().unwrap();
-    let mut running = bench()
-        .env("TMPDIR", folder.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_until("the servers' start", LIMIT, || {
-        (processes_in(folder.path()) >= 4).then_some(())
-    })
-    .unwrap();
+    let mut running =
+        bench().env("TMPDIR", folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the servers' start", LIMIT, || (processes_in(folder.path()) >= 4).then_some(())).unwrap();
     kill(Pid::from_raw(running.id() as i32), Signal::SIGINT).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(130));
     assert_eq!(processes_in(folder.path()), 0);
-    let folders = fs::read_dir(folder.path())
-        .unwrap()
-        .flatten()
-        .filter(|entry| entry.path().is_dir());
+    let folders = fs::read_dir(folder.path()).unwrap().flatten().filter(|entry| entry.path().is_dir());
     assert_eq!(folders.count(), 0);
 }
 
@@ -77,11 +55,7 @@ fn without_redis_the_message_says_what_to_install() {
 fn a_controller_that_ends_at_its_start_fails_the_lab_with_its_last_words_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("backstay");
-    fs::write(
-        &program,
-        "#!/bin/sh\necho \"the moon is in the wrong place\"\nexit 1\n",
-    )
-    .unwrap();
+    fs::write(&program, "#!/bin/sh\necho \"the moon is in the wrong place\"\nexit 1\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let dir = folder.path().join("lab");
     let error = Lab::up(&Options {
@@ -100,14 +74,8 @@ fn a_controller_that_ends_at_its_start_fails_the_lab_with_its_last_words_and_lea
 
 #[test]
 fn without_the_backstay_program_nothing_is_started() {
-    let error = Lab::up(&Options {
-        backstay: Some("/nowhere/backstay".into()),
-        ..Options::default()
-    })
-    .unwrap_err()
-    .to_string();
-    assert!(
-        error.contains("backstay was not found") && error.contains("--backstay"),
-        "{error}"
-    );
+    let error = Lab::up(&Options { backstay: Some("/nowhere/backstay".into()), ..Options::default() })
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("backstay was not found") && error.contains("--backstay"), "{error}");
 }

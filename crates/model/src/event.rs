@@ -167,88 +167,43 @@ impl EventKind {
 }
 
 impl fmt::Display for EventKind {
-    #[expect(clippy::too_many_lines, reason = "a table: one sentence for each kind")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SuspectedHere {
-                instance,
-                address,
-                hard,
-                ..
-            } => {
-                let how = if *hard {
-                    "refuses connections"
-                } else {
-                    "does not answer"
-                };
+            Self::SuspectedHere { instance, address, hard, .. } => {
+                let how = if *hard { "refuses connections" } else { "does not answer" };
                 write!(f, "{instance} ({address}) {how}, as seen from here")
             }
-            Self::AnsweringHere {
-                instance, address, ..
-            } => write!(f, "{instance} ({address}) answers here again"),
-            Self::VerdictDown {
-                instance,
-                address,
-                votes,
-                controllers,
-            } => {
-                write!(
-                    f,
-                    "{instance} ({address}) is down: {votes} of {controllers} controllers say so"
-                )
+            Self::AnsweringHere { instance, address, .. } => {
+                write!(f, "{instance} ({address}) answers here again")
+            }
+            Self::VerdictDown { instance, address, votes, controllers } => {
+                write!(f, "{instance} ({address}) is down: {votes} of {controllers} controllers say so")
             }
             Self::VerdictUp { instance, address } => {
                 write!(f, "{instance} ({address}) is no longer held to be down")
             }
             Self::Faulty { instance, fault } => write!(f, "{instance} {fault}"),
-            Self::FailoverBegun {
-                epoch,
-                from: Some(from),
-                cause,
-            } => {
+            Self::FailoverBegun { epoch, from: Some(from), cause } => {
                 write!(f, "epoch {epoch}: failing over from {from}, because {cause}")
             }
-            Self::FailoverBegun {
-                epoch,
-                from: None,
-                cause,
-            } => {
+            Self::FailoverBegun { epoch, from: None, cause } => {
                 write!(f, "epoch {epoch}: choosing a first primary, because {cause}")
             }
-            Self::CandidateChosen {
-                epoch,
-                candidate,
-                offset,
-                reason,
-            } => {
-                write!(
-                    f,
-                    "epoch {epoch}: {candidate} at offset {offset} will be the primary: {reason}"
-                )
+            Self::CandidateChosen { epoch, candidate, offset, reason } => {
+                write!(f, "epoch {epoch}: {candidate} at offset {offset} will be the primary: {reason}")
             }
-            Self::Promoted {
-                epoch,
-                from,
-                to,
-                to_address,
-                ..
-            } => {
+            Self::Promoted { epoch, from, to, to_address, .. } => {
                 write!(f, "epoch {epoch}: {to} ({to_address}) is the primary")?;
-                from.as_ref()
-                    .map_or(Ok(()), |from| write!(f, " instead of {from}"))
+                from.as_ref().map_or(Ok(()), |from| write!(f, " instead of {from}"))
             }
             Self::FailoverEnded { record } => write!(f, "{record}"),
             Self::FailoverAbandoned { epoch, reason } => write!(f, "epoch {epoch}: plan given up: {reason}"),
             Self::Stuck { reason } => f.write_str(reason),
             Self::Repointed { instance, primary } => write!(f, "{instance} was told to follow {primary}"),
-            Self::InSync {
-                instance,
-                full_copy: false,
-            } => write!(f, "{instance} is in step with the primary"),
-            Self::InSync {
-                instance,
-                full_copy: true,
-            } => {
+            Self::InSync { instance, full_copy: false } => {
+                write!(f, "{instance} is in step with the primary")
+            }
+            Self::InSync { instance, full_copy: true } => {
                 write!(f, "{instance} is in step with the primary after a full copy")
             }
             Self::StrayPrimaryClosed { instance } => {
@@ -344,11 +299,7 @@ pub struct FailoverRecord {
 impl FailoverRecord {
     /// From the first suspicion to the first acknowledged write, in microseconds, if it ended.
     pub fn duration_us(&self) -> Option<u64> {
-        let from = self
-            .moments
-            .suspected
-            .or(self.moments.verdict)
-            .or(self.moments.committed)?;
+        let from = self.moments.suspected.or(self.moments.verdict).or(self.moments.committed)?;
         Some(self.moments.first_write?.0.saturating_sub(from.0))
     }
 }

@@ -108,12 +108,9 @@ number!(
 impl NodeId {
     /// The number of the controller called `name`: 64-bit FNV-1a, so that the order of the file does not matter.
     pub fn of(name: &NodeName) -> Self {
-        let hash = name
-            .as_str()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         Self(hash.max(1))
     }
 }
@@ -158,10 +155,7 @@ impl std::error::Error for AddressError {}
 impl Address {
     /// Where nothing listens: freezing a replica points it here, and protected boot starts it here.
     pub fn nowhere() -> Self {
-        Self {
-            host: "127.0.0.1".into(),
-            port: 1,
-        }
+        Self { host: "127.0.0.1".into(), port: 1 }
     }
 }
 
@@ -185,10 +179,7 @@ impl FromStr for Address {
             return fail("the host is missing or holds a character that no host name has");
         }
         match port.parse::<u16>() {
-            Ok(port) if port > 0 => Ok(Self {
-                host: host.into(),
-                port,
-            }),
+            Ok(port) if port > 0 => Ok(Self { host: host.into(), port }),
             _ => fail("the port must be a number from 1 to 65535"),
         }
     }

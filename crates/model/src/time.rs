@@ -36,10 +36,7 @@ impl Add<Duration> for Time {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -47,10 +44,7 @@ impl Sub<Duration> for Time {
     type Output = Self;
 
     fn sub(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_sub(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -70,10 +64,7 @@ impl Add<Duration> for UnixMicros {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -103,11 +94,7 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -127,14 +114,8 @@ mod tests {
     #[test]
     fn wall_time_reads_as_a_date() {
         assert_eq!(UnixMicros(0).to_string(), "1970-01-01 00:00:00.000");
-        assert_eq!(
-            UnixMicros(951_782_400_000_000).to_string(),
-            "2000-02-29 00:00:00.000"
-        );
-        assert_eq!(
-            UnixMicros(1_795_235_922_123_456).to_string(),
-            "2026-11-21 04:38:42.123"
-        );
+        assert_eq!(UnixMicros(951_782_400_000_000).to_string(), "2000-02-29 00:00:00.000");
+        assert_eq!(UnixMicros(1_795_235_922_123_456).to_string(), "2026-11-21 04:38:42.123");
     }
 
     #[test]

@@ -149,12 +149,7 @@ impl Node {
         };
         let (consensus, first) = Consensus::new(settings, durable, now.time).map_err(NodeError::Consensus)?;
         let brain = Controller::new(me, spec, state, now);
-        let mut node = Self {
-            me: NodeId::of(me),
-            brain,
-            consensus,
-            compacted,
-        };
+        let mut node = Self { me: NodeId::of(me), brain, consensus, compacted };
         let effects = node.turn(now, first, None);
         Ok((node, effects))
     }
@@ -185,41 +180,26 @@ impl Node {
         use backstay_consensus::Input as Raft;
         let (raft, brain) = match input {
             Input::Wake => (Some(Raft::Wake), Some(BrainInput::Wake)),
-            Input::Message {
-                message: PeerMessage::Consensus(message),
-                ..
-            } => (Some(Raft::Message(message)), None),
-            Input::Message {
-                from,
-                message: PeerMessage::Report(report),
-            } => (None, Some(BrainInput::Reported { from, report })),
+            Input::Message { message: PeerMessage::Consensus(message), .. } => {
+                (Some(Raft::Message(message)), None)
+            }
+            Input::Message { from, message: PeerMessage::Report(report) } => {
+                (None, Some(BrainInput::Reported { from, report }))
+            }
             Input::Peer { node, connected } => (None, Some(BrainInput::Peer { node, connected })),
-            Input::Observed {
-                service,
-                instance,
-                observation,
-            } => (
-                None,
-                Some(BrainInput::Observed {
-                    service,
-                    instance,
-                    observation,
-                }),
-            ),
+            Input::Observed { service, instance, observation } => {
+                (None, Some(BrainInput::Observed { service, instance, observation }))
+            }
             Input::Asked { request, wish } => (None, Some(BrainInput::Asked { request, wish })),
             Input::StepDown => (self.heir(now).map(Raft::TransferTo), None),
         };
-        let first = raft
-            .map(|input| self.consensus.step(now.time, input))
-            .unwrap_or_default();
+        let first = raft.map(|input| self.consensus.step(now.time, input)).unwrap_or_default();
         self.turn(now, first, brain)
     }
 
     /// Another controller that was heard of lately, to take over the lead.
     fn heir(&self, now: Now) -> Option<NodeId> {
-        self.brain
-            .peers()
-            .find(|node| self.brain.is_fresh(now.time, *node))
+        self.brain.peers().find(|node| self.brain.is_fresh(now.time, *node))
     }
 
     /// Carries the consensus' effects to the brain or out, strictly in order, and what the brain wants behind them;
@@ -257,23 +237,16 @@ impl Node {
         use backstay_consensus::Effect as Raft;
         match effect {
             Raft::Persist(persist) => out.push(Effect::Persist(persist)),
-            Raft::Send { to, message } => out.push(Effect::Send {
-                to,
-                message: PeerMessage::Consensus(message),
-            }),
+            Raft::Send { to, message } => {
+                out.push(Effect::Send { to, message: PeerMessage::Consensus(message) })
+            }
             Raft::Refused(refusal) => out.push(Effect::Refused(refusal)),
             Raft::Apply(entry) => {
                 self.compact_before(now, entry.index, raft);
-                return postcard::from_bytes::<Entry>(&entry.data)
-                    .ok()
-                    .map(BrainInput::Committed);
+                return postcard::from_bytes::<Entry>(&entry.data).ok().map(BrainInput::Committed);
             }
             Raft::Restore(snapshot) => return decode_state(&snapshot.data).ok().map(BrainInput::Restored),
-            Raft::Leadership {
-                leader,
-                term,
-                me_leading,
-            } => {
+            Raft::Leadership { leader, term, me_leading } => {
                 // A leader that has not applied everything yet leads nothing.
                 let leader = leader.filter(|leader| *leader != self.me || me_leading);
                 return Some(BrainInput::Leadership { leader, term });
@@ -289,10 +262,8 @@ impl Node {
         let last = index.saturating_sub(1);
         if last >= self.compacted + COMPACT_EVERY {
             self.compacted = last;
-            let compact = backstay_consensus::Input::Compact {
-                index: last,
-                data: encode(self.brain.state()),
-            };
+            let compact =
+                backstay_consensus::Input::Compact { index: last, data: encode(self.brain.state()) };
             raft.extend(self.consensus.step(now.time, compact));
         }
     }
@@ -319,18 +290,8 @@ impl Node {
                     }));
                 }
                 BrainEffect::Order(order) => out.push(Effect::Order(order)),
-                BrainEffect::Watch {
-                    service,
-                    instance,
-                    interval,
-                    until,
-                } => {
-                    out.push(Effect::Watch {
-                        service,
-                        instance,
-                        interval,
-                        until,
-                    });
+                BrainEffect::Watch { service, instance, interval, until } => {
+                    out.push(Effect::Watch { service, instance, interval, until });
                 }
                 BrainEffect::Route(route) => out.push(Effect::Route(route)),
                 BrainEffect::Event(event) => out.push(Effect::Event(event)),

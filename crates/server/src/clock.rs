@@ -11,10 +11,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// This moment, on both clocks.
 pub(crate) fn now() -> Now {
-    Now {
-        time: time(),
-        unix: UnixMicros(micros(ClockId::CLOCK_REALTIME)),
-    }
+    Now { time: time(), unix: UnixMicros(micros(ClockId::CLOCK_REALTIME)) }
 }
 
 /// This moment, to measure with.

@@ -33,11 +33,7 @@ impl Handle {
         requests: mpsc::Sender<Request>,
         events: broadcast::Sender<Arc<Event>>,
     ) -> Self {
-        Self {
-            node,
-            requests,
-            events,
-        }
+        Self { node, requests, events }
     }
 
     /// This controller's name.
@@ -127,11 +123,7 @@ impl Handle {
 
     async fn ask(&self, question: Question, scope: Scope) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
-        let request = Request {
-            question,
-            scope,
-            reply,
-        };
+        let request = Request { question, scope, reply };
         self.requests.send(request).await.ok()?;
         answer.await.ok()
     }

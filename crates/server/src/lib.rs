@@ -1,11 +1,7 @@
 //! Where the pure crates meet the world: sockets, clocks, disks. Everything that decides is elsewhere; what is here is
 //! small and dumb, and runs effects strictly in the order in which it was told.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "this crate touches the world"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
 mod admin;
 mod clock;

@@ -17,11 +17,7 @@ pub(crate) fn raise_open_files(spec: &ClusterSpec) {
     {
         tracing::warn!("the limit of open files cannot be raised above {soft}: {error}");
     }
-    let instances = spec
-        .services
-        .iter()
-        .map(|service| service.instances.len() as u64)
-        .sum::<u64>();
+    let instances = spec.services.iter().map(|service| service.instances.len() as u64).sum::<u64>();
     // Each link may hold a connection and a second one for a check.
     let wanted = instances * 2 + OTHERS;
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(soft, |(soft, _)| soft);

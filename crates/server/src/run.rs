@@ -227,20 +227,14 @@ impl Ports {
             None => None,
         };
         let admin = admin::bind(&settings.admin)?;
-        Ok(Self {
-            peer,
-            sentinel,
-            admin,
-        })
+        Ok(Self { peer, sentinel, admin })
     }
 }
 
 async fn listen(what: &'static str, address: &Address) -> Result<TcpListener, RunError> {
-    TcpListener::bind((&*address.host, address.port))
-        .await
-        .map_err(|source| RunError::Listen {
-            what,
-            address: address.clone(),
-            source,
-        })
+    TcpListener::bind((&*address.host, address.port)).await.map_err(|source| RunError::Listen {
+        what,
+        address: address.clone(),
+        source,
+    })
 }

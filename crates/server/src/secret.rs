@@ -35,10 +35,7 @@ pub struct SecretError {
 
 /// Reads a secret where the file says it is.
 pub(crate) fn read(source: &SecretSource) -> Result<Secret, SecretError> {
-    let failed = |reason: String| SecretError {
-        origin: source.clone(),
-        reason,
-    };
+    let failed = |reason: String| SecretError { origin: source.clone(), reason };
     let text = match source {
         SecretSource::Env(name) => std::env::var(name).map_err(|error| failed(error.to_string()))?,
         SecretSource::File(path) => {
@@ -49,9 +46,8 @@ pub(crate) fn read(source: &SecretSource) -> Result<Secret, SecretError> {
             };
             read(&mut text).map_err(|error| failed(error.to_string()))?;
             // A final line break belongs to the file, not to the password.
-            let end = text
-                .strip_suffix('\n')
-                .map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+            let end =
+                text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
             end.to_owned()
         }
     };
@@ -72,10 +68,7 @@ impl Login {
     /// Reads the password for the first time.
     pub(crate) fn new(credentials: Credentials) -> Result<Self, SecretError> {
         let password = credentials.password.as_ref().map(read).transpose()?;
-        Ok(Self {
-            credentials,
-            password,
-        })
+        Ok(Self { credentials, password })
     }
 
     /// The user, if it is not the default one.
@@ -116,10 +109,7 @@ mod tests {
         }
         std::fs::write(&path, "\n").unwrap();
         let error = read(&SecretSource::File(path.clone())).unwrap_err().to_string();
-        assert!(
-            error.contains("it is empty") && error.contains("password"),
-            "{error}"
-        );
+        assert!(error.contains("it is empty") && error.contains("password"), "{error}");
     }
 
     #[test]
@@ -127,11 +117,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         std::fs::write(&path, "old").unwrap();
-        let mut login = Login::new(Credentials {
-            username: None,
-            password: Some(SecretSource::File(path.clone())),
-        })
-        .unwrap();
+        let mut login =
+            Login::new(Credentials { username: None, password: Some(SecretSource::File(path.clone())) })
+                .unwrap();
         std::fs::write(&path, "new").unwrap();
         login.refresh();
         assert_eq!(login.password().map(Secret::reveal), Some("new"));

@@ -25,11 +25,7 @@ async fn a_wrong_password_is_named_and_is_no_reason_to_fail_over() {
     let primary = cluster.wait_for_primary().await;
     let replies = cluster
         .redis(&primary)
-        .ask_all(&[
-            "AUTH hush",
-            "CONFIG SET requirepass other",
-            "CLIENT KILL TYPE normal SKIPME yes",
-        ])
+        .ask_all(&["AUTH hush", "CONFIG SET requirepass other", "CLIENT KILL TYPE normal SKIPME yes"])
         .unwrap();
     assert!(replies[..2].iter().all(|reply| reply == "+OK"), "{replies:?}");
     until("everybody names the password", async || {
@@ -44,34 +40,19 @@ async fn a_wrong_password_is_named_and_is_no_reason_to_fail_over() {
     })
     .await;
     let service = cluster.service().await.unwrap();
-    let sentence = service
-        .problems
-        .iter()
-        .find(|it| it.sentence.contains("password"));
+    let sentence = service.problems.iter().find(|it| it.sentence.contains("password"));
     assert!(sentence.is_some(), "{:?}", service.problems);
-    assert_eq!(
-        (service.epoch.0, service.primary.unwrap().as_str()),
-        (1, primary.as_str())
-    );
+    assert_eq!((service.epoch.0, service.primary.unwrap().as_str()), (1, primary.as_str()));
     // The right password, in the same place, is enough.
     std::fs::write(&password, "other\n").unwrap();
     for name in ["r1", "r2", "r3"].into_iter().filter(|name| *name != primary) {
-        let commands = [
-            "AUTH hush",
-            "CONFIG SET requirepass other",
-            "CONFIG SET masterauth other",
-        ];
+        let commands = ["AUTH hush", "CONFIG SET requirepass other", "CONFIG SET masterauth other"];
         cluster.redis(name).ask_all(&commands).unwrap();
     }
-    cluster
-        .redis(&primary)
-        .ask_all(&["AUTH other", "CLIENT KILL TYPE normal"]);
+    cluster.redis(&primary).ask_all(&["AUTH other", "CLIENT KILL TYPE normal"]);
     until("it is healthy again", async || {
         let service = cluster.service().await?;
-        let instance = service
-            .instances
-            .into_iter()
-            .find(|it| it.name.as_str() == primary)?;
+        let instance = service.instances.into_iter().find(|it| it.name.as_str() == primary)?;
         (instance.health == "up").then_some(())
     })
     .await;
@@ -83,10 +64,7 @@ async fn a_password_that_cannot_be_read_stops_the_start() {
     cluster.extra = "password_env = \"BACKSTAY_TEST_NO_SUCH_VARIABLE\"".to_owned();
     cluster.start(0, true);
     let error = cluster.ended(0).await.unwrap_err();
-    assert!(
-        error.to_string().contains("BACKSTAY_TEST_NO_SUCH_VARIABLE"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("BACKSTAY_TEST_NO_SUCH_VARIABLE"), "{error}");
     assert_eq!(error.exit_code(), 78);
     assert!(!cluster.controllers[0].state.exists());
 }
@@ -105,10 +83,7 @@ async fn something_that_is_no_redis_is_named() {
     cluster.start_all();
     until("it is named", async || {
         let service = cluster.service().await?;
-        let instance = service
-            .instances
-            .into_iter()
-            .find(|it| it.name.as_str() == "r2")?;
+        let instance = service.instances.into_iter().find(|it| it.name.as_str() == "r2")?;
         instance.health.contains("not Redis").then_some(())
     })
     .await;
@@ -117,18 +92,14 @@ async fn something_that_is_no_redis_is_named() {
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_named() {
     let mut cluster = Cluster::new(&["a"], &["r1", "r2"]);
-    let text = cluster.text().replace(
-        &format!("127.0.0.1:{}", cluster.instances[1].port),
-        "no-such-host.invalid:6379",
-    );
+    let text = cluster
+        .text()
+        .replace(&format!("127.0.0.1:{}", cluster.instances[1].port), "no-such-host.invalid:6379");
     cluster.file = Some(text);
     cluster.start_all();
     until("it is named", async || {
         let service = cluster.service().await?;
-        let instance = service
-            .instances
-            .into_iter()
-            .find(|it| it.name.as_str() == "r2")?;
+        let instance = service.instances.into_iter().find(|it| it.name.as_str() == "r2")?;
         instance.health.contains("does not resolve").then_some(())
     })
     .await;
@@ -158,19 +129,11 @@ async fn a_failover_is_told_as_it_happens() {
             break;
         }
     }
-    let expected = [
-        "suspected_here",
-        "failover_begun",
-        "candidate_chosen",
-        "promoted",
-        "failover_ended",
-    ];
+    let expected = ["suspected_here", "failover_begun", "candidate_chosen", "promoted", "failover_ended"];
     let mut seen = kinds.iter();
     for kind in expected {
         assert!(seen.any(|it| it == kind), "{kind} is missing in {kinds:?}");
     }
-    let status = admin::get(&cluster.controllers[0].admin, "/v1/status")
-        .await
-        .unwrap();
+    let status = admin::get(&cluster.controllers[0].admin, "/v1/status").await.unwrap();
     assert_eq!(status.0, 200);
 }

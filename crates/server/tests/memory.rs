@@ -37,10 +37,7 @@ async fn a_controller_without_its_state_does_not_start_unless_it_is_the_first_ti
     let mut cluster = Cluster::new(&["a"], &[]);
     cluster.start(0, false);
     let error = cluster.ended(0).await.unwrap_err();
-    assert!(
-        matches!(error, RunError::Storage(StorageError::Missing { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, RunError::Storage(StorageError::Missing { .. })), "{error}");
     assert_eq!(error.exit_code(), 74);
     cluster.start(0, true);
     assert_eq!(cluster.wait_for_leader().await, 0);
@@ -60,10 +57,7 @@ async fn a_controller_whose_state_was_lost_is_not_let_in_with_a_new_one() {
     std::fs::remove_dir_all(&cluster.controllers[lost].state).unwrap();
     cluster.start(lost, true);
     let error = cluster.ended(lost).await.unwrap_err();
-    assert!(
-        matches!(error, RunError::Stopped(Stopped::StateLost(_))),
-        "{error}"
-    );
+    assert!(matches!(error, RunError::Stopped(Stopped::StateLost(_))), "{error}");
     assert!(error.to_string().contains("another state folder"), "{error}");
     assert_eq!(cluster.wait_for_leader().await, leader);
 }
@@ -77,10 +71,7 @@ async fn a_state_folder_of_another_cluster_is_refused() {
     "another".clone_into(&mut cluster.name);
     cluster.start(0, true);
     let error = cluster.ended(0).await.unwrap_err().to_string();
-    assert!(
-        error.contains("node a of cluster test, not of node a of cluster another"),
-        "{error}"
-    );
+    assert!(error.contains("node a of cluster test, not of node a of cluster another"), "{error}");
 }
 
 #[tokio::test]

@@ -19,9 +19,7 @@ async fn cut_off(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) 
 }
 
 async fn peer_port(cluster: &Cluster, index: usize) -> TcpStream {
-    TcpStream::connect(("127.0.0.1", cluster.controllers[index].peer))
-        .await
-        .unwrap()
+    TcpStream::connect(("127.0.0.1", cluster.controllers[index].peer)).await.unwrap()
 }
 
 #[tokio::test]
@@ -104,12 +102,7 @@ async fn nonsense_on_the_admin_socket_gets_a_sentence_and_is_bounded() {
     cluster.wait_for_leader().await;
     let socket = cluster.controllers[0].admin.clone();
     assert!(said(&socket, b"\x00\x01garbage\r\n\r\n").await.contains("400"));
-    let long = [
-        b"GET /".to_vec(),
-        vec![b'x'; 100_000],
-        b" HTTP/1.1\r\n\r\n".to_vec(),
-    ]
-    .concat();
+    let long = [b"GET /".to_vec(), vec![b'x'; 100_000], b" HTTP/1.1\r\n\r\n".to_vec()].concat();
     let refused = said(&socket, &long).await;
     assert!(refused.is_empty() || refused.contains(" 4"), "{refused}");
     let expected = [
@@ -130,18 +123,10 @@ async fn nonsense_on_the_admin_socket_gets_a_sentence_and_is_bounded() {
         ("/v1/pause", json!({"by": "me"}), 400),
         ("/v1/pause", json!({"for_seconds": 0, "by": "me"}), 409),
         ("/v1/pause", json!({"for_seconds": 9, "by": "a\u{7}b"}), 400),
-        (
-            "/v1/pause",
-            json!({"for_seconds": 9, "by": "me", "service": "nobody"}),
-            404,
-        ),
+        ("/v1/pause", json!({"for_seconds": 9, "by": "me", "service": "nobody"}), 404),
         ("/v1/resume", json!({"by": "me", "surprise": 1}), 400),
         ("/v1/resume", json!({"by": "x".repeat(20_000)}), 413),
-        (
-            "/v1/decide",
-            json!({"service": "orders", "instance": "nobody", "by": "me"}),
-            404,
-        ),
+        ("/v1/decide", json!({"service": "orders", "instance": "nobody", "by": "me"}), 404),
         ("/v1/pause", json!({"for_seconds": 9, "by": "me"}), 200),
         ("/v1/resume", json!({"by": "me", "service": "orders"}), 200),
     ] {
@@ -161,8 +146,5 @@ async fn without_a_leader_a_wish_is_refused_and_the_status_says_so() {
     let body = json!({"for_seconds": 9, "by": "me"});
     let (code, answer) = admin::post(&socket, "/v1/pause", &body).await.unwrap();
     assert_eq!(code, 503, "{answer}");
-    assert!(
-        answer["error"].as_str().unwrap().contains("nothing was changed"),
-        "{answer}"
-    );
+    assert!(answer["error"].as_str().unwrap().contains("nothing was changed"), "{answer}");
 }

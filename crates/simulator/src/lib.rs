@@ -47,20 +47,11 @@ pub fn run(scenario: Scenario) -> Outcome {
     world.converge();
     Outcome {
         seed,
-        violation: world
-            .checkers
-            .violation()
-            .map(|(property, what)| ((*property).to_owned(), what.clone())),
+        violation: world.checkers.violation().map(|(property, what)| ((*property).to_owned(), what.clone())),
         acknowledged: world.checkers.acknowledged(),
         lost: world.checkers.lost(),
         stale: world.checkers.stale(),
-        failover_ms: world
-            .checkers
-            .times
-            .times
-            .iter()
-            .map(|time| Duration::as_millis(time) as u64)
-            .collect(),
+        failover_ms: world.checkers.times.times.iter().map(|time| Duration::as_millis(time) as u64).collect(),
         digest: world.trace.digest(),
         lines: world.trace.into_lines(),
     }

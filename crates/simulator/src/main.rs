@@ -31,19 +31,12 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options {
-        seeds: 1000,
-        from: 1,
-        one: None,
-        trace: false,
-        json: false,
-    };
+    let mut options = Options { seeds: 1000, from: 1, one: None, trace: false, json: false };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = || {
             let text = args.next().ok_or_else(|| format!("{arg} needs a number"))?;
-            text.parse::<u64>()
-                .map_err(|_| format!("{arg} needs a number, not '{text}'"))
+            text.parse::<u64>().map_err(|_| format!("{arg} needs a number, not '{text}'"))
         };
         match arg.as_str() {
             "--seeds" => options.seeds = number()?,
@@ -61,11 +54,7 @@ fn one(seed: u64, trace: bool) -> ExitCode {
     let mut scenario = Scenario::of(seed);
     scenario.trace = trace;
     let outcome = run(scenario);
-    for line in outcome
-        .lines
-        .iter()
-        .filter(|_| trace || outcome.violation.is_some())
-    {
+    for line in outcome.lines.iter().filter(|_| trace || outcome.violation.is_some()) {
         println!("{line}");
     }
     println!(
@@ -119,20 +108,12 @@ fn many(options: &Options) -> ExitCode {
 }
 
 fn report(options: &Options, outcomes: &[Outcome], seconds: f64, cores: usize) -> ExitCode {
-    let mut times: Vec<u64> = outcomes
-        .iter()
-        .flat_map(|outcome| outcome.failover_ms.iter().copied())
-        .collect();
+    let mut times: Vec<u64> =
+        outcomes.iter().flat_map(|outcome| outcome.failover_ms.iter().copied()).collect();
     times.sort_unstable();
-    let quantile = |q: f64| {
-        times
-            .get(((times.len() as f64 * q) as usize).min(times.len().saturating_sub(1)))
-            .copied()
-    };
-    let mut bad: Vec<&Outcome> = outcomes
-        .iter()
-        .filter(|outcome| outcome.violation.is_some())
-        .collect();
+    let quantile =
+        |q: f64| times.get(((times.len() as f64 * q) as usize).min(times.len().saturating_sub(1))).copied();
+    let mut bad: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.violation.is_some()).collect();
     bad.sort_by_key(|outcome| outcome.seed);
     let rate = outcomes.len() as f64 / seconds / cores as f64;
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
@@ -148,11 +129,7 @@ fn report(options: &Options, outcomes: &[Outcome], seconds: f64, cores: usize) -
         });
         println!("{report}");
     } else {
-        println!(
-            "{} seeds, {} violations, {rate:.0} seeds per second and core",
-            outcomes.len(),
-            bad.len()
-        );
+        println!("{} seeds, {} violations, {rate:.0} seeds per second and core", outcomes.len(), bad.len());
         println!(
             "{} failovers: p50 {:?} ms, p99 {:?} ms, max {:?} ms",
             times.len(),
@@ -171,9 +148,5 @@ fn report(options: &Options, outcomes: &[Outcome], seconds: f64, cores: usize) -
         println!("seed {}:", outcome.seed);
         complain(outcome);
     }
-    if bad.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -310,29 +310,18 @@ impl Redis {
         self.syncing = false;
         deeds.push(Deed::DropReplicas);
         deeds.push(Deed::Unfollow);
-        deeds.push(Deed::Promoted {
-            closed: self.guard > u64::from(self.replicas),
-        });
+        deeds.push(Deed::Promoted { closed: self.guard > u64::from(self.replicas) });
     }
 
     fn info(&self) -> Info {
         let role = match &self.follows {
-            None => Role::Primary {
-                replicas: self.replicas,
-            },
-            Some(of) => Role::Replica {
-                of: of.clone(),
-                link_up: self.link_up,
-                syncing: self.syncing,
-            },
+            None => Role::Primary { replicas: self.replicas },
+            Some(of) => Role::Replica { of: of.clone(), link_up: self.link_up, syncing: self.syncing },
         };
         Info {
             role,
             replid: self.replid.clone(),
-            previous: self
-                .previous
-                .clone()
-                .map(|(replid, offset)| (replid, ReplOffset(offset))),
+            previous: self.previous.clone().map(|(replid, offset)| (replid, ReplOffset(offset))),
             offset: ReplOffset(self.offset),
         }
     }
@@ -346,21 +335,13 @@ impl Redis {
             self.previous = None;
         }
         let mine = *replid == self.replid && offset <= self.offset;
-        let before = self
-            .previous
-            .as_ref()
-            .is_some_and(|(old, ended)| old == replid && offset <= *ended);
+        let before = self.previous.as_ref().is_some_and(|(old, ended)| old == replid && offset <= *ended);
         let missed = self.offset.saturating_sub(offset) as usize;
-        if let Some(backlog) = self
-            .backlog
-            .as_ref()
-            .filter(|backlog| missed <= backlog.len() && (mine || before))
+        if let Some(backlog) =
+            self.backlog.as_ref().filter(|backlog| missed <= backlog.len() && (mine || before))
         {
             let items = backlog.iter().skip(backlog.len() - missed).copied().collect();
-            return Sync::Continue {
-                replid: self.replid.clone(),
-                items,
-            };
+            return Sync::Continue { replid: self.replid.clone(), items };
         }
         Sync::Full(Box::new(Copy {
             replid: self.replid.clone(),

@@ -117,25 +117,14 @@ impl Scenario {
             loss_per_mille: if rough { random.range(0, 60) } else { 0 },
             duplication_per_mille: if rough { random.range(0, 50) } else { 0 },
             slow_per_mille: if rough { random.range(0, 80) } else { 0 },
-            crash_per_100k: if random.chance(200) {
-                random.range(1, 60)
-            } else {
-                0
-            },
-            stall_per_mille: if random.chance(200) {
-                random.range(1, 60)
-            } else {
-                0
-            },
+            crash_per_100k: if random.chance(200) { random.range(1, 60) } else { 0 },
+            stall_per_mille: if random.chance(200) { random.range(1, 60) } else { 0 },
         }
     }
 
     pub(crate) fn spec(&self) -> ClusterSpec {
         let zone = |index: usize| format!("z{}", index % 3);
-        let address = |host: &str, port: u16| backstay_model::Address {
-            host: host.into(),
-            port,
-        };
+        let address = |host: &str, port: u16| backstay_model::Address { host: host.into(), port };
         let controllers = (0..self.controllers).map(|index| ControllerSpec {
             name: format!("c{index}").into(),
             address: address("10.0.1.1", 7000 + index as u16),

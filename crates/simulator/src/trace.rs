@@ -16,21 +16,12 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) const fn new(whole: bool) -> Self {
-        Self {
-            whole,
-            lines: VecDeque::new(),
-            digest: 0xcbf2_9ce4_8422_2325,
-        }
+        Self { whole, lines: VecDeque::new(), digest: 0xcbf2_9ce4_8422_2325 }
     }
 
     pub(crate) fn line(&mut self, now: Time, what: &str, detail: impl FnOnce() -> String) {
         let micros = now.as_micros();
-        let line = format!(
-            "{:>4}.{:06} {what:<9} {}",
-            micros / 1_000_000,
-            micros % 1_000_000,
-            detail()
-        );
+        let line = format!("{:>4}.{:06} {what:<9} {}", micros / 1_000_000, micros % 1_000_000, detail());
         for byte in line.bytes() {
             self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }

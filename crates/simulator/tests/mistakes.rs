@@ -33,10 +33,7 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
 #[track_caller]
 fn is_caught(mistake: Mistake) {
     let found = shows(mistake, 600);
-    assert!(
-        found.is_some(),
-        "{mistake:?} went unnoticed in 600 seeds: a checker is blind"
-    );
+    assert!(found.is_some(), "{mistake:?} went unnoticed in 600 seeds: a checker is blind");
     println!("{mistake:?}: {found:?}");
 }
 

@@ -14,17 +14,9 @@ fn a_thousand_worlds_keep_every_promise() {
                     .collect::<Vec<_>>()
             })
         });
-        halves
-            .collect::<Vec<_>>()
-            .into_iter()
-            .flat_map(|half| half.join().unwrap())
-            .collect()
+        halves.collect::<Vec<_>>().into_iter().flat_map(|half| half.join().unwrap()).collect()
     });
-    assert!(
-        failures.is_empty(),
-        "replay with ./dev sim --seed S --trace\n{}",
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "replay with ./dev sim --seed S --trace\n{}", failures.join("\n"));
 }
 
 #[test]

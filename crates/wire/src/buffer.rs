@@ -47,11 +47,7 @@ impl Buffer {
         let from = self.scanned.max(self.start);
         let Some(found) = self.bytes[from..].iter().position(|byte| *byte == b'\n') else {
             self.scanned = self.bytes.len();
-            return if self.len() > bytes_max {
-                Err(RespError::LineTooLong)
-            } else {
-                Ok(None)
-            };
+            return if self.len() > bytes_max { Err(RespError::LineTooLong) } else { Ok(None) };
         };
         let line = self.start..from + found;
         if line.len() > bytes_max {

@@ -62,10 +62,7 @@ impl FrameDecoder {
 
     /// The next complete payload; `None`: feed more. After a failed `feed` it hands out what was complete, then the
     /// same error for ever.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator's `None` is final, this one's is not"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "an iterator's `None` is final, this one's is not")]
     pub fn next(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
         match (self.ready.pop_front(), self.failed) {
             (None, Some(error)) => Err(error),
@@ -85,10 +82,8 @@ impl FrameDecoder {
         if self.header_bytes == HEADER_BYTES {
             let announced = u64::from(u32::from_be_bytes(self.header));
             if announced > self.payload_bytes_max as u64 {
-                self.failed = Some(FrameError::TooLarge {
-                    announced,
-                    payload_bytes_max: self.payload_bytes_max,
-                });
+                self.failed =
+                    Some(FrameError::TooLarge { announced, payload_bytes_max: self.payload_bytes_max });
             } else if announced == 0 {
                 self.complete();
             }

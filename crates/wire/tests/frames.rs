@@ -37,10 +37,7 @@ proptest! {
 
 #[test]
 fn a_length_that_is_too_large_is_refused_before_its_payload_comes() {
-    let error = FrameError::TooLarge {
-        announced: u64::from(u32::MAX),
-        payload_bytes_max: 1024,
-    };
+    let error = FrameError::TooLarge { announced: u64::from(u32::MAX), payload_bytes_max: 1024 };
     let mut decoder = FrameDecoder::new(1024);
     let mut bytes = Vec::new();
     encode_frame(&mut bytes, b"good");
@@ -50,10 +47,7 @@ fn a_length_that_is_too_large_is_refused_before_its_payload_comes() {
     assert_eq!(decoder.next(), Err(error));
     assert_eq!(decoder.feed(b"more"), Err(error));
     assert_eq!(decoder.held_bytes(), 0);
-    assert_eq!(
-        error.to_string(),
-        "a frame of 4294967295 bytes was announced, at most 1024 are allowed"
-    );
+    assert_eq!(error.to_string(), "a frame of 4294967295 bytes was announced, at most 1024 are allowed");
 }
 
 #[test]

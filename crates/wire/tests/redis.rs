@@ -6,11 +6,7 @@ use backstay_wire::resp::Value;
 
 macro_rules! sample {
     ($name:literal) => {
-        Value::Bulk(
-            include_str!(concat!("samples/", $name, ".txt"))
-                .replace('\n', "\r\n")
-                .into_bytes(),
-        )
+        Value::Bulk(include_str!(concat!("samples/", $name, ".txt")).replace('\n', "\r\n").into_bytes())
     };
 }
 
@@ -18,11 +14,7 @@ fn said(command: &Command) -> String {
     let mut out = Vec::new();
     encode_command(&mut out, command);
     let text = String::from_utf8(out).unwrap();
-    let words = text
-        .split("\r\n")
-        .skip(2)
-        .step_by(2)
-        .filter(|word| !word.is_empty());
+    let words = text.split("\r\n").skip(2).step_by(2).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -47,27 +39,12 @@ fn every_command_is_said_in_redis_own_words() {
         (Command::Identify, "INFO"),
         (Command::Info, "INFO replication"),
         (Command::WriteGuard, "CONFIG GET min-replicas-to-write"),
-        (
-            Command::SetWriteGuard(1_000_000),
-            "CONFIG SET min-replicas-to-write 1000000",
-        ),
-        (
-            Command::DisconnectClients(ClientKind::Normal),
-            "CLIENT KILL TYPE normal",
-        ),
-        (
-            Command::DisconnectClients(ClientKind::PubSub),
-            "CLIENT KILL TYPE pubsub",
-        ),
-        (
-            Command::Replicate("[::1]:6379".parse().unwrap()),
-            "REPLICAOF ::1 6379",
-        ),
+        (Command::SetWriteGuard(1_000_000), "CONFIG SET min-replicas-to-write 1000000"),
+        (Command::DisconnectClients(ClientKind::Normal), "CLIENT KILL TYPE normal"),
+        (Command::DisconnectClients(ClientKind::PubSub), "CLIENT KILL TYPE pubsub"),
+        (Command::Replicate("[::1]:6379".parse().unwrap()), "REPLICAOF ::1 6379"),
         (Command::ReplicateNoOne, "REPLICAOF NO ONE"),
-        (
-            Command::Canary("backstay:canary".into()),
-            "SET backstay:canary backstay PX 1000",
-        ),
+        (Command::Canary("backstay:canary".into()), "SET backstay:canary backstay PX 1000"),
     ] {
         assert_eq!(said(&command), words);
     }
@@ -78,24 +55,15 @@ fn the_password_goes_with_a_user_name_only_if_there_is_one() {
     let mut out = Vec::new();
     encode_auth(&mut out, None, "pass");
     encode_auth(&mut out, Some("backstay"), "p w");
-    assert_eq!(
-        out,
-        b"*2\r\n$4\r\nAUTH\r\n$4\r\npass\r\n*3\r\n$4\r\nAUTH\r\n$8\r\nbackstay\r\n$3\r\np w\r\n"
-    );
+    assert_eq!(out, b"*2\r\n$4\r\nAUTH\r\n$4\r\npass\r\n*3\r\n$4\r\nAUTH\r\n$8\r\nbackstay\r\n$3\r\np w\r\n");
 }
 
 #[test]
 fn a_redis_7_primary_says_who_and_where_it_is() {
     let value = sample!("redis-7.0-primary");
     let identity = identity(&value);
-    assert_eq!(
-        identity.run_id.as_str(),
-        "ecd01f080a5a818e6bdc8aaa17481aae6ba93336"
-    );
-    assert_eq!(
-        (identity.version.as_str(), identity.keys, identity.loading),
-        ("7.0.15", 4, false)
-    );
+    assert_eq!(identity.run_id.as_str(), "ecd01f080a5a818e6bdc8aaa17481aae6ba93336");
+    assert_eq!((identity.version.as_str(), identity.keys, identity.loading), ("7.0.15", 4, false));
     let info = info(&value);
     assert_eq!(info.role, Role::Primary { replicas: 1 });
     assert_eq!(info.replid.as_str(), "4a957741e979cf05608f2a03dca0b42ce538dc74");
@@ -110,22 +78,14 @@ fn a_linked_replica_and_a_frozen_one_are_at_the_same_offset() {
         (linked.offset, linked.role),
         (
             ReplOffset(157),
-            Role::Replica {
-                of: "127.0.0.1:7391".parse().unwrap(),
-                link_up: true,
-                syncing: false
-            }
+            Role::Replica { of: "127.0.0.1:7391".parse().unwrap(), link_up: true, syncing: false }
         )
     );
     assert_eq!(
         (frozen.offset, frozen.role),
         (
             ReplOffset(157),
-            Role::Replica {
-                of: backstay_model::Address::nowhere(),
-                link_up: false,
-                syncing: false
-            }
+            Role::Replica { of: backstay_model::Address::nowhere(), link_up: false, syncing: false }
         )
     );
 }
@@ -134,10 +94,7 @@ fn a_linked_replica_and_a_frozen_one_are_at_the_same_offset() {
 fn a_promoted_replica_names_the_history_that_it_comes_from() {
     let info = info(&sample!("redis-7.0-promoted"));
     assert_eq!(info.role, Role::Primary { replicas: 0 });
-    assert_eq!(
-        info.previous,
-        Some(("4a957741e979cf05608f2a03dca0b42ce538dc74".into(), ReplOffset(158)))
-    );
+    assert_eq!(info.previous, Some(("4a957741e979cf05608f2a03dca0b42ce538dc74".into(), ReplOffset(158))));
 }
 
 #[test]
@@ -147,11 +104,7 @@ fn redis_6_2_is_understood_while_it_loads_and_while_it_copies() {
     let info = info(&sample!("redis-6.2-replica"));
     assert_eq!(
         info.role,
-        Role::Replica {
-            of: "10.0.3.17:6379".parse().unwrap(),
-            link_up: false,
-            syncing: true
-        }
+        Role::Replica { of: "10.0.3.17:6379".parse().unwrap(), link_up: false, syncing: true }
     );
 }
 
@@ -159,21 +112,14 @@ fn redis_6_2_is_understood_while_it_loads_and_while_it_copies() {
 fn valkey_8_is_understood_under_its_own_version() {
     let value = sample!("valkey-8.0-primary");
     let identity = identity(&value);
-    assert_eq!(
-        (identity.version.as_str(), identity.keys),
-        ("valkey 8.0.1", 120_040)
-    );
+    assert_eq!((identity.version.as_str(), identity.keys), ("valkey 8.0.1", 120_040));
     let primary = info(&value);
     assert_eq!(primary.role, Role::Primary { replicas: 2 });
     assert_eq!(primary.offset, ReplOffset(924_880));
     let replica = info(&sample!("valkey-8.0-replica"));
     assert_eq!(
         replica.role,
-        Role::Replica {
-            of: "[2001:db8::17]:6379".parse().unwrap(),
-            link_up: true,
-            syncing: false
-        }
+        Role::Replica { of: "[2001:db8::17]:6379".parse().unwrap(), link_up: true, syncing: false }
     );
 }
 
@@ -183,9 +129,7 @@ fn replies_of_either_protocol_mean_the_same() {
     let map = Value::Map(vec![(Value::bulk("min-replicas-to-write"), Value::bulk("3"))]);
     assert_eq!(decode_reply(&Command::WriteGuard, &flat), Reply::WriteGuard(3));
     assert_eq!(decode_reply(&Command::WriteGuard, &map), Reply::WriteGuard(3));
-    let Value::Bulk(text) = sample!("redis-7.0-frozen") else {
-        unreachable!()
-    };
+    let Value::Bulk(text) = sample!("redis-7.0-frozen") else { unreachable!() };
     let verbatim = Value::Verbatim(*b"txt", text);
     assert_eq!(info(&verbatim), info(&sample!("redis-7.0-frozen")));
 }
@@ -195,18 +139,12 @@ fn orders_are_done_when_redis_says_so() {
     let ok = Value::Simple("OK".into());
     let already = Value::Simple("OK Already connected to specified master".into());
     let replicate = Command::Replicate("r1:6379".parse().unwrap());
-    assert_eq!(
-        decode_reply(&Command::Ping, &Value::Simple("PONG".into())),
-        Reply::Pong
-    );
+    assert_eq!(decode_reply(&Command::Ping, &Value::Simple("PONG".into())), Reply::Pong);
     assert_eq!(decode_reply(&Command::SetWriteGuard(1), &ok), Reply::Done);
     assert_eq!(decode_reply(&Command::ReplicateNoOne, &ok), Reply::Done);
     assert_eq!(decode_reply(&replicate, &already), Reply::Done);
     assert_eq!(decode_reply(&Command::Canary("k".into()), &ok), Reply::Done);
-    let killed = decode_reply(
-        &Command::DisconnectClients(ClientKind::PubSub),
-        &Value::Integer(7),
-    );
+    let killed = decode_reply(&Command::DisconnectClients(ClientKind::PubSub), &Value::Integer(7));
     assert_eq!(killed, Reply::Done);
 }
 
@@ -226,28 +164,16 @@ fn every_error_of_a_server_has_its_fault() {
             "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             Fault::PrimaryLost,
         ),
-        (
-            "WRONGPASS invalid username-password pair or user is disabled.",
-            Fault::WrongPassword,
-        ),
+        ("WRONGPASS invalid username-password pair or user is disabled.", Fault::WrongPassword),
         ("NOAUTH Authentication required.", Fault::WrongPassword),
         ("ERR invalid password", Fault::WrongPassword),
-        (
-            "ERR Client sent AUTH, but no password is set",
-            Fault::WrongPassword,
-        ),
+        ("ERR Client sent AUTH, but no password is set", Fault::WrongPassword),
         (
             "ERR AUTH <password> called without any password configured for the default user. Are you sure?",
             Fault::WrongPassword,
         ),
-        (
-            "NOPERM User backstay has no permissions to run the 'config|set' command",
-            Fault::NoPermission,
-        ),
-        (
-            "DENIED Redis is running in protected mode because",
-            Fault::NoPermission,
-        ),
+        ("NOPERM User backstay has no permissions to run the 'config|set' command", Fault::NoPermission),
+        ("DENIED Redis is running in protected mode because", Fault::NoPermission),
         ("ERR max number of clients reached", Fault::TooManyClients),
         ("NOREPLICAS Not enough good replicas to write.", Fault::OtherError),
         ("ERR unknown command 'CONFIG'", Fault::OtherError),
@@ -267,20 +193,10 @@ fn an_answer_that_makes_no_sense_is_not_redis() {
         (Command::Identify, Value::bulk("HTTP/1.1 400 Bad Request")),
         (Command::Info, Value::bulk("role:slave\r\nmaster_host:a b\r\n")),
         (Command::Info, Value::Null),
-        (
-            Command::WriteGuard,
-            Value::Array(vec![Value::Null, Value::bulk("many")]),
-        ),
-        (
-            Command::DisconnectClients(ClientKind::Normal),
-            Value::Simple("OK".into()),
-        ),
+        (Command::WriteGuard, Value::Array(vec![Value::Null, Value::bulk("many")])),
+        (Command::DisconnectClients(ClientKind::Normal), Value::Simple("OK".into())),
         (Command::ReplicateNoOne, Value::Simple("PONG".into())),
     ] {
-        assert_eq!(
-            decode_reply(&command, &value),
-            Reply::Refused(Fault::NotRedis),
-            "{command:?}"
-        );
+        assert_eq!(decode_reply(&command, &value), Reply::Refused(Fault::NotRedis), "{command:?}");
     }
 }

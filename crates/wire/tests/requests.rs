@@ -24,13 +24,7 @@ fn words(requests: &[&[&str]]) -> Requests {
 }
 
 fn small() -> Limits {
-    Limits {
-        bulk_bytes_max: 64,
-        elements_max: 16,
-        depth_max: 0,
-        line_bytes_max: 32,
-        buffered_bytes_max: 512,
-    }
+    Limits { bulk_bytes_max: 64, elements_max: 16, depth_max: 0, line_bytes_max: 32, buffered_bytes_max: 512 }
 }
 
 proptest! {
@@ -70,12 +64,7 @@ fn typed_lines_are_split_as_redis_splits_them() {
     let bytes = b"PING\r\n\r\n  set  k \"a \\x41\\n\\\"\"\nget 'it\\'s' \"\"\r\nsubscribe a\"b\"\r\n";
     assert_eq!(
         decoded(bytes, Limits::default()),
-        Ok(words(&[
-            &["PING"],
-            &["set", "k", "a A\n\""],
-            &["get", "it's", ""],
-            &["subscribe", "ab"],
-        ]))
+        Ok(words(&[&["PING"], &["set", "k", "a A\n\""], &["get", "it's", ""], &["subscribe", "ab"],]))
     );
 }
 
@@ -95,10 +84,7 @@ fn what_a_client_may_not_do_is_named_in_redis_words() {
         (b"*1\r\n$-1\r\n", "invalid bulk length"),
         (b"get 'a\r\n", "unbalanced quotes in request"),
         (b"get \"a\"b\r\n", "unbalanced quotes in request"),
-        (
-            b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-            "too big inline request",
-        ),
+        (b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "too big inline request"),
         (b"*1\r\n$1\r\nabc", "string without CR LF"),
     ] {
         let error = decoded(bytes, small()).unwrap_err();

@@ -63,12 +63,9 @@ fn as_resp2(value: &Value) -> Value {
     let all = |items: &[Value]| items.iter().map(as_resp2).collect();
     match value {
         Value::Array(items) | Value::Set(items) | Value::Push(items) => Value::Array(all(items)),
-        Value::Map(pairs) => Value::Array(
-            pairs
-                .iter()
-                .flat_map(|(k, v)| [as_resp2(k), as_resp2(v)])
-                .collect(),
-        ),
+        Value::Map(pairs) => {
+            Value::Array(pairs.iter().flat_map(|(k, v)| [as_resp2(k), as_resp2(v)]).collect())
+        }
         Value::Boolean(value) => Value::Integer(i64::from(*value)),
         Value::Double(number) => Value::Bulk(format!("{number:?}").into_bytes()),
         Value::BigNumber(digits) => Value::Bulk(digits.clone().into_bytes()),
@@ -158,10 +155,7 @@ fn what_a_peer_may_not_do_has_a_name() {
 
 #[test]
 fn a_value_within_every_other_limit_is_refused_when_it_outgrows_memory() {
-    let limits = Limits {
-        elements_max: 1000,
-        ..small()
-    };
+    let limits = Limits { elements_max: 1000, ..small() };
     let mut bytes = b"*900\r\n".to_vec();
     bytes.extend(b"_\r\n".repeat(900));
     assert_eq!(decoded(&bytes, limits), Err(RespError::TooMuchBuffered));

@@ -121,20 +121,13 @@ fn request(method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
     *request.uri_mut() = path.parse().unwrap_or_default();
     let headers = request.headers_mut();
     headers.insert(HOST, hyper::header::HeaderValue::from_static("backstay"));
-    headers.insert(
-        CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static("application/json"),
-    );
+    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
     request
 }
 
 async fn converse<T: DeserializeOwned>(socket: &Path, request: Request<Full<Bytes>>) -> Result<T, Miss> {
     let is_order = request.method() == Method::POST;
-    let patience = if is_order {
-        ORDER_PATIENCE
-    } else {
-        QUESTION_PATIENCE
-    };
+    let patience = if is_order { ORDER_PATIENCE } else { QUESTION_PATIENCE };
     match timeout(patience, exchange(socket, request)).await {
         Ok(Ok((status, body))) => understand(status, &body),
         Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error))),
@@ -166,9 +159,7 @@ async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> Result<(Statu
     let driver = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(lost)?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-        .collect()
-        .await;
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     driver.abort();
     let body = body.map_err(|error| Lost::AfterSent(error.to_string()))?;
     Ok((status, body.to_bytes()))
@@ -188,10 +179,8 @@ fn understand<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T,
             ))
         });
     }
-    let sentence = serde_json::from_slice::<Problem>(body).map_or_else(
-        |_| format!("the controller answers {status}"),
-        |problem| problem.error,
-    );
+    let sentence = serde_json::from_slice::<Problem>(body)
+        .map_or_else(|_| format!("the controller answers {status}"), |problem| problem.error);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         return Err(Miss::Unable(sentence));
     }

@@ -46,9 +46,7 @@ impl Target {
             (Some(socket), _, _) => Ok(vec![candidate("the controller", socket.clone())]),
             (None, Some(file), None) => {
                 let nodes = read(file)?.nodes.into_iter();
-                Ok(nodes
-                    .map(|node| candidate(node.name.as_str(), node.admin))
-                    .collect())
+                Ok(nodes.map(|node| candidate(node.name.as_str(), node.admin)).collect())
             }
             (None, None, _) => of_latest_lab(),
         }
@@ -72,17 +70,11 @@ fn of_latest_lab() -> Result<Vec<Candidate>, Failure> {
             error => error.to_string(),
         })
     })?;
-    let living = state
-        .controllers
-        .iter()
-        .filter(|member| member.liveness() == Liveness::Running);
-    let candidates: Vec<_> = living
-        .map(|member| candidate(&member.server.name, member.server.admin.clone()))
-        .collect();
+    let living = state.controllers.iter().filter(|member| member.liveness() == Liveness::Running);
+    let candidates: Vec<_> =
+        living.map(|member| candidate(&member.server.name, member.server.admin.clone())).collect();
     if candidates.is_empty() {
-        return Err(none(
-            "no controller of the lab that you started last is running".to_owned(),
-        ));
+        return Err(none("no controller of the lab that you started last is running".to_owned()));
     }
     Ok(candidates)
 }

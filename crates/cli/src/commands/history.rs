@@ -8,13 +8,8 @@ use crate::show;
 use backstay_model::FailoverRecord;
 
 pub(super) fn history(arguments: &History) -> Result<(), Failure> {
-    let query = arguments
-        .service
-        .as_deref()
-        .map(|service| format!("?service={}", encoded(service)));
+    let query = arguments.service.as_deref().map(|service| format!("?service={}", encoded(service)));
     let path = format!("/v1/history{}", query.unwrap_or_default());
     let records: Vec<FailoverRecord> = Controllers::of(&arguments.target)?.get(&path)?;
-    arguments
-        .output
-        .show(&records, |records, paint| show::history(records, paint))
+    arguments.output.show(&records, |records, paint| show::history(records, paint))
 }

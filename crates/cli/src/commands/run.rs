@@ -23,13 +23,7 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     begin_log(arguments)?;
     for warning in &config.warnings {
         let note = warning.note();
-        tracing::warn!(
-            "{}:{}: {}. {}",
-            config.file_name,
-            note.line,
-            note.message,
-            note.help
-        );
+        tracing::warn!("{}:{}: {}. {}", config.file_name, note.line, note.message, note.help);
     }
     allow_many_files();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -87,10 +81,7 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     async fn next(&mut self) {

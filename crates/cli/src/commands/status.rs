@@ -23,10 +23,7 @@ pub(super) fn status(arguments: &Status) -> Result<(), Failure> {
 
 fn is_healthy(status: &ClusterStatus) -> bool {
     let fine = status.services.iter().all(|service| {
-        let calm = service
-            .problems
-            .iter()
-            .all(|problem| problem.severity < Severity::Warning);
+        let calm = service.problems.iter().all(|problem| problem.severity < Severity::Warning);
         calm && service.primary.is_some()
     });
     status.quorum && fine

@@ -8,19 +8,12 @@ use backstay_model::Explanation;
 /// `backstay explain`.
 pub(crate) fn explanation(explanation: &Explanation, paint: Paint) -> String {
     let service = paint.text(Tone::Strong, explanation.service.as_str());
-    let mut text = format!(
-        "{service}: {} (as {} sees it)\n",
-        explanation.verdict, explanation.node
-    );
+    let mut text = format!("{service}: {} (as {} sees it)\n", explanation.verdict, explanation.node);
     text.push_str(&winner(explanation));
     text.push('\n');
     if !explanation.opinions.is_empty() {
         let rows = explanation.opinions.iter().map(|(node, opinion)| {
-            let tone = if opinion == "up" {
-                Tone::Good
-            } else {
-                Tone::Doubtful
-            };
+            let tone = if opinion == "up" { Tone::Good } else { Tone::Doubtful };
             vec![Tone::Plain.cell(node), tone.cell(opinion)]
         });
         text.push('\n');
@@ -28,11 +21,7 @@ pub(crate) fn explanation(explanation: &Explanation, paint: Paint) -> String {
     }
     if !explanation.candidates.is_empty() {
         let rows = explanation.candidates.iter().map(|candidate| {
-            let (tone, word) = if candidate.eligible {
-                (Tone::Good, "yes")
-            } else {
-                (Tone::Bad, "no")
-            };
+            let (tone, word) = if candidate.eligible { (Tone::Good, "yes") } else { (Tone::Bad, "no") };
             vec![
                 Tone::Plain.cell(&candidate.instance),
                 tone.cell(word),
@@ -59,10 +48,7 @@ fn winner(explanation: &Explanation) -> String {
             )
         }
         (Some(winner), Some(lost)) => {
-            format!(
-                "if the primary failed now, {winner} would win and about {} would be lost",
-                bytes(lost)
-            )
+            format!("if the primary failed now, {winner} would win and about {} would be lost", bytes(lost))
         }
         (Some(winner), None) => format!("if the primary failed now, {winner} would win"),
     }

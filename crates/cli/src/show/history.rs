@@ -17,18 +17,9 @@ fn record(record: &FailoverRecord, paint: Paint) -> String {
     let to = record.to.as_ref().map_or("nobody yet", |to| to.as_str());
     let from = record.from.as_ref().map(|from| format!("{from} to "));
     let begin = begin(record);
-    let head = format!(
-        "{}, epoch {}: {}{to}",
-        record.service,
-        record.epoch,
-        from.unwrap_or_default()
-    );
+    let head = format!("{}, epoch {}: {}{to}", record.service, record.epoch, from.unwrap_or_default());
     let when = begin.map(|begin| format!("  {begin} UTC")).unwrap_or_default();
-    let mut text = format!(
-        "{}{}\n",
-        paint.text(Tone::Strong, head),
-        paint.text(Tone::Faint, when)
-    );
+    let mut text = format!("{}{}\n", paint.text(Tone::Strong, head), paint.text(Tone::Faint, when));
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
             let name = paint.text(Tone::Faint, format!("{name:<9}"));
@@ -56,10 +47,8 @@ fn lost(record: &FailoverRecord, paint: Paint) -> String {
     if record.lost.is_empty() {
         return paint.text(Tone::Good, "nothing that is known of");
     }
-    let parts = record
-        .lost
-        .iter()
-        .map(|lost| format!("{} of writes on {}", bytes(lost.bytes), lost.instance));
+    let parts =
+        record.lost.iter().map(|lost| format!("{} of writes on {}", bytes(lost.bytes), lost.instance));
     paint.text(Tone::Bad, parts.collect::<Vec<_>>().join(", "))
 }
 

@@ -22,10 +22,7 @@ pub(crate) fn lab(view: &LabView, paint: Paint) -> String {
             ]
         });
         text.push('\n');
-        text.push_str(&paint.table(
-            &["controller", "pid", "state", "peers", "sentinel", "admin"],
-            rows,
-        ));
+        text.push_str(&paint.table(&["controller", "pid", "state", "peers", "sentinel", "admin"], rows));
     }
     for service in &view.services {
         let rows = service.instances.iter().map(|instance| {

@@ -30,21 +30,13 @@ pub(crate) fn status(status: &ClusterStatus, paint: Paint) -> String {
 
 fn leader(status: &ClusterStatus, paint: Paint) -> String {
     match &status.leader {
-        Some(leader) => format!(
-            "{} leads (term {})",
-            paint.text(Tone::Strong, leader.as_str()),
-            status.term
-        ),
+        Some(leader) => format!("{} leads (term {})", paint.text(Tone::Strong, leader.as_str()), status.term),
         None => paint.text(Tone::Bad, "nobody leads"),
     }
 }
 
 fn quorum(status: &ClusterStatus, paint: Paint) -> String {
-    let connected = status
-        .controllers
-        .iter()
-        .filter(|controller| controller.connected)
-        .count();
+    let connected = status.controllers.iter().filter(|controller| controller.connected).count();
     let counted = format!("{connected} of {} controllers", status.controllers.len());
     if status.quorum {
         paint.text(Tone::Good, format!("quorum with {counted}"))
@@ -60,11 +52,7 @@ fn controller(controller: &ControllerStatus) -> Vec<Cell> {
         (false, true) => (Tone::Good, "connected"),
         (false, false) => (Tone::Bad, "not heard of"),
     };
-    vec![
-        Tone::Plain.cell(&controller.name),
-        Tone::Plain.cell(&controller.address),
-        tone.cell(state),
-    ]
+    vec![Tone::Plain.cell(&controller.name), Tone::Plain.cell(&controller.address), tone.cell(state)]
 }
 
 fn service(service: &ServiceStatus, paint: Paint) -> String {
@@ -76,21 +64,14 @@ fn service(service: &ServiceStatus, paint: Paint) -> String {
         primary(service, paint)
     );
     if let Some(pause) = &service.paused {
-        let sentence = format!(
-            "paused until {} UTC by {}: nothing automatic happens",
-            pause.until, pause.by
-        );
+        let sentence = format!("paused until {} UTC by {}: nothing automatic happens", pause.until, pause.by);
         text.push_str(&paint.text(Tone::Doubtful, sentence));
         text.push('\n');
     }
     text.push('\n');
-    let has_places = service
-        .instances
-        .iter()
-        .any(|instance| !instance.site.is_empty() || !instance.zone.is_empty());
-    let mut columns = vec![
-        "instance", "address", "role", "health", "offset", "lag", "link", "in sync",
-    ];
+    let has_places =
+        service.instances.iter().any(|instance| !instance.site.is_empty() || !instance.zone.is_empty());
+    let mut columns = vec!["instance", "address", "role", "health", "offset", "lag", "link", "in sync"];
     if has_places {
         columns.insert(2, "place");
     }
@@ -110,26 +91,18 @@ fn service(service: &ServiceStatus, paint: Paint) -> String {
 }
 
 fn phase(service: &ServiceStatus, paint: Paint) -> String {
-    let tone = if service.phase == "stable" {
-        Tone::Good
-    } else {
-        Tone::Doubtful
-    };
+    let tone = if service.phase == "stable" { Tone::Good } else { Tone::Doubtful };
     paint.text(tone, &service.phase)
 }
 
 fn primary(service: &ServiceStatus, paint: Paint) -> String {
     match (&service.primary, &service.address) {
         (Some(primary), Some(address)) => {
-            format!(
-                "clients go to {} at {address}",
-                paint.text(Tone::Strong, primary.as_str())
-            )
+            format!("clients go to {} at {address}", paint.text(Tone::Strong, primary.as_str()))
         }
-        (None, Some(address)) => paint.text(
-            Tone::Doubtful,
-            format!("no primary now; clients are still told {address}"),
-        ),
+        (None, Some(address)) => {
+            paint.text(Tone::Doubtful, format!("no primary now; clients are still told {address}"))
+        }
         _ => paint.text(Tone::Bad, "no primary yet"),
     }
 }
@@ -137,11 +110,7 @@ fn primary(service: &ServiceStatus, paint: Paint) -> String {
 fn place(instance: &InstanceStatus) -> String {
     let parts = [&instance.site, &instance.zone].map(String::as_str);
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() {
-        "-".to_owned()
-    } else {
-        parts.join("/")
-    }
+    if parts.is_empty() { "-".to_owned() } else { parts.join("/") }
 }
 
 fn instance(service: &ServiceStatus, instance: &InstanceStatus) -> Vec<Cell> {
@@ -180,9 +149,7 @@ fn instance(service: &ServiceStatus, instance: &InstanceStatus) -> Vec<Cell> {
         role_tone.cell(role),
         health_tone.cell(&instance.health),
         Tone::Plain.cell(or_dash(instance.offset)),
-        Tone::Plain.cell(or_dash(
-            instance.lag_bytes.filter(|_| !reigns && !down).map(bytes),
-        )),
+        Tone::Plain.cell(or_dash(instance.lag_bytes.filter(|_| !reigns && !down).map(bytes))),
         link_tone.cell(link),
         sync_tone.cell(in_sync),
     ]

@@ -11,10 +11,7 @@ use backstay_model::{
 const MOMENT: UnixMicros = UnixMicros(1_795_235_922_123_456);
 
 fn address(port: u16) -> Address {
-    Address {
-        host: "10.0.0.1".into(),
-        port,
-    }
+    Address { host: "10.0.0.1".into(), port }
 }
 
 fn instance(name: &str, port: u16, role: &str) -> InstanceStatus {
@@ -62,26 +59,16 @@ fn cluster() -> ClusterStatus {
         leader: Some("a".into()),
         term: Term(3),
         quorum: true,
-        controllers: vec![
-            controller("a", true),
-            controller("b", true),
-            controller("c", false),
-        ],
+        controllers: vec![controller("a", true), controller("b", true), controller("c", false)],
         services: vec![ServiceStatus {
             name: "mymaster".into(),
             epoch: Epoch(2),
             phase: "stable".into(),
             primary: Some("r1".into()),
             address: Some(address(6379)),
-            paused: Some(PauseStatus {
-                until: MOMENT,
-                by: "ada".into(),
-            }),
+            paused: Some(PauseStatus { until: MOMENT, by: "ada".into() }),
             instances: vec![instance("r1", 6379, "primary"), lagging, dead],
-            problems: vec![
-                problem(Severity::Error, "Stuck"),
-                problem(Severity::Warning, "ReplicaDown"),
-            ],
+            problems: vec![problem(Severity::Error, "Stuck"), problem(Severity::Warning, "ReplicaDown")],
         }],
     }
 }
@@ -164,13 +151,8 @@ fn status_without_a_quorum_warns_that_it_may_be_old() {
 
 #[test]
 fn history_shows_each_failover_in_milliseconds_after_the_first_suspicion() {
-    let lossy = FailoverRecord {
-        lost: vec![LostWrites {
-            instance: "r3".into(),
-            bytes: 2048,
-        }],
-        ..failover()
-    };
+    let lossy =
+        FailoverRecord { lost: vec![LostWrites { instance: "r3".into(), bytes: 2048 }], ..failover() };
     insta::assert_snapshot!(history(&[failover(), lossy], Paint::Plain), @r"
     mymaster, epoch 2: r3 to r1  2026-11-21 04:38:42.123 UTC
       because  2 controllers found its port closed

@@ -15,28 +15,16 @@ pub(crate) struct Outcome {
 /// The binary, with temporary files (and with them the note of the latest lab) in `temporary`.
 pub(crate) fn backstay(temporary: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backstay"));
-    for name in [
-        "BACKSTAY_SOCKET",
-        "BACKSTAY_CONFIG",
-        "BACKSTAY_LOG",
-        "NO_COLOR",
-        "FORCE_COLOR",
-    ] {
+    for name in ["BACKSTAY_SOCKET", "BACKSTAY_CONFIG", "BACKSTAY_LOG", "NO_COLOR", "FORCE_COLOR"] {
         command.env_remove(name);
     }
-    command
-        .env("TMPDIR", temporary)
-        .env("USER", "ada")
-        .stdin(Stdio::null());
+    command.env("TMPDIR", temporary).env("USER", "ada").stdin(Stdio::null());
     command
 }
 
 /// Runs it to its end.
 pub(crate) fn run(temporary: &Path, arguments: &[&str]) -> Outcome {
-    let output = backstay(temporary)
-        .args(arguments)
-        .output()
-        .expect("the binary starts");
+    let output = backstay(temporary).args(arguments).output().expect("the binary starts");
     Outcome {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),

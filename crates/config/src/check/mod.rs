@@ -30,35 +30,21 @@ fn controller_count(file: &File, findings: &mut Findings) {
     match file.controllers.len() {
         1 => {
             let message = "one controller: nothing fails over while it, or its machine, is down";
-            findings
-                .warning(&last.span, message, help)
-                .labelled("the only one");
+            findings.warning(&last.span, message, help).labelled("the only one");
         }
         2 => {
             let message = "two controllers: if either is lost, or they lose each other, nothing fails over";
-            findings
-                .warning(&last.span, message, help)
-                .labelled("the second of two");
+            findings.warning(&last.span, message, help).labelled("the second of two");
         }
         count if count > CONTROLLERS_MAX => {
             let message = format!("{count} controllers are too many to agree quickly");
-            findings.error(
-                &last.span,
-                message,
-                format!("Use three or five; at most {CONTROLLERS_MAX}."),
-            );
+            findings.error(&last.span, message, format!("Use three or five; at most {CONTROLLERS_MAX}."));
         }
         count if count % 2 == 0 => {
             let survived = (count - 1) / 2;
-            let message = format!(
-                "{count} controllers survive the loss of {survived}, as {} would",
-                count - 1
-            );
-            findings.warning(
-                &last.span,
-                message,
-                "Use an odd number: add one or leave one out.",
-            );
+            let message =
+                format!("{count} controllers survive the loss of {survived}, as {} would", count - 1);
+            findings.warning(&last.span, message, "Use an odd number: add one or leave one out.");
         }
         _ => {}
     }

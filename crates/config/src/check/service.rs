@@ -21,15 +21,8 @@ fn timing(service: &ServiceDraft, findings: &mut Findings) {
             spelt(down_after.value),
             spelt(probe.value)
         );
-        let help = format!(
-            "Make down_after at least {}, or probe more often.",
-            spelt(probe.value * 2)
-        );
-        let place = if down_after.span == service.span {
-            probe
-        } else {
-            down_after
-        };
+        let help = format!("Make down_after at least {}, or probe more often.", spelt(probe.value * 2));
+        let place = if down_after.span == service.span { probe } else { down_after };
         findings.error(&place.span, message, help);
     }
 }
@@ -48,12 +41,7 @@ fn instances(service: &ServiceDraft, findings: &mut Findings) {
             let help = "Add a replica: watching alone saves nothing.";
             findings.warning(span, "one instance: there is nothing to fail over to", help);
         }
-        [_, _, ..]
-            if service
-                .instances
-                .iter()
-                .all(|instance| instance.priority.value == 0) =>
-        {
+        [_, _, ..] if service.instances.iter().all(|instance| instance.priority.value == 0) => {
             let message = "every instance has priority 0: none is ever promoted";
             findings.warning(
                 span,
@@ -70,17 +58,10 @@ fn guard(service: &ServiceDraft, findings: &mut Findings) {
         return;
     }
     let replicas = service.instances.len() as u64 - 1;
-    let (wanted, span) = (
-        service.min_replicas_to_write.value,
-        &service.min_replicas_to_write.span,
-    );
+    let (wanted, span) = (service.min_replicas_to_write.value, &service.min_replicas_to_write.span);
     if wanted > replicas {
         let message = format!("min_replicas_to_write is {wanted}, but there are only {replicas} replicas");
-        findings.error(
-            span,
-            message,
-            "No primary would ever take a write: lower it or add instances.",
-        );
+        findings.error(span, message, "No primary would ever take a write: lower it or add instances.");
     } else if wanted == replicas && wanted > 0 {
         let message = format!("min_replicas_to_write is {wanted}, all the replicas there are");
         findings.warning(
@@ -98,16 +79,8 @@ fn preference(service: &ServiceDraft, findings: &mut Findings) {
     let help = "Write one that an instance has, spelt the same, or leave it out.";
     let mut missing = false;
     for (what, place, found) in [
-        (
-            "site",
-            site,
-            site.as_ref().is_none_or(|site| has_site(&site.value)),
-        ),
-        (
-            "zone",
-            zone,
-            zone.as_ref().is_none_or(|zone| has_zone(&zone.value)),
-        ),
+        ("site", site, site.as_ref().is_none_or(|site| has_site(&site.value))),
+        ("zone", zone, zone.as_ref().is_none_or(|zone| has_zone(&zone.value))),
     ] {
         if let Some(place) = place.as_ref().filter(|_| !found) {
             missing = true;
@@ -124,13 +97,9 @@ fn preference(service: &ServiceDraft, findings: &mut Findings) {
             .iter()
             .any(|instance| instance.site == site.value && instance.zone == zone.value);
         if !both {
-            let message = format!(
-                "no instance is in site '{}' and zone '{}' at once",
-                site.value, zone.value
-            );
-            findings
-                .error(&zone.span, message, help)
-                .also(site.span.clone(), "with this site");
+            let message =
+                format!("no instance is in site '{}' and zone '{}' at once", site.value, zone.value);
+            findings.error(&zone.span, message, help).also(site.span.clone(), "with this site");
         }
     }
 }

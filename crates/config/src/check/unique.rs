@@ -38,28 +38,13 @@ impl<K: Ord> Once<K> {
 }
 
 fn names(file: &File, findings: &mut Findings) {
-    let controllers = file
-        .controllers
-        .iter()
-        .filter_map(|controller| controller.name.as_ref());
-    unique(
-        "controller",
-        controllers.map(|name| (name.value.as_str(), &name.span)),
-        findings,
-    );
+    let controllers = file.controllers.iter().filter_map(|controller| controller.name.as_ref());
+    unique("controller", controllers.map(|name| (name.value.as_str(), &name.span)), findings);
     let services = file.services.iter().filter_map(|service| service.name.as_ref());
-    unique(
-        "service",
-        services.map(|name| (name.value.as_str(), &name.span)),
-        findings,
-    );
+    unique("service", services.map(|name| (name.value.as_str(), &name.span)), findings);
     let instances = file.services.iter().flat_map(|service| &service.instances);
     let instances = instances.filter_map(|instance| instance.name.as_ref());
-    unique(
-        "instance",
-        instances.map(|name| (name.value.as_str(), &name.span)),
-        findings,
-    );
+    unique("instance", instances.map(|name| (name.value.as_str(), &name.span)), findings);
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = (&'a str, &'a Span)>, findings: &mut Findings) {
@@ -68,31 +53,19 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = (&'a str, &'a Span)>, find
         if let Some((first, _)) = seen.again(name, span, String::new()) {
             let message = format!("two {what}s are called '{name}'");
             let help = format!("Give every {what} of the file a name of its own.");
-            findings
-                .error(span, message, help)
-                .labelled("here again")
-                .also(first.clone(), "first here");
+            findings.error(span, message, help).labelled("here again").also(first.clone(), "first here");
         }
     }
 }
 
 fn node_ids(file: &File, findings: &mut Findings) {
     let mut seen = BTreeMap::new();
-    for name in file
-        .controllers
-        .iter()
-        .filter_map(|controller| controller.name.as_ref())
-    {
+    for name in file.controllers.iter().filter_map(|controller| controller.name.as_ref()) {
         let first: &At<_> = seen.entry(NodeId::of(&name.value)).or_insert(name);
         if first.value != name.value {
-            let message = format!(
-                "the names '{}' and '{}' have the same digest",
-                first.value, name.value
-            );
+            let message = format!("the names '{}' and '{}' have the same digest", first.value, name.value);
             let help = "A bad coincidence: controllers are told apart by it. Change one of the names.";
-            findings
-                .error(&name.span, message, help)
-                .also(first.span.clone(), "the other one");
+            findings.error(&name.span, message, help).also(first.span.clone(), "the other one");
         }
     }
 }
@@ -101,18 +74,11 @@ fn node_ids(file: &File, findings: &mut Findings) {
 fn addresses(file: &File, findings: &mut Findings) {
     let mut seen = Once::new();
     let listeners = file.controllers.iter().flat_map(listeners);
-    let instances = file
-        .services
-        .iter()
-        .flat_map(|service| &service.instances)
-        .filter_map(|instance| {
-            let name = instance
-                .name
-                .as_ref()
-                .map_or("an instance", |name| name.value.as_str());
-            let address = instance.address.as_ref()?;
-            Some((&address.value, &address.span, format!("the address of {name}")))
-        });
+    let instances = file.services.iter().flat_map(|service| &service.instances).filter_map(|instance| {
+        let name = instance.name.as_ref().map_or("an instance", |name| name.value.as_str());
+        let address = instance.address.as_ref()?;
+        Some((&address.value, &address.span, format!("the address of {name}")))
+    });
     for (address, span, what) in listeners.chain(instances).collect::<Vec<_>>() {
         if is_anywhere(address) {
             let help = "Write the address at which it is reached from every controller.";
@@ -121,39 +87,21 @@ fn addresses(file: &File, findings: &mut Findings) {
             let message = format!("{address} is used twice: it is {other} and {what}");
             let help = "Give each an address of its own. If sentinel is left out, it is the host of address with port \
                         26379; sentinel = \"off\" serves no Sentinel clients.";
-            let help = if message.contains("Sentinel") {
-                help
-            } else {
-                "Give each an address of its own."
-            };
-            findings
-                .error(span, message, help)
-                .labelled("here again")
-                .also(first.clone(), "first here");
+            let help = if message.contains("Sentinel") { help } else { "Give each an address of its own." };
+            findings.error(span, message, help).labelled("here again").also(first.clone(), "first here");
         }
     }
 }
 
 fn listeners(controller: &ControllerDraft) -> impl Iterator<Item = (&Address, &Span, String)> {
-    let name = controller
-        .name
-        .as_ref()
-        .map_or("a controller", |name| name.value.as_str());
+    let name = controller.name.as_ref().map_or("a controller", |name| name.value.as_str());
     let peer = controller.address.as_ref();
     let peer = peer.map(|peer| (&peer.value, &peer.span, format!("the address of {name}")));
-    let given = if controller.sentinel_is_default {
-        " (by default)"
-    } else {
-        ""
-    };
+    let given = if controller.sentinel_is_default { " (by default)" } else { "" };
     let sentinel = controller.sentinel.as_ref();
     let sentinel = sentinel.and_then(|sentinel| {
         let address = sentinel.value.as_ref()?;
-        Some((
-            address,
-            &sentinel.span,
-            format!("the Sentinel port of {name}{given}"),
-        ))
+        Some((address, &sentinel.span, format!("the Sentinel port of {name}{given}")))
     });
     peer.into_iter().chain(sentinel)
 }

@@ -24,29 +24,18 @@ impl Checks {
     pub fn trace(&mut self, now: u64, id: NodeId, effect: &Effect) {
         if self.tracing {
             let line = format!("{now} {id} {effect:?}");
-            self.fingerprint = line
-                .bytes()
-                .fold(self.fingerprint, |sum, byte| mix(sum ^ u64::from(byte)));
+            self.fingerprint = line.bytes().fold(self.fingerprint, |sum, byte| mix(sum ^ u64::from(byte)));
         }
     }
 
     pub fn effect(&mut self, host: &Host, effect: &Effect) {
         match effect {
-            Effect::Leadership {
-                leader: Some(leader),
-                term,
-                ..
-            } => {
+            Effect::Leadership { leader: Some(leader), term, .. } => {
                 let first = self.leaders.entry(*term).or_insert(*leader);
                 assert_eq!(first, leader, "two leaders in term {term}");
             }
             Effect::Apply(entry) => {
-                assert!(
-                    entry.index > host.applied,
-                    "{} applies {} twice",
-                    host.id,
-                    entry.index
-                );
+                assert!(entry.index > host.applied, "{} applies {} twice", host.id, entry.index);
                 let state = digest(host.state, entry.index, &entry.data);
                 let now = (entry.data.clone(), state);
                 let then = self.history.entry(entry.index).or_insert_with(|| now.clone());

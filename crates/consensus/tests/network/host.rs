@@ -109,6 +109,5 @@ impl Host {
 
 pub fn digest(state: u64, index: u64, data: &[u8]) -> u64 {
     let seed = mix(state ^ mix(index));
-    data.iter()
-        .fold(seed, |state, byte| mix(state.wrapping_mul(31) ^ u64::from(*byte)))
+    data.iter().fold(seed, |state, byte| mix(state.wrapping_mul(31) ^ u64::from(*byte)))
 }

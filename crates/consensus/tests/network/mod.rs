@@ -1,11 +1,7 @@
 //! A world for consensus on one seed: nodes with disks and clocks of their own, and a network that loses, delays and
 //! repeats. Every event is followed by the checks of `check`: they hold in every test.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses a part of the vocabulary"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of the vocabulary")]
 
 mod check;
 mod host;
@@ -30,19 +26,9 @@ pub struct Faults {
     pub crash: u64,
 }
 
-pub const CALM: Faults = Faults {
-    loss: 0,
-    repeat: 0,
-    delay_micros: (MS, 5 * MS),
-    crash: 0,
-};
+pub const CALM: Faults = Faults { loss: 0, repeat: 0, delay_micros: (MS, 5 * MS), crash: 0 };
 
-pub const ROUGH: Faults = Faults {
-    loss: 50,
-    repeat: 50,
-    delay_micros: (MS / 10, 40 * MS),
-    crash: 0,
-};
+pub const ROUGH: Faults = Faults { loss: 50, repeat: 50, delay_micros: (MS / 10, 40 * MS), crash: 0 };
 
 pub enum Event {
     Deliver(Message),
@@ -138,9 +124,7 @@ impl World {
     }
 
     fn next_before(&self, end: u64) -> bool {
-        self.queue
-            .first_key_value()
-            .is_some_and(|((at, _), _)| *at <= end)
+        self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= end)
     }
 
     fn turn(&mut self) {

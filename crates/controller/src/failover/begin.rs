@@ -23,12 +23,7 @@ pub(super) fn begin(work: &mut Work) -> bool {
     let moment = work.moment();
     let suspected = work.scene.suspected.unwrap_or(moment).unix;
     let verdict = work.scene.verdict.unwrap_or(moment).unix;
-    work.propose(Decided::Begin {
-        epoch: work.state.epoch.next(),
-        cause,
-        suspected,
-        verdict,
-    });
+    work.propose(Decided::Begin { epoch: work.state.epoch.next(), cause, suspected, verdict });
     true
 }
 
@@ -36,9 +31,7 @@ pub(super) fn begin(work: &mut Work) -> bool {
 fn due(work: &Work) -> Option<Cause> {
     let tally = work.tally?;
     let reign = work.state.reign.as_ref()?;
-    let seen = work
-        .current(&reign.instance)
-        .filter(|seen| seen.run_id == reign.run_id);
+    let seen = work.current(&reign.instance).filter(|seen| seen.run_id == reign.run_id);
     let demoted = seen.is_some_and(|seen| !seen.is_primary());
     tally.cause().or_else(|| tally.demotion().filter(|_| demoted))
 }
@@ -71,9 +64,7 @@ pub(crate) fn automatic_hindrance(
         return None;
     }
     if let Some(instance) = contradiction(state, scene) {
-        return Some(format!(
-            "{instance} still receives from it, so it is only unreachable for controllers"
-        ));
+        return Some(format!("{instance} still receives from it, so it is only unreachable for controllers"));
     }
     let wait = scene.spec.cooldown.saturating_sub(now.unix.since(state.ended?));
     (!wait.is_zero()).then(|| {
@@ -94,10 +85,7 @@ fn contradiction<'a>(state: &ServiceState, scene: &'a Scene) -> Option<&'a Insta
 /// The primary was made a replica of somebody by somebody else.
 fn foreign_manager(state: &ServiceState, scene: &Scene) -> Option<String> {
     let reign = state.primary()?;
-    let view = scene
-        .views
-        .get(&reign.instance)
-        .filter(|view| view.health == Health::Up)?;
+    let view = scene.views.get(&reign.instance).filter(|view| view.health == Health::Up)?;
     let (of, ..) = follows(view.replication().filter(|seen| seen.run_id == reign.run_id)?)?;
     (*of != Address::nowhere()).then(|| {
         format!(

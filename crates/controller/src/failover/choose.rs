@@ -38,26 +38,18 @@ struct Frozen<'a> {
 
 /// Compares what was frozen in the state's epoch.
 pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
-    let frozen: Vec<Frozen> = scene
-        .spec
-        .instances
-        .iter()
-        .filter_map(|spec| frozen(state, scene, spec))
-        .collect();
+    let frozen: Vec<Frozen> =
+        scene.spec.instances.iter().filter_map(|spec| frozen(state, scene, spec)).collect();
     if let Some(decided) = &state.decided {
         return match frozen.iter().find(|one| one.spec.name == *decided) {
             Some(one) => winner(one, Vec::new(), "the operator chose it".into()),
-            None => Choice::Nobody {
-                reason: format!("{decided}, which the operator chose, does not answer"),
-            },
+            None => {
+                Choice::Nobody { reason: format!("{decided}, which the operator chose, does not answer") }
+            }
         };
     }
     let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one)).collect();
-    if heirs.is_empty() {
-        cold_start(state, scene, &frozen)
-    } else {
-        inherit(&scene.spec.preference, &heirs)
-    }
+    if heirs.is_empty() { cold_start(state, scene, &frozen) } else { inherit(&scene.spec.preference, &heirs) }
 }
 
 fn frozen<'a>(state: &ServiceState, scene: &'a Scene, spec: &'a InstanceSpec) -> Option<Frozen<'a>> {
@@ -65,11 +57,7 @@ fn frozen<'a>(state: &ServiceState, scene: &'a Scene, spec: &'a InstanceSpec) ->
     let replication = view.frozen_in(state.epoch)?;
     let stands_still = follows(replication).is_some_and(|(_, link_up, syncing)| !link_up && !syncing);
     let keys = view.identity.as_ref().filter(|identity| !identity.loading)?.keys;
-    stands_still.then_some(Frozen {
-        spec,
-        replication,
-        keys,
-    })
+    stands_still.then_some(Frozen { spec, replication, keys })
 }
 
 /// The same process that was trusted, in the history of the reign.
@@ -81,30 +69,20 @@ fn is_heir(state: &ServiceState, one: &Frozen) -> bool {
     let trusted = state.trusted.get(&one.spec.name) == Some(&seen.run_id);
     // A candidate whose promotion ran but was never observed wrote nothing (it was closed): it still ends where the
     // reign's history ended for it.
-    let promoted_unseen = seen
-        .previous
-        .as_ref()
-        .is_some_and(|(replid, _)| *replid == reign.replid)
+    let promoted_unseen = seen.previous.as_ref().is_some_and(|(replid, _)| *replid == reign.replid)
         && state.possible_primaries.contains(&one.spec.name);
     trusted && (seen.replid == reign.replid || promoted_unseen)
 }
 
 fn inherit(preference: &Preference, heirs: &[&Frozen]) -> Choice {
     let Some(newest) = heirs.iter().map(|one| one.replication.offset).max() else {
-        return Choice::Nobody {
-            reason: "none is frozen".into(),
-        };
+        return Choice::Nobody { reason: "none is frozen".into() };
     };
     let near = |one: &&&Frozen| newest.ahead_of(one.replication.offset) <= preference.max_lag_bytes;
     let eligible = heirs.iter().filter(near).filter(|one| one.spec.priority > 0);
     let rank = |one: &&&Frozen| {
         let wishes = preference_rank(preference, one.spec);
-        (
-            wishes,
-            Reverse(one.replication.offset),
-            one.spec.priority,
-            one.spec.name.clone(),
-        )
+        (wishes, Reverse(one.replication.offset), one.spec.priority, one.spec.name.clone())
     };
     let Some(best) = eligible.min_by_key(rank) else {
         return Choice::Nobody {
@@ -116,15 +94,9 @@ fn inherit(preference: &Preference, heirs: &[&Frozen]) -> Choice {
     };
     let surplus = heirs.iter().filter_map(|one| {
         let bytes = one.replication.offset.ahead_of(best.replication.offset);
-        (bytes > 0).then(|| LostWrites {
-            instance: one.spec.name.clone(),
-            bytes,
-        })
+        (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes })
     });
-    let equals = heirs
-        .iter()
-        .filter(|one| one.replication.offset == newest)
-        .count();
+    let equals = heirs.iter().filter(|one| one.replication.offset == newest).count();
     let reason = match (best.replication.offset == newest, equals) {
         (true, 1) if heirs.len() > 1 => "it received more than any other".to_owned(),
         (true, 1) => "it is the only one with the data that answers".to_owned(),
@@ -140,10 +112,7 @@ fn inherit(preference: &Preference, heirs: &[&Frozen]) -> Choice {
 /// Smaller is better: the preferred site first, then the preferred zone.
 fn preference_rank(preference: &Preference, spec: &InstanceSpec) -> (bool, bool) {
     let misses = |wish: &Option<String>, is: &str| wish.as_deref().is_some_and(|wish| wish != is);
-    (
-        misses(&preference.site, &spec.site),
-        misses(&preference.zone, &spec.zone),
-    )
+    (misses(&preference.site, &spec.site), misses(&preference.zone, &spec.zone))
 }
 
 /// No process that held the data runs any more: compare what the files held. An empty one never wins against one that
@@ -157,46 +126,25 @@ fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice 
     let full: Vec<&Frozen> = frozen.iter().filter(|one| one.keys > 0).collect();
     let preference = &scene.spec.preference;
     let first = |among: &[&Frozen]| {
-        let rank = |one: &&Frozen| {
-            (
-                preference_rank(preference, one.spec),
-                one.spec.priority,
-                one.spec.name.clone(),
-            )
-        };
-        among
-            .iter()
-            .copied()
-            .filter(able)
-            .min_by_key(rank)
-            .map(|one| one.spec.name.clone())
+        let rank =
+            |one: &&Frozen| (preference_rank(preference, one.spec), one.spec.priority, one.spec.name.clone());
+        among.iter().copied().filter(able).min_by_key(rank).map(|one| one.spec.name.clone())
     };
     let (name, reason) = match full.as_slice() {
         [] => (
             first(&frozen.iter().collect::<Vec<_>>()),
             "all instances are empty, and it is preferred".to_owned(),
         ),
-        [one] => (
-            Some(one.spec.name.clone()),
-            format!("it is the only one with data ({} keys)", one.keys),
-        ),
+        [one] => (Some(one.spec.name.clone()), format!("it is the only one with data ({} keys)", one.keys)),
         several if is_one_history(several) => {
             let newest = several.iter().map(|one| one.replication.offset).max();
-            let best: Vec<&Frozen> = several
-                .iter()
-                .copied()
-                .filter(|one| Some(one.replication.offset) == newest)
-                .collect();
-            (
-                first(&best),
-                "all were restarted, and its file is the newest of one history".to_owned(),
-            )
+            let best: Vec<&Frozen> =
+                several.iter().copied().filter(|one| Some(one.replication.offset) == newest).collect();
+            (first(&best), "all were restarted, and its file is the newest of one history".to_owned())
         }
         several => {
-            let held: Vec<String> = several
-                .iter()
-                .map(|one| format!("{} {} keys", one.spec.name, one.keys))
-                .collect();
+            let held: Vec<String> =
+                several.iter().map(|one| format!("{} {} keys", one.spec.name, one.keys)).collect();
             return nobody(format!(
                 "all instances were restarted and nothing tells whose file is newest ({}); choose one with \
                  `backstay decide SERVICE INSTANCE`",
@@ -213,13 +161,8 @@ fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice 
 /// Why nothing can be compared yet: somebody who might hold more does not answer.
 fn missing(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Option<String> {
     let is_missing = |spec: &&InstanceSpec| !frozen.iter().any(|one| one.spec.name == spec.name);
-    let missing: Vec<&str> = scene
-        .spec
-        .instances
-        .iter()
-        .filter(is_missing)
-        .map(|spec| spec.name.as_str())
-        .collect();
+    let missing: Vec<&str> =
+        scene.spec.instances.iter().filter(is_missing).map(|spec| spec.name.as_str()).collect();
     let alive = |name: &InstanceName, view: &View| state.trusted.get(name) == view.run_id();
     let why = if scene.views.iter().any(|(name, view)| alive(name, view)) {
         "none of those that answer has the data"

@@ -26,10 +26,7 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     let mut waiting = false;
     for instance in work.instances() {
         let name = &instance.name;
-        if work
-            .view(name)
-            .is_some_and(|view| view.frozen_in(epoch).is_some())
-        {
+        if work.view(name).is_some_and(|view| view.frozen_in(epoch).is_some()) {
             continue;
         }
         work.watch(name, DRAIN_POLL);
@@ -50,13 +47,7 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
         return;
     }
     match choose(work.state, work.scene) {
-        Choice::Winner {
-            candidate,
-            run_id,
-            offset,
-            surplus,
-            reason,
-        } => {
+        Choice::Winner { candidate, run_id, offset, surplus, reason } => {
             let fenced = work.now.unix;
             let committed = started.unix;
             if work.mistake == Some(Mistake::PromoteBeforeCommit) {
@@ -74,24 +65,15 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
             });
         }
         Choice::Nobody { reason } => {
-            work.stuck(format!(
-                "{}: no instance can be promoted: {reason}",
-                work.scene.spec.name
-            ));
+            work.stuck(format!("{}: no instance can be promoted: {reason}", work.scene.spec.name));
         }
     }
 }
 
 fn is_or_may_be_primary(work: &Work, name: &InstanceName) -> bool {
-    let reigned = work
-        .state
-        .reign
-        .as_ref()
-        .is_some_and(|reign| reign.instance == *name);
-    let primary = work
-        .view(name)
-        .and_then(View::replication)
-        .is_some_and(backstay_model::Replication::is_primary);
+    let reigned = work.state.reign.as_ref().is_some_and(|reign| reign.instance == *name);
+    let primary =
+        work.view(name).and_then(View::replication).is_some_and(backstay_model::Replication::is_primary);
     reigned || primary || work.state.possible_primaries.contains(name)
 }
 
@@ -135,10 +117,7 @@ fn still_fed(work: &Work, cause: &Cause, elapsed: Duration) -> Option<InstanceNa
     }
     let epoch = work.state.epoch;
     let mut fed = work.scene.views.iter().filter(|(_, view)| {
-        let link_up = view
-            .replication()
-            .and_then(follows)
-            .is_some_and(|(_, link_up, _)| link_up);
+        let link_up = view.replication().and_then(follows).is_some_and(|(_, link_up, _)| link_up);
         link_up && view.frozen_in(epoch).is_none() && work.now.time.since(view.moved) < STILL * 5
     });
     fed.next().map(|(name, _)| name.clone())

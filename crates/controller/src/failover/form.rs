@@ -10,40 +10,24 @@ use std::time::Duration;
 pub(super) fn form(work: &mut Work) {
     work.look_again(Duration::from_millis(100));
     if let Some(hindrance) = work.automatic_hindrance(&Cause::FirstStart) {
-        return work.stuck(format!(
-            "{}: no first primary yet: {hindrance}",
-            work.scene.spec.name
-        ));
+        return work.stuck(format!("{}: no first primary yet: {hindrance}", work.scene.spec.name));
     }
     let mut seen: Vec<(InstanceName, Address, Replication, u64)> = Vec::new();
     for instance in work.instances() {
         let view = work.view(&instance.name);
-        let identity = view
-            .and_then(|view| view.identity.as_ref())
-            .filter(|identity| !identity.loading);
+        let identity = view.and_then(|view| view.identity.as_ref()).filter(|identity| !identity.loading);
         let (Some(identity), Some(replication)) = (identity, work.current(&instance.name)) else {
             let health = view.map(|view| view.health.clone()).unwrap_or_default();
             if health != Health::Unknown {
                 let name = &work.scene.spec.name;
-                let reason = format!(
-                    "{name}: no first primary yet: waiting for {}, which is {health}",
-                    instance.name
-                );
+                let reason = format!("{name}: no first primary yet: waiting for {}: {health}", instance.name);
                 work.stuck(reason);
             }
             return;
         };
-        seen.push((
-            instance.name,
-            instance.address,
-            replication.clone(),
-            identity.keys,
-        ));
+        seen.push((instance.name, instance.address, replication.clone(), identity.keys));
     }
-    let primaries: Vec<_> = seen
-        .iter()
-        .filter(|(_, _, replication, _)| replication.is_primary())
-        .collect();
+    let primaries: Vec<_> = seen.iter().filter(|(_, _, replication, _)| replication.is_primary()).collect();
     let nowhere = Address::nowhere();
     let stray = seen.iter().find_map(|(name, _, replication, _)| {
         let (of, ..) = follows(replication)?;
@@ -55,12 +39,7 @@ pub(super) fn form(work: &mut Work) {
     match (stray, primaries.as_slice()) {
         (Some(stray), _) => stuck_on(work, &stray),
         (None, [(primary, address, replication, _)]) => {
-            adopt(
-                work,
-                primary,
-                replication,
-                replicas_of(&seen, address, replication),
-            );
+            adopt(work, primary, replication, replicas_of(&seen, address, replication));
         }
         (None, []) => begin(work),
         (None, _) if all_empty => begin(work),
@@ -68,10 +47,7 @@ pub(super) fn form(work: &mut Work) {
             let names: Vec<&str> = several.iter().map(|(name, ..)| name.as_str()).collect();
             stuck_on(
                 work,
-                &format!(
-                    "{} all take themselves for the primary and hold data",
-                    names.join(", ")
-                ),
+                &format!("{} all take themselves for the primary and hold data", names.join(", ")),
             );
         }
     }
@@ -103,20 +79,13 @@ fn replicas_of(
         })
     };
     let found = seen.iter().filter(|(_, _, replication, _)| in_step(replication));
-    found
-        .map(|(name, _, replication, _)| (name.clone(), replication.run_id.clone()))
-        .collect()
+    found.map(|(name, _, replication, _)| (name.clone(), replication.run_id.clone())).collect()
 }
 
 fn begin(work: &mut Work) {
     let unix = work.now.unix;
     let epoch = work.state.epoch.next();
-    work.propose(Decided::Begin {
-        epoch,
-        cause: Cause::FirstStart,
-        suspected: unix,
-        verdict: unix,
-    });
+    work.propose(Decided::Begin { epoch, cause: Cause::FirstStart, suspected: unix, verdict: unix });
 }
 
 fn stuck_on(work: &mut Work, what: &str) {

@@ -20,10 +20,7 @@ use crate::work::Work;
 /// Does what the service's phase calls for.
 pub(crate) fn lead(work: &mut Work) {
     if work.scene.notes.epoch != work.state.epoch {
-        work.scene.notes = Notes {
-            epoch: work.state.epoch,
-            ..Notes::default()
-        };
+        work.scene.notes = Notes { epoch: work.state.epoch, ..Notes::default() };
     }
     match &work.state.phase {
         Phase::Forming => form::form(work),

@@ -15,20 +15,12 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
     let moment = work.moment();
     let started = *work.scene.notes.promoting.get_or_insert(moment);
     let epoch = work.state.epoch;
-    let seen = work
-        .current(candidate)
-        .filter(|seen| seen.run_id == *run_id && seen.is_primary())
-        .cloned();
+    let seen = work.current(candidate).filter(|seen| seen.run_id == *run_id && seen.is_primary()).cloned();
     if let Some(seen) = seen {
         // Only what is closed is safe to announce: otherwise close it first.
         if seen.is_closed() {
             let offset = seen.previous.as_ref().map_or(seen.offset, |(_, ended)| *ended);
-            return work.propose(Decided::Promoted {
-                epoch,
-                replid: seen.replid,
-                offset,
-                at: work.now.unix,
-            });
+            return work.propose(Decided::Promoted { epoch, replid: seen.replid, offset, at: work.now.unix });
         }
     }
     let gone = work.view(candidate).is_none_or(|view| {
@@ -38,16 +30,9 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
         if work.mistake == Some(Mistake::NextCandidateInSameEpoch) {
             return promote_another(work, candidate);
         }
-        let cause = Cause::CandidateLost {
-            candidate: candidate.clone(),
-        };
+        let cause = Cause::CandidateLost { candidate: candidate.clone() };
         let unix = work.now.unix;
-        return work.propose(Decided::Begin {
-            epoch: epoch.next(),
-            cause,
-            suspected: unix,
-            verdict: unix,
-        });
+        return work.propose(Decided::Begin { epoch: epoch.next(), cause, suspected: unix, verdict: unix });
     }
     work.order(candidate, Action::Promote);
     work.watch(candidate, POLL);
@@ -56,10 +41,7 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
 
 /// The planted mistake of that name.
 fn promote_another(work: &mut Work, candidate: &InstanceName) {
-    let others = work
-        .instances()
-        .into_iter()
-        .filter(|instance| instance.name != *candidate);
+    let others = work.instances().into_iter().filter(|instance| instance.name != *candidate);
     for instance in others {
         work.order(&instance.name, Action::Promote);
     }

@@ -205,12 +205,7 @@ impl Link {
         self.last_pong = None;
         self.next_ping = now + self.settings.probe_interval;
         self.next_info = now + INFO_INTERVAL;
-        let hello = vec![
-            Command::Ping,
-            Command::Identify,
-            Command::WriteGuard,
-            Command::Info,
-        ];
+        let hello = vec![Command::Ping, Command::Identify, Command::WriteGuard, Command::Info];
         self.send(now, hello, &Purpose::Probe, out);
     }
 
@@ -218,11 +213,7 @@ impl Link {
         let retry = match failure {
             ConnectFailure::Refused => {
                 self.refused(out);
-                if self.refusals < 2 {
-                    SECOND_TRY
-                } else {
-                    self.settings.probe_interval
-                }
+                if self.refusals < 2 { SECOND_TRY } else { self.settings.probe_interval }
             }
             ConnectFailure::Unreachable => self.settings.probe_interval,
             ConnectFailure::NameUnresolved => {
@@ -245,11 +236,7 @@ impl Link {
         let pause = match result {
             Err(ConnectFailure::Refused) => {
                 self.refused(out);
-                if self.refusals < 2 {
-                    SECOND_TRY
-                } else {
-                    self.settings.probe_interval
-                }
+                if self.refusals < 2 { SECOND_TRY } else { self.settings.probe_interval }
             }
             Ok(()) => {
                 self.refusals = 0;
@@ -343,12 +330,7 @@ impl Link {
             if now >= self.next_info && !self.awaits(&Command::Info) {
                 let interval = self.info_interval(now);
                 self.next_info = now + interval;
-                self.send(
-                    now,
-                    vec![Command::WriteGuard, Command::Info],
-                    &Purpose::Probe,
-                    out,
-                );
+                self.send(now, vec![Command::WriteGuard, Command::Info], &Purpose::Probe, out);
             }
         }
         if let Check::Idle { next } = self.check
@@ -387,9 +369,7 @@ impl Link {
     /// An open connection owes an answer for longer than a probe interval.
     fn is_late(&self, now: Time) -> bool {
         self.connection == Connection::Open
-            && self
-                .silent_since()
-                .is_some_and(|since| now.since(since) >= self.settings.probe_interval)
+            && self.silent_since().is_some_and(|since| now.since(since) >= self.settings.probe_interval)
     }
 
     fn set_health(&mut self, health: Health, out: &mut Vec<LinkOutput>) {
@@ -457,10 +437,8 @@ impl Link {
 }
 
 /// The clients that a fence and a demotion throw out.
-const CLIENTS: [Command; 2] = [
-    Command::DisconnectClients(ClientKind::Normal),
-    Command::DisconnectClients(ClientKind::PubSub),
-];
+const CLIENTS: [Command; 2] =
+    [Command::DisconnectClients(ClientKind::Normal), Command::DisconnectClients(ClientKind::PubSub)];
 
 #[cfg(test)]
 mod tests;

@@ -20,23 +20,17 @@ impl Link {
                 return self.release_promotion(now, out);
             }
             Action::Fence => (fence(), Purpose::Order),
-            Action::Freeze => (
-                vec![Command::Replicate(Address::nowhere()), Command::Info],
-                Purpose::Freeze(order.epoch),
-            ),
-            Action::Open {
-                min_replicas_to_write,
-            } => (
+            Action::Freeze => {
+                (vec![Command::Replicate(Address::nowhere()), Command::Info], Purpose::Freeze(order.epoch))
+            }
+            Action::Open { min_replicas_to_write } => (
                 [vec![Command::SetWriteGuard(min_replicas_to_write)], look.to_vec()].concat(),
                 Purpose::Order,
             ),
             Action::Canary { key } => (vec![Command::Canary(key)], Purpose::Canary),
             Action::Follow { primary, disconnect } => {
                 let clients = if disconnect { CLIENTS.to_vec() } else { Vec::new() };
-                (
-                    [vec![Command::Replicate(primary)], clients, look.to_vec()].concat(),
-                    Purpose::Order,
-                )
+                ([vec![Command::Replicate(primary)], clients, look.to_vec()].concat(), Purpose::Order)
             }
         };
         // The same order, sent and unanswered, would only run twice: a hung instance must not collect a queue.
@@ -67,9 +61,7 @@ impl Link {
         let Some(first) = commands.first() else {
             return true;
         };
-        self.outstanding
-            .iter()
-            .any(|sent| sent.command == *first && sent.purpose == *purpose)
+        self.outstanding.iter().any(|sent| sent.command == *first && sent.purpose == *purpose)
     }
 }
 

@@ -8,10 +8,8 @@ fn at(ms: u64) -> Time {
 }
 
 fn new_link() -> Link {
-    let settings = LinkSettings {
-        down_after: Duration::from_millis(500),
-        probe_interval: Duration::from_millis(100),
-    };
+    let settings =
+        LinkSettings { down_after: Duration::from_millis(500), probe_interval: Duration::from_millis(100) };
     let mut link = Link::new(settings, at(0));
     assert_eq!(link.step(at(0), LinkInput::Wake), vec![LinkOutput::Connect]);
     link
@@ -21,18 +19,8 @@ fn new_link() -> Link {
 fn settled_link() -> Link {
     let mut link = new_link();
     let _ = link.step(at(1), LinkInput::Connected);
-    let identity = Identity {
-        run_id: "run".into(),
-        version: "7".into(),
-        keys: 0,
-        loading: false,
-    };
-    for reply in [
-        Reply::Pong,
-        Reply::Identity(identity),
-        Reply::WriteGuard(0),
-        Reply::Info(info(10)),
-    ] {
+    let identity = Identity { run_id: "run".into(), version: "7".into(), keys: 0, loading: false };
+    for reply in [Reply::Pong, Reply::Identity(identity), Reply::WriteGuard(0), Reply::Info(info(10))] {
         let _ = link.step(at(1), LinkInput::Reply(reply));
     }
     assert_eq!(link.awaiting(), None);
@@ -40,17 +28,8 @@ fn settled_link() -> Link {
 }
 
 fn info(offset: u64) -> Info {
-    let role = Role::Replica {
-        of: Address::nowhere(),
-        link_up: false,
-        syncing: false,
-    };
-    Info {
-        role,
-        replid: ReplId::from("history"),
-        previous: None,
-        offset: ReplOffset(offset),
-    }
+    let role = Role::Replica { of: Address::nowhere(), link_up: false, syncing: false };
+    Info { role, replid: ReplId::from("history"), previous: None, offset: ReplOffset(offset) }
 }
 
 fn order(action: Action, deadline: Time) -> LinkInput {
@@ -106,10 +85,7 @@ fn a_connection_that_ends_and_is_accepted_again_is_no_evidence() {
     let _ = link.step(at(50), LinkInput::Closed);
     let outputs = link.step(at(50), LinkInput::Connected);
     assert_eq!(health(&outputs), None);
-    assert!(
-        sent(&outputs).contains(&Command::Identify),
-        "who is there now is asked at once"
-    );
+    assert!(sent(&outputs).contains(&Command::Identify), "who is there now is asked at once");
 }
 
 #[test]
@@ -117,10 +93,7 @@ fn silence_is_first_late_then_checked_then_soft_evidence() {
     let mut link = settled_link();
     let outputs = run_until(&mut link, at(250));
     assert_eq!(health(&outputs), Some(Health::Late));
-    assert!(
-        outputs.contains(&LinkOutput::Check),
-        "a second connection asks whether anybody listens"
-    );
+    assert!(outputs.contains(&LinkOutput::Check), "a second connection asks whether anybody listens");
     let outputs = run_until(&mut link, at(700));
     assert_eq!(health(&outputs), Some(Health::Down(Evidence::Silent)));
 }
@@ -142,10 +115,7 @@ fn a_process_that_died_behind_an_open_connection_is_found_by_the_check() {
 fn only_one_ping_is_ever_outstanding() {
     let mut link = settled_link();
     let outputs = run_until(&mut link, at(5000));
-    let pings = sent(&outputs)
-        .into_iter()
-        .filter(|command| *command == Command::Ping)
-        .count();
+    let pings = sent(&outputs).into_iter().filter(|command| *command == Command::Ping).count();
     assert_eq!(pings, 1);
 }
 
@@ -156,10 +126,7 @@ fn a_fence_is_queued_at_once_behind_the_outstanding_ping() {
     assert_eq!(link.awaiting(), Some(&Command::Ping));
     let outputs = link.step(at(701), order(Action::Fence, at(900)));
     let commands = sent(&outputs);
-    assert_eq!(
-        commands.first(),
-        Some(&Command::SetWriteGuard(Replication::CLOSED))
-    );
+    assert_eq!(commands.first(), Some(&Command::SetWriteGuard(Replication::CLOSED)));
     assert!(commands.contains(&Command::DisconnectClients(ClientKind::Normal)));
     let again = link.step(at(850), order(Action::Fence, at(1000)));
     assert_eq!(sent(&again), vec![], "a hung instance collects no queue");
@@ -177,21 +144,14 @@ fn nothing_is_ordered_on_a_connection_that_was_not_accepted() {
     let mut link = new_link();
     let _ = link.step(at(1), LinkInput::Connected);
     let outputs = link.step(at(2), order(Action::Freeze, at(100)));
-    assert_eq!(
-        sent(&outputs),
-        vec![],
-        "what lies there unread could run after a promotion"
-    );
+    assert_eq!(sent(&outputs), vec![], "what lies there unread could run after a promotion");
 }
 
 #[test]
 fn the_info_behind_a_freeze_is_what_the_freeze_found() {
     let mut link = settled_link();
     let outputs = link.step(at(20), order(Action::Freeze, at(100)));
-    assert_eq!(
-        sent(&outputs),
-        vec![Command::Replicate(Address::nowhere()), Command::Info]
-    );
+    assert_eq!(sent(&outputs), vec![Command::Replicate(Address::nowhere()), Command::Info]);
     let _ = link.step(at(21), LinkInput::Reply(Reply::Done));
     let outputs = link.step(at(21), LinkInput::Reply(Reply::Info(info(42))));
     let frozen = outputs.iter().find_map(|output| match output {
@@ -205,10 +165,7 @@ fn the_info_behind_a_freeze_is_what_the_freeze_found() {
 fn a_promotion_waits_for_a_fresh_pong_and_closes_before_it_promotes() {
     let mut link = settled_link();
     let outputs = link.step(at(150), order(Action::Promote, at(400)));
-    assert!(
-        !sent(&outputs).contains(&Command::ReplicateNoOne),
-        "the last PONG is older than 100 ms"
-    );
+    assert!(!sent(&outputs).contains(&Command::ReplicateNoOne), "the last PONG is older than 100 ms");
     assert_eq!(link.awaiting(), Some(&Command::Ping));
     let outputs = link.step(at(151), LinkInput::Reply(Reply::Pong));
     let commands = sent(&outputs);
@@ -242,11 +199,7 @@ fn our_own_standstill_is_not_the_instances_silence() {
     let outputs = link.step(at(3000), LinkInput::Wake);
     assert_eq!(health(&outputs), None, "answers may lie unread");
     let outputs = run_until(&mut link, at(3600));
-    assert_eq!(
-        health(&outputs),
-        Some(Health::Late),
-        "but the patience begins anew"
-    );
+    assert_eq!(health(&outputs), Some(Health::Late), "but the patience begins anew");
 }
 
 #[test]

@@ -69,19 +69,12 @@ impl Desk {
     pub(crate) fn leading(spec: ServiceSpec, state: State) -> Self {
         let controller = |name: &str, port: u16| ControllerSpec {
             name: name.into(),
-            address: Address {
-                host: "127.0.0.1".into(),
-                port,
-            },
+            address: Address { host: "127.0.0.1".into(), port },
             site: String::new(),
             zone: String::new(),
         };
         let controllers = vec![controller("a", 1), controller("b", 2), controller("c", 3)];
-        let cluster = ClusterSpec {
-            cluster: "test".into(),
-            controllers,
-            services: vec![spec],
-        };
+        let cluster = ClusterSpec { cluster: "test".into(), controllers, services: vec![spec] };
         let mut desk = Self {
             brain: Controller::new(&"a".into(), cluster, state, now(0)),
             now_ms: 0,
@@ -91,16 +84,10 @@ impl Desk {
             quorum_is_slow: false,
             last_order: None,
         };
-        desk.step(Input::Leadership {
-            leader: Some(id("a")),
-            term: Term(1),
-        });
+        desk.step(Input::Leadership { leader: Some(id("a")), term: Term(1) });
         desk.step(Input::Lease(Time::MAX));
         for peer in ["b", "c"] {
-            desk.step(Input::Peer {
-                node: id(peer),
-                connected: true,
-            });
+            desk.step(Input::Peer { node: id(peer), connected: true });
             desk.agree(peer, "same");
         }
         desk
@@ -109,13 +96,7 @@ impl Desk {
     /// The peer holds these settings of the service.
     pub(crate) fn agree(&mut self, peer: &str, digest: &str) {
         let digests = [("shop".into(), digest.into())].into();
-        self.step(Input::Reported {
-            from: id(peer),
-            report: Report {
-                digests,
-                opinions: Vec::new(),
-            },
-        });
+        self.step(Input::Reported { from: id(peer), report: Report { digests, opinions: Vec::new() } });
     }
 
     pub(crate) fn step(&mut self, input: Input) {
@@ -126,8 +107,7 @@ impl Desk {
                 Effect::Propose(entry) if self.quorum_is_slow => self.waiting.push_back(entry),
                 Effect::Propose(entry) => committed.push(entry),
                 Effect::Order(order) => {
-                    self.orders
-                        .push(format!("{} {}", order.instance, verb(&order.action)));
+                    self.orders.push(format!("{} {}", order.instance, verb(&order.action)));
                     self.last_order = Some(order);
                 }
                 Effect::Event(event) => self.told.push(event.kind.to_string()),
@@ -152,70 +132,45 @@ impl Desk {
         while self.now_ms < end {
             self.now_ms = (self.now_ms + 5).min(end);
             for peer in ["b", "c"] {
-                self.step(Input::Reported {
-                    from: id(peer),
-                    report: Report::default(),
-                });
+                self.step(Input::Reported { from: id(peer), report: Report::default() });
             }
             self.step(Input::Wake);
         }
     }
 
     pub(crate) fn sees(&mut self, instance: &str, observation: Observation) {
-        self.step(Input::Observed {
-            service: "shop".into(),
-            instance: instance.into(),
-            observation,
-        });
+        self.step(Input::Observed { service: "shop".into(), instance: instance.into(), observation });
     }
 
     fn answers(&mut self, instance: &str) {
         let run_id = format!("run-{instance}").into();
         self.sees(
             instance,
-            Observation::Identity(Identity {
-                run_id,
-                version: "7".into(),
-                keys: 5,
-                loading: false,
-            }),
+            Observation::Identity(Identity { run_id, version: "7".into(), keys: 5, loading: false }),
         );
         self.sees(instance, Observation::Health(Health::Up));
     }
 
     pub(crate) fn primary(&mut self, instance: &str, offset: u64) {
         self.answers(instance);
-        self.sees(
-            instance,
-            Observation::Replication(state(instance, Role::Primary { replicas: 2 }, offset)),
-        );
+        self.sees(instance, Observation::Replication(state(instance, Role::Primary { replicas: 2 }, offset)));
     }
 
     pub(crate) fn follows(&mut self, instance: &str, primary: &str, offset: u64) {
         self.answers(instance);
-        self.sees(
-            instance,
-            Observation::Replication(linked(instance, primary, true, offset)),
-        );
+        self.sees(instance, Observation::Replication(linked(instance, primary, true, offset)));
     }
 
     /// A replica reports that its link broke.
     pub(crate) fn link_down(&mut self, instance: &str, primary: &str, offset: u64) {
-        self.sees(
-            instance,
-            Observation::Replication(linked(instance, primary, false, offset)),
-        );
+        self.sees(instance, Observation::Replication(linked(instance, primary, false, offset)));
     }
 
     /// The freeze of the brain's current epoch was answered.
     pub(crate) fn frozen(&mut self, instance: &str, offset: u64) {
         let epoch = self.brain.state().service(&"shop".into()).epoch;
         let mut replication = linked(instance, instance, false, offset);
-        replication.role = Role::Replica {
-            of: Address::nowhere(),
-            link_up: false,
-            syncing: false,
-        };
+        replication.role = Role::Replica { of: Address::nowhere(), link_up: false, syncing: false };
         self.sees(instance, Observation::Frozen { epoch, replication });
     }
 
@@ -229,19 +184,9 @@ impl Desk {
 
     pub(crate) fn peer_thinks(&mut self, peer: &str, instance: &str, health: &Health) {
         let run_id = Some(format!("run-{instance}").into());
-        let report = InstanceReport {
-            health: health.clone(),
-            run_id,
-            primary: instance == "r1",
-        };
+        let report = InstanceReport { health: health.clone(), run_id, primary: instance == "r1" };
         let opinions = vec![("shop".into(), instance.into(), report)];
-        self.step(Input::Reported {
-            from: id(peer),
-            report: Report {
-                digests: [].into(),
-                opinions,
-            },
-        });
+        self.step(Input::Reported { from: id(peer), report: Report { digests: [].into(), opinions } });
     }
 
     pub(crate) fn phase(&self) -> String {
@@ -287,13 +232,5 @@ pub(crate) fn state(instance: &str, role: Role, offset: u64) -> Replication {
 }
 
 fn linked(instance: &str, primary: &str, link_up: bool, offset: u64) -> Replication {
-    state(
-        instance,
-        Role::Replica {
-            of: address(primary),
-            link_up,
-            syncing: false,
-        },
-        offset,
-    )
+    state(instance, Role::Replica { of: address(primary), link_up, syncing: false }, offset)
 }

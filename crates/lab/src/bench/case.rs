@@ -136,12 +136,7 @@ pub fn cases(runs: usize, selection: &Selection) -> Vec<(Case, usize)> {
             (BenchFault::Zombie, WriterKind::Light),
             (BenchFault::Crash, WriterKind::Saturating),
         ] {
-            let case = Case {
-                system,
-                down_after: Duration::from_millis(ms),
-                fault,
-                writer,
-            };
+            let case = Case { system, down_after: Duration::from_millis(ms), fault, writer };
             let many = system == System::Backstay && writer == WriterKind::Light;
             if makes_sense(&case) && selection.takes(&case) {
                 cases.push((case, if many { runs } else { few }));
@@ -196,11 +191,8 @@ mod tests {
         for (index, (case, runs)) in cases.iter().enumerate() {
             let times = order.iter().filter(|found| **found == index).count();
             assert_eq!(times, *runs, "{case}");
-            let expected = if case.system == System::Backstay && case.writer == WriterKind::Light {
-                30
-            } else {
-                5
-            };
+            let expected =
+                if case.system == System::Backstay && case.writer == WriterKind::Light { 30 } else { 5 };
             assert_eq!(*runs, expected, "{case}");
         }
         assert_ne!(cases[order[0]].0.system, cases[order[order.len() - 1]].0.system);
@@ -209,15 +201,8 @@ mod tests {
     #[test]
     fn stock_sentinel_is_measured_at_every_setting_but_never_with_a_leader() {
         let all = cases(100, &Selection::default());
-        let sentinel: Vec<_> = all
-            .iter()
-            .filter(|(case, _)| case.system == System::Sentinel)
-            .collect();
+        let sentinel: Vec<_> = all.iter().filter(|(case, _)| case.system == System::Sentinel).collect();
         assert_eq!(sentinel.len(), 3 * 3 + 1);
-        assert!(
-            sentinel
-                .iter()
-                .all(|(case, runs)| case.fault != BenchFault::CrashWithLeader && *runs == 10)
-        );
+        assert!(sentinel.iter().all(|(case, runs)| case.fault != BenchFault::CrashWithLeader && *runs == 10));
     }
 }

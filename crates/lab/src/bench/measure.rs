@@ -77,11 +77,7 @@ fn run_on(stack: &Stack, case: &Case, run: &str) -> Result<Sample> {
     let zombie = patients.map(|patients| wake(stack, &old, patients)).transpose()?;
     await_more(writer.record(), first)?;
     let record = writer.stop();
-    let expected: Vec<Expected> = record
-        .acks
-        .iter()
-        .map(|ack| expected(case.writer, run, ack))
-        .collect();
+    let expected: Vec<Expected> = record.acks.iter().map(|ack| expected(case.writer, run, ack)).collect();
     // Not whom a Sentinel port names: stock Sentinels tell each other of a failover only afterwards.
     let primary = record.acks.last().map_or(first.server, |ack| ack.server);
     let lost = missing(primary, &expected)?.len() as u64;
@@ -99,11 +95,9 @@ fn run_on(stack: &Stack, case: &Case, run: &str) -> Result<Sample> {
 fn await_stream(stack: &Stack, run: &str) -> Result<()> {
     let _writer = LightWriter::start(stack.client()?, &format!("{run}-before"));
     let instances = stack.instances()?;
-    wait_until(
-        "that every replica receives what is written",
-        WARM_UP_LIMIT,
-        || group_fault(&instances).is_none().then_some(()),
-    )
+    wait_until("that every replica receives what is written", WARM_UP_LIMIT, || {
+        group_fault(&instances).is_none().then_some(())
+    })
 }
 
 fn cause(
@@ -127,9 +121,7 @@ fn cause(
 
 fn await_recovery(record: &SharedRecord, old: &RedisServer, fault: Moment, case: &Case) -> Result<Ack> {
     let pause = Duration::from_millis(10);
-    let first = poll_every(pause, RECOVERY_LIMIT, || {
-        record.lock().first_elsewhere(old.address(), fault.at)
-    });
+    let first = poll_every(pause, RECOVERY_LIMIT, || record.lock().first_elsewhere(old.address(), fault.at));
     first.ok_or_else(|| LabError::Deadline {
         what: format!("a write through a new primary ({case})"),
         waited: RECOVERY_LIMIT,
@@ -146,9 +138,7 @@ fn wake(stack: &Stack, old: &RedisServer, patients: PatientWriters) -> Result<Pa
 fn await_more(record: &SharedRecord, first: Ack) -> Result<()> {
     let enough = || {
         let record = record.lock();
-        let since = record
-            .acks
-            .partition_point(|ack| ack.acknowledged < first.acknowledged);
+        let since = record.acks.partition_point(|ack| ack.acknowledged < first.acknowledged);
         (record.acks.len() - since > AFTER_ACKS).then_some(())
     };
     wait_until("more writes through the new primary", RECOVERY_LIMIT, enough)
@@ -156,14 +146,10 @@ fn await_more(record: &SharedRecord, first: Ack) -> Result<()> {
 
 fn expected(writer: WriterKind, run: &str, ack: &Ack) -> Expected {
     match writer {
-        WriterKind::Light => Expected {
-            key: light::key(run, ack.number),
-            value: Some(ack.number.to_string()),
-        },
-        WriterKind::Saturating => Expected {
-            key: saturating::key(run, ack.number),
-            value: None,
-        },
+        WriterKind::Light => {
+            Expected { key: light::key(run, ack.number), value: Some(ack.number.to_string()) }
+        }
+        WriterKind::Saturating => Expected { key: saturating::key(run, ack.number), value: None },
     }
 }
 

@@ -71,11 +71,8 @@ impl Quantiles {
     /// None of nothing.
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
-        let rank = |percent: usize| {
-            values
-                .get((values.len() * percent).div_ceil(100).saturating_sub(1))
-                .copied()
-        };
+        let rank =
+            |percent: usize| values.get((values.len() * percent).div_ceil(100).saturating_sub(1)).copied();
         Some(Self {
             min: round(*values.first()?),
             p50: round(rank(50)?),
@@ -92,23 +89,14 @@ fn round(ms: f64) -> f64 {
 impl Report {
     /// Sums everything up.
     pub fn of(runs: usize, outcomes: Vec<(Case, Vec<Result<Sample>>)>) -> Self {
-        let results: Vec<Row> = outcomes
-            .into_iter()
-            .map(|(case, outcomes)| Row::of(&case, &outcomes))
-            .collect();
+        let results: Vec<Row> =
+            outcomes.into_iter().map(|(case, outcomes)| Row::of(&case, &outcomes)).collect();
         let faults = [
             ("crash_p50_vs_best_sentinel", BenchFault::Crash),
             ("hang_p50_vs_best_sentinel", BenchFault::Hang),
         ];
-        let ratios = faults
-            .into_iter()
-            .filter_map(|(name, fault)| Some((name, ratio(&results, fault)?)));
-        Self {
-            bench: "failover",
-            runs,
-            ratios: ratios.collect(),
-            results,
-        }
+        let ratios = faults.into_iter().filter_map(|(name, fault)| Some((name, ratio(&results, fault)?)));
+        Self { bench: "failover", runs, ratios: ratios.collect(), results }
     }
 
     /// Whether every run recovered.
@@ -146,10 +134,7 @@ impl Report {
             column.set_cell_alignment(CellAlignment::Right);
         }
         let watched = ZOMBIE_WATCH.as_secs();
-        let ratios = self
-            .ratios
-            .iter()
-            .map(|(name, ratio)| format!("{name}: {ratio:.1}\n"));
+        let ratios = self.ratios.iter().map(|(name, ratio)| format!("{name}: {ratio:.1}\n"));
         format!(
             "{table}\n\n\
              RTO (ms): from just before the signal to the first write that the new primary acknowledged.\n\
@@ -162,17 +147,11 @@ impl Report {
 
     fn cells(&self, row: &Row) -> Vec<String> {
         let ms = |pick: fn(&Quantiles) -> f64| {
-            row.rto_ms
-                .as_ref()
-                .map_or_else(dash, |q| format!("{:.1}", pick(q)))
+            row.rto_ms.as_ref().map_or_else(dash, |q| format!("{:.1}", pick(q)))
         };
         let count = |value: Option<u64>| value.map_or_else(dash, |value| value.to_string());
         let own = self.p50(System::Backstay, row.fault, row.writer);
-        let ratio = row
-            .rto_ms
-            .as_ref()
-            .zip(own)
-            .map_or_else(dash, |(q, own)| format!("{:.1}", q.p50 / own));
+        let ratio = row.rto_ms.as_ref().zip(own).map_or_else(dash, |(q, own)| format!("{:.1}", q.p50 / own));
         vec![
             row.system.to_string(),
             row.setting.clone(),
@@ -203,10 +182,7 @@ fn dash() -> String {
 
 fn best_p50(rows: &[Row], system: System, fault: BenchFault, writer: WriterKind) -> Option<f64> {
     let wanted = |row: &&Row| row.system == system && row.fault == fault && row.writer == writer;
-    rows.iter()
-        .filter(wanted)
-        .filter_map(|row| Some(row.rto_ms?.p50))
-        .min_by(f64::total_cmp)
+    rows.iter().filter(wanted).filter_map(|row| Some(row.rto_ms?.p50)).min_by(f64::total_cmp)
 }
 
 fn ratio(rows: &[Row], fault: BenchFault) -> Option<f64> {
@@ -217,14 +193,9 @@ fn ratio(rows: &[Row], fault: BenchFault) -> Option<f64> {
 
 impl Row {
     fn of(case: &Case, outcomes: &[Result<Sample>]) -> Self {
-        let samples: Vec<&Sample> = outcomes
-            .iter()
-            .filter_map(|outcome| outcome.as_ref().ok())
-            .collect();
+        let samples: Vec<&Sample> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
         let sum = |pick: fn(&Sample) -> u64| samples.iter().map(|sample| pick(sample)).sum();
-        let accepted = samples
-            .iter()
-            .map(|sample| sample.zombie.map(|zombie| zombie.accepted));
+        let accepted = samples.iter().map(|sample| sample.zombie.map(|zombie| zombie.accepted));
         Self {
             system: case.system,
             setting: case.setting(),
@@ -250,10 +221,7 @@ mod tests {
     #[test]
     fn quantiles_are_values_that_were_measured() {
         let quantiles = Quantiles::of((1..=200).rev().map(f64::from).collect()).unwrap();
-        assert_eq!(
-            (quantiles.min, quantiles.p50, quantiles.p99, quantiles.max),
-            (1.0, 100.0, 198.0, 200.0)
-        );
+        assert_eq!((quantiles.min, quantiles.p50, quantiles.p99, quantiles.max), (1.0, 100.0, 198.0, 200.0));
         let one = Quantiles::of(vec![7.0]).unwrap();
         assert_eq!((one.min, one.p99), (7.0, 7.0));
         assert!(Quantiles::of(Vec::new()).is_none());

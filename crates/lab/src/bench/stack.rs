@@ -31,11 +31,8 @@ impl Stack {
         match case.system {
             System::Sentinel => StockStack::watched(case.down_after).map(Self::Sentinel),
             System::Backstay => {
-                let lab = ScopedLab::up(&Options {
-                    down_after: case.down_after,
-                    backstay,
-                    ..Options::default()
-                })?;
+                let lab =
+                    ScopedLab::up(&Options { down_after: case.down_after, backstay, ..Options::default() })?;
                 lab.await_healthy(HEALTHY_LIMIT)?;
                 Ok(Self::Backstay(lab))
             }
@@ -60,18 +57,9 @@ impl Stack {
 
     /// The primary that its Sentinel ports name.
     pub fn primary(&self) -> Result<RedisServer> {
-        let unknown = |what: String| LabError::Answer {
-            from: "the Sentinel ports".to_owned(),
-            what,
-        };
-        let address = self
-            .client()?
-            .primary()
-            .map_err(|failure| unknown(failure.kind()))?;
-        let found = self
-            .instances()?
-            .into_iter()
-            .find(|instance| instance.address() == address);
+        let unknown = |what: String| LabError::Answer { from: "the Sentinel ports".to_owned(), what };
+        let address = self.client()?.primary().map_err(|failure| unknown(failure.kind()))?;
+        let found = self.instances()?.into_iter().find(|instance| instance.address() == address);
         found.ok_or_else(|| unknown(format!("{address} is the primary, and no instance listens there")))
     }
 
@@ -86,15 +74,10 @@ impl Stack {
     /// Kills the instance called `name` and the leading controller.
     pub fn kill_with_leader(&self, name: &str) -> Result<Moment> {
         let Self::Backstay(lab) = self else {
-            return Err(LabError::Refused(
-                "stock Sentinel has no leader between failovers.".to_owned(),
-            ));
+            return Err(LabError::Refused("stock Sentinel has no leader between failovers.".to_owned()));
         };
-        let leader = lab
-            .leader()?
-            .ok_or_else(|| LabError::Refused("no controller leads.".to_owned()))?;
-        lab.fault_all(Fault::Kill, &[name, &leader])
-            .map(|report| report.at)
+        let leader = lab.leader()?.ok_or_else(|| LabError::Refused("no controller leads.".to_owned()))?;
+        lab.fault_all(Fault::Kill, &[name, &leader]).map(|report| report.at)
     }
 
     /// Stops the instance called `name`.

@@ -11,10 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(
-    name = "backstay-bench",
-    about = "Measures Backstay and stock redis-sentinel side by side."
-)]
+#[command(name = "backstay-bench", about = "Measures Backstay and stock redis-sentinel side by side.")]
 struct Cli {
     #[command(subcommand)]
     bench: Bench,
@@ -114,10 +111,9 @@ impl Progress for Bar {
 
     fn done(&mut self, case: &Case, outcome: &Result<Sample>) {
         let line = match outcome {
-            Ok(sample) => format!(
-                "{case}: {:.1} ms, {} of {} lost",
-                sample.rto_ms, sample.lost, sample.acked
-            ),
+            Ok(sample) => {
+                format!("{case}: {:.1} ms, {} of {} lost", sample.rto_ms, sample.lost, sample.acked)
+            }
             Err(error) => format!("{case}: FAILED: {error}"),
         };
         if self.0.is_hidden() {

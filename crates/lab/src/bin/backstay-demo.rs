@@ -6,10 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(
-    name = "backstay-demo",
-    about = "Four ways for a Redis primary to die while a client writes."
-)]
+#[command(name = "backstay-demo", about = "Four ways for a Redis primary to die while a client writes.")]
 struct Cli {
     /// Leave the lab running and say what to type next.
     #[arg(long)]
@@ -24,19 +21,11 @@ struct Cli {
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
-    let options = DemoOptions {
-        keep: arguments.keep,
-        dir: arguments.dir,
-        backstay: arguments.backstay,
-    };
+    let options = DemoOptions { keep: arguments.keep, dir: arguments.dir, backstay: arguments.backstay };
     match play(&options) {
         Ok(report) => {
             print!("\n{report}");
-            if report.broken().is_empty() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            if report.broken().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("error: {error}");

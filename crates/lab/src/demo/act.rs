@@ -17,12 +17,7 @@ pub enum Act {
 
 impl Act {
     /// In the order in which they are played.
-    pub const ALL: [Self; 4] = [
-        Self::Crash,
-        Self::HangAndReturn,
-        Self::CrashWithLeader,
-        Self::RestartEmpty,
-    ];
+    pub const ALL: [Self; 4] = [Self::Crash, Self::HangAndReturn, Self::CrashWithLeader, Self::RestartEmpty];
 
     /// A few words for the table.
     pub const fn name(self) -> &'static str {

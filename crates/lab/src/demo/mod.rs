@@ -71,11 +71,7 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
             break;
         }
     }
-    let mut report = DemoReport {
-        results,
-        duration: begun.elapsed(),
-        next: None,
-    };
+    let mut report = DemoReport { results, duration: begun.elapsed(), next: None };
     drop(scene);
     drop(writer);
     if !report.broken().is_empty() {

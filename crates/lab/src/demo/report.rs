@@ -50,11 +50,7 @@ pub struct ActResult {
 impl ActResult {
     /// What is known when the client's write went through.
     pub(crate) fn new(act: Act, timeline: &Timeline, rto_ms: Option<f64>) -> Self {
-        let moments = timeline
-            .record
-            .as_ref()
-            .map(|record| record.moments.clone())
-            .unwrap_or_default();
+        let moments = timeline.record.as_ref().map(|record| record.moments.clone()).unwrap_or_default();
         let ms = |at: Option<UnixMicros>| at.map(|at| timeline.ms(at));
         Self {
             act,
@@ -77,10 +73,7 @@ impl DemoReport {
     pub fn broken(&self) -> Vec<String> {
         let sentences = self.results.iter().flat_map(|result| {
             let name = result.act.name();
-            result
-                .broken
-                .iter()
-                .map(move |sentence| format!("{name}: {sentence}"))
+            result.broken.iter().map(move |sentence| format!("{name}: {sentence}"))
         });
         sentences.collect()
     }
@@ -112,9 +105,7 @@ impl DemoReport {
                 result.acked.to_string(),
                 result.lost.to_string(),
                 result.errors.to_string(),
-                result
-                    .zombie_accepted
-                    .map_or_else(|| "-".to_owned(), |count| count.to_string()),
+                result.zombie_accepted.map_or_else(|| "-".to_owned(), |count| count.to_string()),
             ]);
         }
         for column in table.column_iter_mut().skip(1) {

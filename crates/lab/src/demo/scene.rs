@@ -48,11 +48,7 @@ struct Deed {
 impl<'a> Scene<'a> {
     /// Nothing has happened yet.
     pub fn new(lab: &'a Lab, writer: &'a LightWriter) -> Self {
-        Self {
-            lab,
-            writer,
-            known_lost: BTreeSet::new(),
-        }
+        Self { lab, writer, known_lost: BTreeSet::new() }
     }
 
     /// Plays one act to its end.
@@ -65,19 +61,14 @@ impl<'a> Scene<'a> {
         let first = self.watch(&mut timeline, &primary, deed.at);
         let mut result = ActResult::new(act, &timeline, first.map(|ack| deed.at.ms_to(ack.acknowledged)));
         if first.is_none() {
-            result.broken.push(format!(
-                "no write was acknowledged within {} s",
-                RECOVERY_LIMIT.as_secs()
-            ));
+            result.broken.push(format!("no write was acknowledged within {} s", RECOVERY_LIMIT.as_secs()));
         }
         if act == Act::RestartEmpty {
             result.broken.extend(self.wiped_replicas(&primary, deed.at.at)?);
         }
         result.zombie_accepted = self.wake(&primary, deed.patients)?.map(|zombie| zombie.accepted);
         if let Some(accepted) = result.zombie_accepted.filter(|accepted| *accepted > 0) {
-            result.broken.push(format!(
-                "the old primary accepted {accepted} writes after it woke"
-            ));
+            result.broken.push(format!("the old primary accepted {accepted} writes after it woke"));
         }
         match self.heal(&deed.killed) {
             Ok(()) => self.write_on(),
@@ -95,9 +86,7 @@ impl<'a> Scene<'a> {
         }
         result.lost = self.newly_lost()?;
         if result.lost > 0 {
-            result
-                .broken
-                .push(format!("{} acknowledged writes are gone", result.lost));
+            result.broken.push(format!("{} acknowledged writes are gone", result.lost));
         }
         println!(
             "  {:>12}  {} writes acknowledged, {} lost, {} errors seen",
@@ -113,11 +102,7 @@ impl<'a> Scene<'a> {
 
     fn cause(&self, act: Act, primary: &RedisServer) -> Result<Deed> {
         let name = primary.name.as_str();
-        let mut deed = Deed {
-            at: Moment::now(),
-            killed: Vec::new(),
-            patients: None,
-        };
+        let mut deed = Deed { at: Moment::now(), killed: Vec::new(), patients: None };
         match act {
             Act::Crash => {
                 deed.at = self.lab.fault(Fault::Kill, name)?.at;
@@ -135,18 +120,12 @@ impl<'a> Scene<'a> {
                     what: "nobody leads".to_owned(),
                 })?;
                 deed.at = self.lab.fault_all(Fault::Kill, &[name, &leader])?.at;
-                tell(
-                    0.0,
-                    &format!("{name} and the leading controller {leader} are killed"),
-                );
+                tell(0.0, &format!("{name} and the leading controller {leader} are killed"));
                 deed.killed.extend([name.to_owned(), leader]);
             }
             Act::RestartEmpty => {
                 deed.at = self.lab.fault(Fault::RestartEmpty, name)?.at;
-                tell(
-                    0.0,
-                    &format!("{name} is killed and started again without its data"),
-                );
+                tell(0.0, &format!("{name} is killed and started again without its data"));
             }
         }
         Ok(deed)
@@ -159,20 +138,10 @@ impl<'a> Scene<'a> {
             for news in timeline.look(self.lab) {
                 tell(news.ms, &news.line);
             }
-            first = self
-                .writer
-                .record()
-                .lock()
-                .first_elsewhere(old.address(), fault.at);
+            first = self.writer.record().lock().first_elsewhere(old.address(), fault.at);
             first.map(|ack| {
                 let ms = fault.ms_to(ack.acknowledged);
-                tell(
-                    ms,
-                    &format!(
-                        "the client's first write is acknowledged by {}",
-                        self.name_of(ack)
-                    ),
-                );
+                tell(ms, &format!("the client's first write is acknowledged by {}", self.name_of(ack)));
             })
         });
         poll_until(STORY_LIMIT, || {
@@ -186,9 +155,7 @@ impl<'a> Scene<'a> {
 
     fn name_of(&self, ack: Ack) -> String {
         let instances = self.lab.instances().unwrap_or_default();
-        let found = instances
-            .into_iter()
-            .find(|instance| instance.address() == ack.server);
+        let found = instances.into_iter().find(|instance| instance.address() == ack.server);
         found.map_or_else(|| ack.server.to_string(), |instance| instance.name)
     }
 
@@ -220,11 +187,7 @@ impl<'a> Scene<'a> {
         } else {
             format!("{} started again; ", killed.join(" and "))
         };
-        println!(
-            "  {:>12}  {started}all is well after {:.1} s",
-            "",
-            begun.elapsed().as_secs_f64()
-        );
+        println!("  {:>12}  {started}all is well after {:.1} s", "", begun.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -264,10 +227,7 @@ impl<'a> Scene<'a> {
 
     fn expected(&self, wanted: impl Fn(&&Ack) -> bool) -> Vec<Expected> {
         let record = self.writer.record().lock();
-        let expect = |ack: &Ack| Expected {
-            key: key(RUN, ack.number),
-            value: Some(ack.number.to_string()),
-        };
+        let expect = |ack: &Ack| Expected { key: key(RUN, ack.number), value: Some(ack.number.to_string()) };
         record.acks.iter().filter(wanted).map(expect).collect()
     }
 }

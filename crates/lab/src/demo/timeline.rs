@@ -35,12 +35,7 @@ pub fn epoch(lab: &Lab) -> crate::Result<Epoch> {
 impl Timeline {
     /// Of what comes after epoch `before`, because of the fault at `fault`.
     pub fn new(before: Epoch, fault: Moment) -> Self {
-        Self {
-            before,
-            fault,
-            told: Vec::new(),
-            record: None,
-        }
+        Self { before, fault, told: Vec::new(), record: None }
     }
 
     /// Asks a running controller; returns what it had not said before.
@@ -49,31 +44,20 @@ impl Timeline {
             return Vec::new();
         };
         let moments = [
-            (
-                "suspected",
-                record.moments.suspected,
-                "a controller suspects the primary".to_owned(),
-            ),
+            ("suspected", record.moments.suspected, "a controller suspects the primary".to_owned()),
             (
                 "decided",
                 record.moments.committed,
                 format!("decided in epoch {}, because {}", record.epoch, record.cause),
             ),
-            (
-                "fenced",
-                record.moments.fenced,
-                "every replica that answers is frozen".to_owned(),
-            ),
+            ("fenced", record.moments.fenced, "every replica that answers is frozen".to_owned()),
             ("promoted", record.moments.promoted, promoted(&record)),
         ];
         let mut news = Vec::new();
         for (name, at, line) in moments {
             if let Some(at) = at.filter(|_| !self.told.contains(&name)) {
                 self.told.push(name);
-                news.push(News {
-                    ms: self.ms(at),
-                    line,
-                });
+                news.push(News { ms: self.ms(at), line });
             }
         }
         self.record = Some(record);
@@ -87,9 +71,7 @@ impl Timeline {
 
     /// Whether the promotion was told.
     pub fn is_promoted(&self) -> bool {
-        self.record
-            .as_ref()
-            .is_some_and(|record| record.moments.promoted.is_some())
+        self.record.as_ref().is_some_and(|record| record.moments.promoted.is_some())
     }
 }
 
@@ -100,24 +82,12 @@ fn promoted(record: &FailoverRecord) -> String {
 
 fn latest(lab: &Lab, before: Epoch) -> Option<FailoverRecord> {
     let state = lab.state().ok()?;
-    let running = state
-        .controllers
-        .iter()
-        .filter(|member| member.liveness() == Liveness::Running);
-    let records = running
-        .filter_map(|member| admin::history(&member.server.admin).ok())
-        .flatten();
-    records
-        .filter(|record| record.epoch > before)
-        .max_by_key(|record| (record.epoch, told_moments(record)))
+    let running = state.controllers.iter().filter(|member| member.liveness() == Liveness::Running);
+    let records = running.filter_map(|member| admin::history(&member.server.admin).ok()).flatten();
+    records.filter(|record| record.epoch > before).max_by_key(|record| (record.epoch, told_moments(record)))
 }
 
 /// Controllers learn of a moment one after the other.
 fn told_moments(record: &FailoverRecord) -> usize {
-    record
-        .moments
-        .in_order()
-        .iter()
-        .filter(|(_, at)| at.is_some())
-        .count()
+    record.moments.in_order().iter().filter(|(_, at)| at.is_some()).count()
 }

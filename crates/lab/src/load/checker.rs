@@ -20,24 +20,17 @@ pub struct Expected {
 
 /// Those of `expected` that `server` does not have, or has with another value.
 pub fn missing(server: SocketAddr, expected: &[Expected]) -> Result<Vec<String>> {
-    look_up(server, expected).map_err(|source| LabError::Connection {
-        to: format!("{server}, to check what was written"),
-        source,
-    })
+    look_up(server, expected)
+        .map_err(|source| LabError::Connection { to: format!("{server}, to check what was written"), source })
 }
 
 /// How many keys `server` holds.
 pub fn key_count(server: SocketAddr) -> Result<i64> {
     let reply = Connection::open(server, ANSWER_LIMIT)
         .and_then(|mut link| link.call(&["DBSIZE"]))
-        .map_err(|source| LabError::Connection {
-            to: format!("{server}, to count its keys"),
-            source,
-        })?;
-    integer(&reply).ok_or_else(|| LabError::Answer {
-        from: server.to_string(),
-        what: format!("{reply:?} to DBSIZE"),
-    })
+        .map_err(|source| LabError::Connection { to: format!("{server}, to count its keys"), source })?;
+    integer(&reply)
+        .ok_or_else(|| LabError::Answer { from: server.to_string(), what: format!("{reply:?} to DBSIZE") })
 }
 
 fn look_up(server: SocketAddr, expected: &[Expected]) -> io::Result<Vec<String>> {

@@ -24,12 +24,7 @@ pub struct Client {
 impl Client {
     /// A client that asks `sentinels` for the primary of `service`. It connects at the first command.
     pub fn new(sentinels: &[SocketAddr], service: &str) -> Self {
-        Self {
-            sentinels: sentinels.to_vec(),
-            service: service.to_owned(),
-            next: 0,
-            link: None,
-        }
+        Self { sentinels: sentinels.to_vec(), service: service.to_owned(), next: 0, link: None }
     }
 
     /// Sends one command to the primary and waits for the answer. After a failure the connection is closed and the next

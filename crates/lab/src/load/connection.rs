@@ -24,11 +24,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(limit))?;
         stream.set_write_timeout(Some(limit))?;
-        Ok(Self {
-            stream,
-            decoder: Decoder::new(Limits::default()),
-            peer,
-        })
+        Ok(Self { stream, decoder: Decoder::new(Limits::default()), peer })
     }
 
     /// Whom it is connected to.
@@ -106,11 +102,7 @@ pub fn encode(request: &[&str], bytes: &mut Vec<u8>) {
 
 /// A reply as text; empty if it is none.
 pub fn text(reply: &Reply) -> String {
-    reply
-        .as_bytes()
-        .map(String::from_utf8_lossy)
-        .unwrap_or_default()
-        .into_owned()
+    reply.as_bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned()
 }
 
 /// The elements of a reply that is an array.

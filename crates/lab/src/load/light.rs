@@ -35,12 +35,7 @@ impl LightWriter {
             let (run, record, stop) = (run.to_owned(), record.clone(), Arc::clone(&stop));
             spawn(move || write_until(client, &run, &record, &stop))
         };
-        Self {
-            run: run.to_owned(),
-            record,
-            stop,
-            thread: Some(thread),
-        }
+        Self { run: run.to_owned(), record, stop, thread: Some(thread) }
     }
 
     /// What it saw so far.
@@ -101,10 +96,5 @@ fn write(client: &mut Client, run: &str, number: u64) -> Result<Ack, Failure> {
     if !is_ok(&reply) {
         return Err(Failure::of_reply(&reply));
     }
-    Ok(Ack {
-        number,
-        sent,
-        acknowledged,
-        server,
-    })
+    Ok(Ack { number, sent, acknowledged, server })
 }

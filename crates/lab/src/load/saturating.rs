@@ -44,11 +44,7 @@ impl SaturatingWriter {
             let (run, record, stop) = (run.to_owned(), record.clone(), Arc::clone(&stop));
             spawn(move || write_until(client, &run, &record, &stop))
         };
-        Self {
-            record,
-            stop,
-            thread: Some(thread),
-        }
+        Self { record, stop, thread: Some(thread) }
     }
 
     /// What it saw so far.
@@ -136,13 +132,10 @@ fn send_batches(
 
 fn read_replies(mut back: Connection, notes: Receiver<Sent>, record: &SharedRecord) -> Result<(), Failure> {
     for sent in notes {
-        let outcome = back.receive().map_err(Failure::Connection).and_then(|reply| {
-            if is_ok(&reply) {
-                Ok(())
-            } else {
-                Err(Failure::of_reply(&reply))
-            }
-        });
+        let outcome = back
+            .receive()
+            .map_err(Failure::Connection)
+            .and_then(|reply| if is_ok(&reply) { Ok(()) } else { Err(Failure::of_reply(&reply)) });
         if let Err(failure) = outcome {
             back.shut_down();
             return Err(failure);

@@ -50,13 +50,8 @@ impl ControllerServer {
 
     /// Starts it with the cluster's configuration file.
     pub fn start(&self, backstay: &Path, configuration: &Path, join: Join) -> Result<Process> {
-        let mut arguments = vec![
-            "run".into(),
-            "--config".into(),
-            configuration.into(),
-            "--node".into(),
-            (&self.name).into(),
-        ];
+        let mut arguments =
+            vec!["run".into(), "--config".into(), configuration.into(), "--node".into(), (&self.name).into()];
         if join == Join::Bootstrap {
             arguments.push("--bootstrap".into());
         }
@@ -71,11 +66,7 @@ impl ControllerServer {
 
     /// Asks it to end; kills it if it does not.
     pub fn end(&self, process: Process) -> Result<()> {
-        let failed = |source| LabError::Process {
-            verb: "signal",
-            name: self.name.clone(),
-            source,
-        };
+        let failed = |source| LabError::Process { verb: "signal", name: self.name.clone(), source };
         process.signal(Signal::SIGTERM).map_err(failed)?;
         if !process.ends_within(END_LIMIT) {
             process.signal(Signal::SIGKILL).map_err(failed)?;
@@ -95,9 +86,7 @@ pub fn find_backstay(named: Option<PathBuf>) -> Result<PathBuf> {
         let own = std::env::current_exe().ok()?;
         // Tests run one folder below.
         let folders = own.ancestors().skip(1).take(2);
-        folders
-            .map(|folder| folder.join("backstay"))
-            .find(|candidate| candidate.is_file())
+        folders.map(|folder| folder.join("backstay")).find(|candidate| candidate.is_file())
     };
     let wanted = named.or_else(|| std::env::var_os("BACKSTAY_EXE").map(PathBuf::from));
     let found = match wanted {

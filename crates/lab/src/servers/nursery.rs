@@ -17,10 +17,7 @@ struct Nursery {
     paths: Vec<PathBuf>,
 }
 
-static NURSERY: Mutex<Nursery> = Mutex::new(Nursery {
-    processes: Vec::new(),
-    paths: Vec::new(),
-});
+static NURSERY: Mutex<Nursery> = Mutex::new(Nursery { processes: Vec::new(), paths: Vec::new() });
 static WATCH: Once = Once::new();
 
 /// The status of a program that was interrupted (128 + SIGINT).
@@ -76,20 +73,14 @@ fn end_all(nursery: &Nursery) {
     }
     for path in &nursery.paths {
         // Whatever cannot be removed now stays: this program ends.
-        let _ = if path.is_dir() {
-            fs::remove_dir_all(path)
-        } else {
-            fs::remove_file(path)
-        };
+        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
 }
 
 /// Signal handlers need `unsafe` or a runtime that has it; tokio's stays in this thread.
 fn wait_for_interrupt() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;

@@ -36,10 +36,7 @@ impl Ports {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(file_error("open", &path))?;
-        Ok(Self {
-            locks,
-            claimed: BTreeSet::new(),
-        })
+        Ok(Self { locks, claimed: BTreeSet::new() })
     }
 
     /// One more free port.
@@ -54,11 +51,7 @@ impl Ports {
                 return Ok(port);
             }
         }
-        Err(LabError::NoPort {
-            low: LOW,
-            high: HIGH,
-            tries: TRIES,
-        })
+        Err(LabError::NoPort { low: LOW, high: HIGH, tries: TRIES })
     }
 }
 

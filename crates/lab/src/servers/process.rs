@@ -67,10 +67,7 @@ impl Moment {
     /// Now.
     pub fn now() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            at: Instant::now(),
-            unix_ns: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX),
-        }
+        Self { at: Instant::now(), unix_ns: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX) }
     }
 
     /// Milliseconds from this moment to `later`, negative if it was before.
@@ -166,9 +163,7 @@ fn read_stat(pid: i32) -> Option<(char, u64)> {
 /// The program called `name` in `PATH`.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|candidate| candidate.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| candidate.is_file())
 }
 
 #[cfg(test)]
@@ -185,10 +180,7 @@ mod tests {
     #[test]
     fn a_pid_with_another_start_is_somebody_else_and_is_never_signalled() {
         let own = Process::of_pid(std::process::id() as i32).unwrap();
-        let recycled = Process {
-            started: own.started + 1,
-            ..own
-        };
+        let recycled = Process { started: own.started + 1, ..own };
         assert_eq!(recycled.liveness(), Liveness::Gone);
         assert!(!recycled.signal(Signal::SIGKILL).unwrap());
     }

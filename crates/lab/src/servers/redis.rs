@@ -114,10 +114,7 @@ impl RedisServer {
     /// Waits until it answers `PING` with `PONG`: it has loaded its data.
     pub fn await_answer(&self, process: Process) -> Result<()> {
         poll_until(START_LIMIT, || self.answers().then_some(())).ok_or_else(|| LabError::Deadline {
-            what: format!(
-                "an answer of {} (pid {}, port {})",
-                self.name, process.pid, self.port
-            ),
+            what: format!("an answer of {} (pid {}, port {})", self.name, process.pid, self.port),
             waited: START_LIMIT,
             hint: log_tail(&self.log()),
         })
@@ -138,30 +135,24 @@ impl RedisServer {
 
     /// One command on a connection of its own. An error reply is a reply.
     pub fn ask(&self, request: &[&str]) -> Result<Reply> {
-        self.connect()?
-            .call(request)
-            .map_err(|source| LabError::Connection {
-                to: format!("{} at {}", self.name, self.address()),
-                source,
-            })
+        self.connect()?.call(request).map_err(|source| LabError::Connection {
+            to: format!("{} at {}", self.name, self.address()),
+            source,
+        })
     }
 
     /// One field of `INFO`, if it has it.
     pub fn info(&self, field: &str) -> Result<Option<String>> {
         let info = text(&self.ask(&["INFO"])?);
-        let found = info
-            .lines()
-            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let found = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         Ok(found.map(str::to_owned))
     }
 
     /// What it takes itself for.
     pub fn role(&self) -> Result<Role> {
         let reply = self.ask(&["ROLE"])?;
-        parse_role(&reply).ok_or_else(|| LabError::Answer {
-            from: self.name.clone(),
-            what: format!("{reply:?} to ROLE"),
-        })
+        parse_role(&reply)
+            .ok_or_else(|| LabError::Answer { from: self.name.clone(), what: format!("{reply:?} to ROLE") })
     }
 
     /// Asks it to write its data file and to end, and waits for the end. False: it did not do so, and still runs.
@@ -187,11 +178,7 @@ impl RedisServer {
             if name == CONFIGURATION || name == LOG {
                 continue;
             }
-            let removed = if path.is_dir() {
-                fs::remove_dir_all(&path)
-            } else {
-                fs::remove_file(&path)
-            };
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(file_error("remove", &path))?;
         }
         Ok(())
@@ -201,10 +188,9 @@ impl RedisServer {
 fn parse_role(reply: &Reply) -> Option<Role> {
     let fields = items(reply)?;
     match text(fields.first()?).as_str() {
-        "master" => Some(Role::Primary {
-            offset: integer(fields.get(1)?)?,
-            replicas: items(fields.get(2)?)?.len(),
-        }),
+        "master" => {
+            Some(Role::Primary { offset: integer(fields.get(1)?)?, replicas: items(fields.get(2)?)?.len() })
+        }
         "slave" => Some(Role::Replica {
             of: u16::try_from(integer(fields.get(2)?)?).ok()?,
             linked: text(fields.get(3)?) == "connected",

@@ -82,12 +82,8 @@ impl SentinelServer {
     /// Whether it knows so many replicas and other Sentinels of `service`, and takes the primary for healthy.
     pub fn knows(&self, service: &str, replicas: usize, others: usize) -> bool {
         self.master_fields(service).is_ok_and(|fields| {
-            let number = |name: &str| {
-                fields
-                    .iter()
-                    .find(|(key, _)| key == name)
-                    .map(|(_, value)| value.as_str())
-            };
+            let number =
+                |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
             number("num-slaves") == Some(replicas.to_string().as_str())
                 && number("num-other-sentinels") == Some(others.to_string().as_str())
                 && number("flags") == Some("master")
@@ -124,10 +120,7 @@ impl SentinelServer {
 
 fn pairs(reply: &Reply) -> Vec<(String, String)> {
     let words: Vec<String> = items(reply).unwrap_or_default().iter().map(text).collect();
-    words
-        .chunks_exact(2)
-        .map(|pair| (pair[0].clone(), pair[1].clone()))
-        .collect()
+    words.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
 }
 
 /// The installed `redis-sentinel`.

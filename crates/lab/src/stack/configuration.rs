@@ -32,10 +32,7 @@ pub fn text(options: &Options, controllers: &[ControllerServer], instances: &[Re
         format!("name = {}", quoted(&options.service)),
         format!("down_after = {}", duration(options.down_after)),
     ]);
-    let optional = [
-        ("probe_interval", options.probe_interval),
-        ("cooldown", options.cooldown),
-    ];
+    let optional = [("probe_interval", options.probe_interval), ("cooldown", options.cooldown)];
     for (key, value) in optional {
         lines.extend(value.map(|value| format!("{key} = {}", duration(value))));
     }
@@ -71,35 +68,25 @@ mod tests {
 
     #[test]
     fn the_lab_writes_a_configuration_that_a_controller_takes_without_a_warning() {
-        let controllers = ["a", "b", "c"]
-            .into_iter()
-            .zip(14_000..)
-            .map(|(name, peer)| ControllerServer {
-                name: name.to_owned(),
-                peer,
-                sentinel: peer + 100,
-                admin: format!("/tmp/lab/{name}.sock").into(),
-                state: format!("/tmp/lab/{name}").into(),
-                log: format!("/tmp/lab/{name}.log").into(),
-            });
-        let instances = ["r1", "r2"]
-            .into_iter()
-            .zip(15_000..)
-            .map(|(name, port)| RedisServer {
-                name: name.to_owned(),
-                port,
-                folder: format!("/tmp/lab/{name}").into(),
-            });
+        let controllers = ["a", "b", "c"].into_iter().zip(14_000..).map(|(name, peer)| ControllerServer {
+            name: name.to_owned(),
+            peer,
+            sentinel: peer + 100,
+            admin: format!("/tmp/lab/{name}.sock").into(),
+            state: format!("/tmp/lab/{name}").into(),
+            log: format!("/tmp/lab/{name}.log").into(),
+        });
+        let instances = ["r1", "r2"].into_iter().zip(15_000..).map(|(name, port)| RedisServer {
+            name: name.to_owned(),
+            port,
+            folder: format!("/tmp/lab/{name}").into(),
+        });
         let options = Options {
             probe_interval: Some(Duration::from_millis(50)),
             cooldown: Some(Duration::ZERO),
             ..Options::default()
         };
-        let text = text(
-            &options,
-            &controllers.collect::<Vec<_>>(),
-            &instances.collect::<Vec<_>>(),
-        );
+        let text = text(&options, &controllers.collect::<Vec<_>>(), &instances.collect::<Vec<_>>());
         let config = Config::parse(FILE, &text).unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         assert_eq!(config.spec.services[0].instances.len(), 2);

@@ -41,28 +41,19 @@ pub(crate) fn take_down(dir: &Path) -> Result<DownReport> {
     let state = LabState::load(dir)?;
     let ended = end_processes(&state)?;
     let removed_dir = remove_files(dir, &state)?;
-    Ok(DownReport {
-        dir: dir.to_path_buf(),
-        ended,
-        removed_dir,
-    })
+    Ok(DownReport { dir: dir.to_path_buf(), ended, removed_dir })
 }
 
 /// Kills every process that still lives and waits for its end. Controllers go first: nothing is left to react.
 fn end_processes(state: &LabState) -> Result<usize> {
-    let alive: Vec<_> = state
-        .processes()
-        .into_iter()
-        .filter(|(_, process)| process.liveness() != Liveness::Gone)
-        .collect();
+    let alive: Vec<_> =
+        state.processes().into_iter().filter(|(_, process)| process.liveness() != Liveness::Gone).collect();
     for (name, process) in &alive {
-        process
-            .signal(Signal::SIGKILL)
-            .map_err(|source| LabError::Process {
-                verb: "kill",
-                name: format!("{name} (pid {})", process.pid),
-                source,
-            })?;
+        process.signal(Signal::SIGKILL).map_err(|source| LabError::Process {
+            verb: "kill",
+            name: format!("{name} (pid {})", process.pid),
+            source,
+        })?;
     }
     for (name, process) in &alive {
         process.await_liveness(name, Liveness::Gone)?;
@@ -84,9 +75,7 @@ fn remove_files(dir: &Path, state: &LabState) -> Result<bool> {
         removed.or_else(if_gone).map_err(file_error("remove", &path))?;
     }
     Ok(match state.folder {
-        Folder::Own => fs::remove_dir_all(dir)
-            .map_err(file_error("remove", dir))
-            .map(|()| true)?,
+        Folder::Own => fs::remove_dir_all(dir).map_err(file_error("remove", dir)).map(|()| true)?,
         Folder::Made => fs::remove_dir(dir).is_ok(),
         Folder::Found => false,
     })

@@ -49,13 +49,7 @@ pub struct FaultReport {
 
 impl Fault {
     /// Every fault, in the order of the documentation.
-    pub const ALL: [Self; 5] = [
-        Self::Kill,
-        Self::Hang,
-        Self::Resume,
-        Self::Restart,
-        Self::RestartEmpty,
-    ];
+    pub const ALL: [Self; 5] = [Self::Kill, Self::Hang, Self::Resume, Self::Restart, Self::RestartEmpty];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -102,10 +96,7 @@ impl Lab {
     /// Does `fault` to several servers at the same time: every signal is sent before any effect is waited for.
     pub fn fault_all(&self, fault: Fault, names: &[&str]) -> Result<FaultReport> {
         let state = self.state()?;
-        let targets = names
-            .iter()
-            .map(|name| find(&state, name))
-            .collect::<Result<Vec<_>>>()?;
+        let targets = names.iter().map(|name| find(&state, name)).collect::<Result<Vec<_>>>()?;
         let at = match fault {
             Fault::Kill => signal_all(&targets, Signal::SIGKILL, Liveness::Gone, fault)?,
             Fault::Hang => signal_all(&targets, Signal::SIGSTOP, Liveness::Stopped, fault)?,
@@ -120,10 +111,7 @@ impl Lab {
         };
         let state = self.state()?;
         write_json(&self.dir().join(VIEW_FILE), &LabView::of(self.dir(), &state))?;
-        Ok(FaultReport {
-            at_unix_ns: at.unix_ns,
-            at,
-        })
+        Ok(FaultReport { at_unix_ns: at.unix_ns, at })
     }
 
     fn restart(&self, state: &LabState, target: &Target, fault: Fault) -> Result<()> {
@@ -186,19 +174,14 @@ fn find(state: &LabState, name: &str) -> Result<Target> {
     match (controller, instance) {
         (Some(member), _) => Ok(Target::Controller(member.server.clone(), member.process)),
         (None, Some(member)) => Ok(Target::Redis(member.server.clone(), member.process)),
-        (None, None) => Err(LabError::UnknownName {
-            name: name.to_owned(),
-            known: state.names().join(", "),
-        }),
+        (None, None) => Err(LabError::UnknownName { name: name.to_owned(), known: state.names().join(", ") }),
     }
 }
 
 fn signal_all(targets: &[Target], signal: Signal, wanted: Liveness, fault: Fault) -> Result<Moment> {
     let mut alive = Vec::new();
     for target in targets {
-        let process = target
-            .process()
-            .filter(|process| process.liveness() != Liveness::Gone);
+        let process = target.process().filter(|process| process.liveness() != Liveness::Gone);
         let process = process.ok_or_else(|| {
             LabError::Refused(format!(
                 "{name} does not run, so '{fault}' can do nothing to it. Start it with `backstay lab fault restart {name}`.",

@@ -60,11 +60,7 @@ impl Lab {
 
 /// The first thing that is wrong; none: the lab is whole.
 pub fn what_is_wrong(state: &LabState) -> Option<String> {
-    let instances: Vec<_> = state
-        .instances
-        .iter()
-        .map(|member| member.server.clone())
-        .collect();
+    let instances: Vec<_> = state.instances.iter().map(|member| member.server.clone()).collect();
     group_fault(&instances).or_else(|| {
         state.controllers.iter().find_map(|member| {
             let name = &member.server.name;
@@ -97,9 +93,7 @@ pub fn group_fault(instances: &[RedisServer]) -> Option<String> {
         return Some("no instance is a primary".to_owned());
     };
     let replicas = instances.iter().filter(|instance| instance.port != primary.port);
-    replicas
-        .map(|replica| replica_fault(replica, primary, offset))
-        .find_map(|fault| fault)
+    replicas.map(|replica| replica_fault(replica, primary, offset)).find_map(|fault| fault)
 }
 
 /// What is wrong with a replica of a primary that was at `offset` a moment ago.

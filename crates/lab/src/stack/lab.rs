@@ -30,18 +30,14 @@ impl Lab {
     /// fails, nothing is left.
     pub fn up(options: &Options) -> Result<Self> {
         let (dir, ports) = up::bring_up(options)?;
-        Ok(Self {
-            dir,
-            _ports: Some(ports),
-        })
+        Ok(Self { dir, _ports: Some(ports) })
     }
 
     /// The lab in `dir`.
     pub fn open(dir: &Path) -> Result<Self> {
-        let dir = dir.canonicalize().map_err(|error| LabError::NoLab {
-            dir: dir.to_path_buf(),
-            why: error.to_string(),
-        })?;
+        let dir = dir
+            .canonicalize()
+            .map_err(|error| LabError::NoLab { dir: dir.to_path_buf(), why: error.to_string() })?;
         LabState::load(&dir)?;
         Ok(Self { dir, _ports: None })
     }
@@ -77,11 +73,7 @@ impl Lab {
     /// The Sentinel ports of all its controllers.
     pub fn sentinels(&self) -> Result<Vec<SocketAddr>> {
         let state = self.state()?;
-        Ok(state
-            .controllers
-            .iter()
-            .map(|member| member.server.sentinel_address())
-            .collect())
+        Ok(state.controllers.iter().map(|member| member.server.sentinel_address()).collect())
     }
 
     /// A new client of its service.
@@ -91,28 +83,17 @@ impl Lab {
 
     /// Its Redis instances.
     pub fn instances(&self) -> Result<Vec<RedisServer>> {
-        Ok(self
-            .state()?
-            .instances
-            .into_iter()
-            .map(|member| member.server)
-            .collect())
+        Ok(self.state()?.instances.into_iter().map(|member| member.server).collect())
     }
 
     /// The instance called `name`.
     pub fn instance(&self, name: &str) -> Result<RedisServer> {
         let state = self.state()?;
         let known = state.names().join(", ");
-        let found = state
-            .instances
-            .into_iter()
-            .find(|member| member.server.name == name);
+        let found = state.instances.into_iter().find(|member| member.server.name == name);
         found
             .map(|member| member.server)
-            .ok_or_else(|| LabError::UnknownName {
-                name: name.to_owned(),
-                known,
-            })
+            .ok_or_else(|| LabError::UnknownName { name: name.to_owned(), known })
     }
 
     /// The instance that its controllers call the primary.
@@ -122,12 +103,10 @@ impl Lab {
             what: format!("{} ({})", failure.kind(), self.dir.display()),
         })?;
         let mut instances = self.instances()?.into_iter();
-        instances
-            .find(|instance| instance.address() == address)
-            .ok_or_else(|| LabError::Answer {
-                from: "the lab's Sentinel ports".to_owned(),
-                what: format!("{address} is the primary, and no instance listens there"),
-            })
+        instances.find(|instance| instance.address() == address).ok_or_else(|| LabError::Answer {
+            from: "the lab's Sentinel ports".to_owned(),
+            what: format!("{address} is the primary, and no instance listens there"),
+        })
     }
 
     /// The instances that take themselves for a replica now.
@@ -163,10 +142,7 @@ pub struct ScopedLab {
 impl ScopedLab {
     /// Brings one up. It is not remembered unless it is kept.
     pub fn up(options: &Options) -> Result<Self> {
-        let lab = Lab::up(&Options {
-            remember: false,
-            ..options.clone()
-        })?;
+        let lab = Lab::up(&Options { remember: false, ..options.clone() })?;
         Ok(Self { lab, kept: false })
     }
 
@@ -192,10 +168,7 @@ impl Drop for ScopedLab {
             return;
         }
         if let Err(error) = self.lab.down() {
-            eprintln!(
-                "the lab in {} could not be taken down: {error}",
-                self.lab.dir.display()
-            );
+            eprintln!("the lab in {} could not be taken down: {error}", self.lab.dir.display());
         }
     }
 }

@@ -67,10 +67,7 @@ impl Options {
                 self.redis
             )
         } else if self.service.is_empty() || !self.service.chars().all(is_plain) {
-            format!(
-                "'{}' is no service name for a lab. Use letters, digits, '-', '_' and '.'.",
-                self.service
-            )
+            format!("'{}' is no service name for a lab. Use letters, digits, '-', '_' and '.'.", self.service)
         } else {
             return Ok(());
         };

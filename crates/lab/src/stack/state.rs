@@ -57,10 +57,7 @@ pub struct Member<S> {
 impl<S> Member<S> {
     /// Not started yet.
     pub fn new(server: S) -> Self {
-        Self {
-            server,
-            process: None,
-        }
+        Self { server, process: None }
     }
 
     /// Whether its process lives.
@@ -86,16 +83,12 @@ impl LabState {
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join(STATE_FILE);
         let text = fs::read_to_string(&path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => LabError::NoLab {
-                dir: dir.to_path_buf(),
-                why: format!("it has no {STATE_FILE}"),
-            },
+            ErrorKind::NotFound | ErrorKind::NotADirectory => {
+                LabError::NoLab { dir: dir.to_path_buf(), why: format!("it has no {STATE_FILE}") }
+            }
             _ => file_error("read", &path)(source),
         })?;
-        let bad = |why: String| LabError::BadState {
-            path: path.clone(),
-            why,
-        };
+        let bad = |why: String| LabError::BadState { path: path.clone(), why };
         let state: Self = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
         if state.version != VERSION {
             return Err(bad(format!("it has version {}, not {VERSION}", state.version)));
@@ -128,10 +121,7 @@ impl LabState {
 
     /// Every process that was started, with its server's name.
     pub fn processes(&self) -> Vec<(&str, Process)> {
-        let controllers = self
-            .controllers
-            .iter()
-            .map(|m| (m.server.name.as_str(), m.process));
+        let controllers = self.controllers.iter().map(|m| (m.server.name.as_str(), m.process));
         let instances = self.instances.iter().map(|m| (m.server.name.as_str(), m.process));
         let all = controllers.chain(instances);
         all.filter_map(|(name, process)| Some((name, process?))).collect()
@@ -168,10 +158,8 @@ impl LabState {
 
 /// Writes `value` as JSON beside `path`, then moves it there.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| LabError::BadState {
-        path: path.to_path_buf(),
-        why: error.to_string(),
-    })?;
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| LabError::BadState { path: path.to_path_buf(), why: error.to_string() })?;
     let new = path.with_extension(format!("new-{}", std::process::id()));
     fs::write(&new, text + "\n").map_err(file_error("write", &new))?;
     fs::rename(&new, path).map_err(file_error("replace", path))

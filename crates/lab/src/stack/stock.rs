@@ -39,12 +39,7 @@ impl StockStack {
         let dir = tempfile::Builder::new().prefix("backstay-stock-").tempdir();
         let dir = dir.map_err(file_error("create a folder in", &std::env::temp_dir()))?;
         nursery::note_paths(vec![dir.path().to_path_buf()]);
-        Ok(Self {
-            instances: Vec::new(),
-            sentinels: Vec::new(),
-            ports: Ports::open()?,
-            dir,
-        })
+        Ok(Self { instances: Vec::new(), sentinels: Vec::new(), ports: Ports::open()?, dir })
     }
 
     /// A Redis group without anybody who watches: the first instance is the primary.
@@ -62,12 +57,8 @@ impl StockStack {
     pub fn watched(down_after: Duration) -> Result<Self> {
         sentinel::program()?;
         let mut stack = Self::group(3)?;
-        let watch = Watch {
-            service: SERVICE,
-            primary: stack.instances[0].0.address(),
-            quorum: QUORUM,
-            down_after,
-        };
+        let watch =
+            Watch { service: SERVICE, primary: stack.instances[0].0.address(), quorum: QUORUM, down_after };
         for number in 1..=SENTINELS {
             let server = SentinelServer {
                 name: format!("s{number}"),
@@ -123,10 +114,7 @@ impl StockStack {
 
     /// The Sentinel ports.
     pub fn sentinels(&self) -> Vec<SocketAddr> {
-        self.sentinels
-            .iter()
-            .map(|(server, _)| server.address())
-            .collect()
+        self.sentinels.iter().map(|(server, _)| server.address()).collect()
     }
 
     /// A new client that asks its Sentinels.
@@ -161,9 +149,7 @@ impl StockStack {
     pub fn await_linked(&self) -> Result<()> {
         let instances = self.instances();
         let what = "that every replica is linked to its primary";
-        wait_until(what, READY_LIMIT, || {
-            group_fault(&instances).is_none().then_some(())
-        })
+        wait_until(what, READY_LIMIT, || group_fault(&instances).is_none().then_some(()))
     }
 
     /// Waits until every Sentinel knows all replicas and all other Sentinels.
@@ -199,9 +185,7 @@ impl StockStack {
 impl Drop for StockStack {
     fn drop(&mut self) {
         let sentinels = self.sentinels.iter().map(|(_, process)| *process);
-        let processes: Vec<_> = sentinels
-            .chain(self.instances.iter().map(|(_, process)| *process))
-            .collect();
+        let processes: Vec<_> = sentinels.chain(self.instances.iter().map(|(_, process)| *process)).collect();
         for process in &processes {
             // It may be gone already; either way there is nobody to tell.
             let _ = process.signal(Signal::SIGKILL);

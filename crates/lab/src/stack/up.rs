@@ -32,12 +32,7 @@ pub(crate) fn bring_up(options: &Options) -> Result<(PathBuf, Ports)> {
     };
     let (dir, folder) = make_dir(options.dir.as_deref())?;
     let mut ports = Ports::open()?;
-    let prepared = prepare(
-        options,
-        LabState::new(folder, backstay, &options.service),
-        &dir,
-        &mut ports,
-    );
+    let prepared = prepare(options, LabState::new(folder, backstay, &options.service), &dir, &mut ports);
     let state = prepared.inspect_err(|_| {
         if folder != Folder::Found {
             // It holds something, or never came to be: nothing to remove.
@@ -112,11 +107,7 @@ fn check_paths(state: &LabState, dir: &Path) -> Result<()> {
             taken.display()
         )));
     }
-    let longest = state
-        .controllers
-        .iter()
-        .map(|member| member.server.admin.as_os_str().len())
-        .max();
+    let longest = state.controllers.iter().map(|member| member.server.admin.as_os_str().len()).max();
     if longest.is_some_and(|length| length > SOCKET_PATH_MAX) {
         return Err(LabError::Options(format!(
             "the folder's name {} is too long: a Unix socket's path has at most {SOCKET_PATH_MAX} bytes. \
@@ -146,27 +137,15 @@ fn start(options: &Options, dir: &Path, mut state: LabState) -> Result<()> {
     }
     start_controllers(options, dir, &mut state)?;
     write_json(&dir.join(VIEW_FILE), &LabView::of(dir, &state))?;
-    if options.remember {
-        point_to_latest(dir)
-    } else {
-        Ok(())
-    }
+    if options.remember { point_to_latest(dir) } else { Ok(()) }
 }
 
 fn start_controllers(options: &Options, dir: &Path, state: &mut LabState) -> Result<()> {
     let Some(backstay) = state.backstay.clone() else {
         return Ok(());
     };
-    let controllers: Vec<_> = state
-        .controllers
-        .iter()
-        .map(|member| member.server.clone())
-        .collect();
-    let instances: Vec<_> = state
-        .instances
-        .iter()
-        .map(|member| member.server.clone())
-        .collect();
+    let controllers: Vec<_> = state.controllers.iter().map(|member| member.server.clone()).collect();
+    let instances: Vec<_> = state.instances.iter().map(|member| member.server.clone()).collect();
     let file = dir.join(configuration::FILE);
     let text = configuration::text(options, &controllers, &instances);
     fs::write(&file, text).map_err(file_error("write", &file))?;
@@ -208,13 +187,9 @@ fn await_primary(options: &Options, state: &LabState) -> Result<()> {
         state.controllers.iter().all(ready).then_some(Ok(()))
     });
     outcome.unwrap_or_else(|| {
-        let silent = state
-            .controllers
-            .iter()
-            .find(|member| member.server.primary(&options.service).is_none());
-        let hint = silent
-            .map(|member| log_tail(&member.server.log))
-            .unwrap_or_default();
+        let silent =
+            state.controllers.iter().find(|member| member.server.primary(&options.service).is_none());
+        let hint = silent.map(|member| log_tail(&member.server.log)).unwrap_or_default();
         Err(LabError::Deadline {
             what: format!("that every controller names a primary of '{}'", options.service),
             waited: options.ready_limit,

@@ -18,10 +18,7 @@ fn a_fence_behind_an_outstanding_ping_lets_no_write_through() {
     fence.send(&[&["PING"]]).unwrap();
     send_writes(&mut clients);
     fence
-        .send(&[
-            &["CONFIG", "SET", "min-replicas-to-write", CLOSED],
-            &["CLIENT", "KILL", "TYPE", "normal"],
-        ])
+        .send(&[&["CONFIG", "SET", "min-replicas-to-write", CLOSED], &["CLIENT", "KILL", "TYPE", "normal"]])
         .unwrap();
     stack.signal("r1", Signal::SIGCONT).unwrap();
 
@@ -40,9 +37,7 @@ fn a_fence_without_an_outstanding_ping_comes_too_late() {
 
     stack.signal("r1", Signal::SIGSTOP).unwrap();
     send_writes(&mut clients);
-    fence
-        .send(&[&["CONFIG", "SET", "min-replicas-to-write", CLOSED]])
-        .unwrap();
+    fence.send(&[&["CONFIG", "SET", "min-replicas-to-write", CLOSED]]).unwrap();
     stack.signal("r1", Signal::SIGCONT).unwrap();
 
     assert!(accepted(&mut clients) > 0);
@@ -59,10 +54,7 @@ fn writes_older_than_the_ping_are_executed_but_the_disconnection_takes_their_ans
     send_writes(&mut clients);
     fence.send(&[&["PING"]]).unwrap();
     fence
-        .send(&[
-            &["CONFIG", "SET", "min-replicas-to-write", CLOSED],
-            &["CLIENT", "KILL", "TYPE", "normal"],
-        ])
+        .send(&[&["CONFIG", "SET", "min-replicas-to-write", CLOSED], &["CLIENT", "KILL", "TYPE", "normal"]])
         .unwrap();
     stack.signal("r1", Signal::SIGCONT).unwrap();
 

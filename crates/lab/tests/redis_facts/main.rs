@@ -1,11 +1,7 @@
 //! Facts about Redis itself, without Backstay, on which `docs/guarantees.md` relies. Each was seen once by hand; here
 //! it is seen again with the version that is installed.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "this crate touches the world"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
 mod fence;
 mod promotion;

@@ -11,9 +11,7 @@ const CLIENTS: usize = 40;
 #[test]
 fn a_promotion_sent_to_a_stopped_replica_runs_when_it_wakes_although_its_connection_is_closed() {
     let stack = StockStack::group(2).unwrap();
-    let [primary, replica] = &stack.instances()[..] else {
-        panic!()
-    };
+    let [primary, replica] = &stack.instances()[..] else { panic!() };
     stack.signal("r2", Signal::SIGSTOP).unwrap();
     let mut link = replica.connect().unwrap();
     link.send(&[&["REPLICAOF", "NO", "ONE"]]).unwrap();
@@ -31,19 +29,12 @@ fn a_replica_promoted_closed_answers_noreplicas_until_it_is_opened() {
     let replica = stack.instance("r2").unwrap();
     stack.signal("r2", Signal::SIGSTOP).unwrap();
     let mut link = replica.connect().unwrap();
-    link.send(&[
-        &["CONFIG", "SET", "min-replicas-to-write", CLOSED],
-        &["REPLICAOF", "NO", "ONE"],
-    ])
-    .unwrap();
+    link.send(&[&["CONFIG", "SET", "min-replicas-to-write", CLOSED], &["REPLICAOF", "NO", "ONE"]]).unwrap();
     drop(link);
     stack.signal("r2", Signal::SIGCONT).unwrap();
 
     until("the replica was promoted", || is_primary(replica));
-    assert_eq!(
-        error_code(&replica.ask(&["SET", "key", "value"]).unwrap()),
-        "NOREPLICAS"
-    );
+    assert_eq!(error_code(&replica.ask(&["SET", "key", "value"]).unwrap()), "NOREPLICAS");
     ok(replica, &["CONFIG", "SET", "min-replicas-to-write", "0"]);
     ok(replica, &["SET", "key", "value"]);
 }

@@ -9,9 +9,7 @@ use std::cell::Cell;
 #[test]
 fn a_replica_frozen_to_nowhere_keeps_its_offset_and_resyncs_partially() {
     let stack = StockStack::group(3).unwrap();
-    let [primary, frozen, witness] = &stack.instances()[..] else {
-        panic!()
-    };
+    let [primary, frozen, witness] = &stack.instances()[..] else { panic!() };
     write_keys(primary, "before", 100);
     until("both replicas have everything", || {
         offset(frozen) == offset(primary) && offset(witness) == offset(primary)
@@ -20,29 +18,16 @@ fn a_replica_frozen_to_nowhere_keeps_its_offset_and_resyncs_partially() {
     follow(frozen, 1);
     let at = offset(frozen);
     write_keys(primary, "after", 100);
-    until("the other replica has everything", || {
-        offset(witness) == offset(primary)
-    });
-    assert_eq!(
-        offset(frozen),
-        at,
-        "the offset moved although the replica was frozen"
-    );
-    assert!(matches!(
-        frozen.role().unwrap(),
-        Role::Replica { linked: false, .. }
-    ));
+    until("the other replica has everything", || offset(witness) == offset(primary));
+    assert_eq!(offset(frozen), at, "the offset moved although the replica was frozen");
+    assert!(matches!(frozen.role().unwrap(), Role::Replica { linked: false, .. }));
 
     let full_before = info(primary, "sync_full");
     follow(frozen, primary.port);
     until("the frozen replica has everything", || {
         key_count(frozen) == 200 && is_linked(frozen, primary.port)
     });
-    assert_eq!(
-        info(primary, "sync_full"),
-        full_before,
-        "the resync was not partial"
-    );
+    assert_eq!(info(primary, "sync_full"), full_before, "the resync was not partial");
 }
 
 #[test]
@@ -52,9 +37,7 @@ fn a_replica_pointed_at_a_lagging_linked_replica_loses_what_only_it_had() {
     let network = SlowNetwork::to(primary.address());
     let lagging = stack.start_redis("r2", Boot::ReplicaOf(network.port)).unwrap();
     let advanced = stack.start_redis("r3", Boot::ReplicaOf(primary.port)).unwrap();
-    until("both are linked", || {
-        is_linked(&lagging, network.port) && is_linked(&advanced, primary.port)
-    });
+    until("both are linked", || is_linked(&lagging, network.port) && is_linked(&advanced, primary.port));
 
     network.hold();
     ok(&primary, &["SET", "acknowledged", "once"]);
@@ -81,11 +64,8 @@ fn a_replica_restarted_from_an_old_file_shows_the_same_history_and_an_older_offs
     ok(&replica, &["SAVE"]);
     write_keys(&primary, "new", 10);
     until("the replica has the new keys", || key_count(&replica) == 20);
-    let (history, run, before) = (
-        info(&replica, "master_replid"),
-        info(&replica, "run_id"),
-        offset(&replica),
-    );
+    let (history, run, before) =
+        (info(&replica, "master_replid"), info(&replica, "run_id"), offset(&replica));
 
     stack.signal("r2", Signal::SIGKILL).unwrap();
     stack.start_again("r2").unwrap();
@@ -110,14 +90,9 @@ fn a_fresh_copy_is_linked_up_to_a_second_before_it_receives_what_is_written() {
         ok(&replica, &["REPLICAOF", "NO", "ONE"]);
         follow(&replica, primary.port);
         until("the copy is linked", || is_linked(&replica, primary.port));
-        ok(
-            &primary,
-            &["SET", &format!("write:{}", number.get()), "acknowledged"],
-        );
+        ok(&primary, &["SET", &format!("write:{}", number.get()), "acknowledged"]);
         let missing = key_count(&replica) < key_count(&primary);
-        until("the copy has the write", || {
-            key_count(&replica) == key_count(&primary)
-        });
+        until("the copy has the write", || key_count(&replica) == key_count(&primary));
         missing
     });
 }

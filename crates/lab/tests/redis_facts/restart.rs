@@ -20,14 +20,9 @@ fn a_protected_primary_restarted_empty_refuses_writes_and_its_replicas_keep_ever
     primary.remove_data().unwrap();
     stack.start_again("r1").unwrap();
 
-    assert_eq!(
-        error_code(&primary.ask(&["SET", "key", "value"]).unwrap()),
-        "READONLY"
-    );
+    assert_eq!(error_code(&primary.ask(&["SET", "key", "value"]).unwrap()), "READONLY");
     until("the replica asked for a resync and was turned away", || {
-        fs::read_to_string(replica.log())
-            .unwrap()
-            .contains("NOMASTERLINK")
+        fs::read_to_string(replica.log()).unwrap().contains("NOMASTERLINK")
     });
     assert_eq!(key_count(&replica), 100);
 }
@@ -35,9 +30,7 @@ fn a_protected_primary_restarted_empty_refuses_writes_and_its_replicas_keep_ever
 #[test]
 fn an_unprotected_primary_restarted_empty_takes_writes_and_wipes_its_replicas() {
     let mut stack = StockStack::group(2).unwrap();
-    let [primary, replica] = &stack.instances()[..] else {
-        panic!()
-    };
+    let [primary, replica] = &stack.instances()[..] else { panic!() };
     write_keys(primary, "wiped", 100);
     until("the replica has every key", || key_count(replica) == 100);
 

@@ -40,9 +40,7 @@ pub(crate) fn follow(server: &RedisServer, port: u16) {
 pub(crate) fn write_keys(server: &RedisServer, prefix: &str, count: usize) {
     let mut link = server.connect().unwrap();
     for number in 0..count {
-        let reply = link
-            .call(&["SET", &format!("{prefix}:{number}"), "value"])
-            .unwrap();
+        let reply = link.call(&["SET", &format!("{prefix}:{number}"), "value"]).unwrap();
         assert!(is_ok(&reply), "{reply:?}");
     }
 }
@@ -85,19 +83,13 @@ pub(crate) fn patient_clients(server: &RedisServer, count: usize) -> Vec<Connect
 /// Sends one write on each.
 pub(crate) fn send_writes(clients: &mut [Connection]) {
     for (number, client) in clients.iter_mut().enumerate() {
-        client
-            .send(&[&["SET", &format!("patient:{number}"), "value"]])
-            .unwrap();
+        client.send(&[&["SET", &format!("patient:{number}"), "value"]]).unwrap();
     }
 }
 
 /// How many of the writes were answered with OK.
 pub(crate) fn accepted(clients: &mut [Connection]) -> usize {
-    clients
-        .iter_mut()
-        .filter_map(|client| client.receive().ok())
-        .filter(is_ok)
-        .count()
+    clients.iter_mut().filter_map(|client| client.receive().ok()).filter(is_ok).count()
 }
 
 /// A forwarder that can hold back what it reads without closing anything: a slow network.

@@ -36,10 +36,7 @@ pub(super) fn router(handle: Handle) -> Router {
         .route("/v1/decide", post(decide))
         .fallback(async || Problem::not_found("there is no such resource; see `backstay help`"))
         .method_not_allowed_fallback(async || {
-            Problem(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this resource has another method".into(),
-            )
+            Problem(StatusCode::METHOD_NOT_ALLOWED, "this resource has another method".into())
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(in_time))
@@ -60,10 +57,7 @@ impl Problem {
     }
 
     fn stopping() -> Self {
-        Self(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "this controller stops: ask another one".into(),
-        )
+        Self(StatusCode::SERVICE_UNAVAILABLE, "this controller stops: ask another one".into())
     }
 }
 
@@ -100,11 +94,7 @@ impl From<Refusal> for Problem {
 
 async fn in_time(request: Request, next: Next) -> Response {
     timeout(PATIENCE, next.run(request)).await.unwrap_or_else(|_| {
-        Problem(
-            StatusCode::REQUEST_TIMEOUT,
-            "the request was not complete in time".into(),
-        )
-        .into_response()
+        Problem(StatusCode::REQUEST_TIMEOUT, "the request was not complete in time".into()).into_response()
     })
 }
 
@@ -120,11 +110,7 @@ async fn status(
     State(handle): State<Handle>,
     whose: Result<Query<Whose>, QueryRejection>,
 ) -> Result<Json<ClusterStatus>, Problem> {
-    let status = if query(whose)?.local {
-        handle.status().await
-    } else {
-        handle.leader_status().await
-    };
+    let status = if query(whose)?.local { handle.status().await } else { handle.leader_status().await };
     status.map(Json).ok_or_else(Problem::stopping)
 }
 
@@ -155,11 +141,7 @@ async fn history(
 ) -> Result<Json<Vec<FailoverRecord>>, Problem> {
     let service = query(of)?.service;
     must_exist(&handle, service.as_ref()).await?;
-    handle
-        .history(service)
-        .await
-        .map(Json)
-        .ok_or_else(Problem::stopping)
+    handle.history(service).await.map(Json).ok_or_else(Problem::stopping)
 }
 
 /// Says so if there is no such service, instead of showing nothing.
@@ -167,10 +149,7 @@ pub(super) async fn must_exist(handle: &Handle, service: Option<&ServiceName>) -
     let Some(service) = service else {
         return Ok(());
     };
-    let explanation = handle
-        .explain(service.clone())
-        .await
-        .ok_or_else(Problem::stopping)?;
+    let explanation = handle.explain(service.clone()).await.ok_or_else(Problem::stopping)?;
     explanation.map(drop).map_err(Problem::not_found)
 }
 
@@ -191,16 +170,8 @@ async fn pause(
     State(handle): State<Handle>,
     sent: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Done>, Problem> {
-    let Pause {
-        service,
-        for_seconds,
-        by,
-    } = body(sent)?;
-    let wish = Wish::Pause {
-        service,
-        duration: Duration::from_secs(for_seconds),
-        by: who(&by)?,
-    };
+    let Pause { service, for_seconds, by } = body(sent)?;
+    let wish = Wish::Pause { service, duration: Duration::from_secs(for_seconds), by: who(&by)? };
     grant(&handle, wish).await
 }
 
@@ -232,16 +203,8 @@ async fn decide(
     State(handle): State<Handle>,
     sent: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Done>, Problem> {
-    let Decide {
-        service,
-        instance,
-        by,
-    } = body(sent)?;
-    let wish = Wish::Decide {
-        service,
-        instance,
-        by: who(&by)?,
-    };
+    let Decide { service, instance, by } = body(sent)?;
+    let wish = Wish::Decide { service, instance, by: who(&by)? };
     grant(&handle, wish).await
 }
 
@@ -251,9 +214,7 @@ async fn grant(handle: &Handle, wish: Wish) -> Result<Json<Done>, Problem> {
 }
 
 pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
-    query
-        .map(|Query(query)| query)
-        .map_err(|rejection| Problem::malformed(rejection.body_text()))
+    query.map(|Query(query)| query).map_err(|rejection| Problem::malformed(rejection.body_text()))
 }
 
 fn body<T: DeserializeOwned>(sent: Result<Bytes, BytesRejection>) -> Result<T, Problem> {

@@ -43,10 +43,7 @@ pub(crate) fn bind(path: &Path) -> Result<UnixListener, AdminError> {
     if path.as_os_str().len() > PATH_BYTES_MAX {
         return Err(AdminError::PathTooLong(path.to_owned()));
     }
-    let failed = |source| AdminError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| AdminError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o755);
@@ -55,11 +52,8 @@ pub(crate) fn bind(path: &Path) -> Result<UnixListener, AdminError> {
     clear(path)?;
     // Opened under another name and moved once only its owner may use it.
     let fresh = path.with_extension(format!("{}", std::process::id() % 1000));
-    let (fresh, moved) = if fresh.as_os_str().len() > PATH_BYTES_MAX {
-        (path.to_owned(), false)
-    } else {
-        (fresh, true)
-    };
+    let (fresh, moved) =
+        if fresh.as_os_str().len() > PATH_BYTES_MAX { (path.to_owned(), false) } else { (fresh, true) };
     if moved {
         let _ = std::fs::remove_file(&fresh);
     }
@@ -73,10 +67,7 @@ pub(crate) fn bind(path: &Path) -> Result<UnixListener, AdminError> {
 
 /// Removes a socket that nobody serves.
 fn clear(path: &Path) -> Result<(), AdminError> {
-    let failed = |source| AdminError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| AdminError::Io { path: path.to_owned(), source };
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),

@@ -26,14 +26,9 @@ impl Driver {
                     let target = (order.service.clone(), order.instance.clone());
                     self.outlets.tell(&target, LinkInput::Order(order));
                 }
-                Effect::Watch {
-                    service,
-                    instance,
-                    interval,
-                    until,
-                } => self
-                    .outlets
-                    .tell(&(service, instance), LinkInput::Watch { interval, until }),
+                Effect::Watch { service, instance, interval, until } => {
+                    self.outlets.tell(&(service, instance), LinkInput::Watch { interval, until })
+                }
                 // The seam of the gateways; clients of the Sentinel port hear of it as an event.
                 Effect::Route(route) => tracing::debug!(?route, "route"),
                 Effect::Event(event) => self.outlets.announce(event),
@@ -58,9 +53,7 @@ impl Driver {
 impl Outlets {
     /// Sends, or drops if the peer does not keep up. Whether it was sent.
     pub(super) fn post(&self, to: NodeId, letter: Letter) -> bool {
-        self.peers
-            .get(&to)
-            .is_some_and(|peer| peer.connected && peer.letters.try_send(letter).is_ok())
+        self.peers.get(&to).is_some_and(|peer| peer.connected && peer.letters.try_send(letter).is_ok())
     }
 
     pub(super) fn set_connected(&mut self, node: NodeId, connected: bool) {

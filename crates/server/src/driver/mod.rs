@@ -41,21 +41,13 @@ const HANDOVER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Incoming {
     /// A link saw something.
-    Observed {
-        service: ServiceName,
-        instance: InstanceName,
-        observation: Observation,
-    },
+    Observed { service: ServiceName, instance: InstanceName, observation: Observation },
     /// A peer said something.
     Message { from: NodeId, message: PeerMessage },
     /// The way to a peer was opened or lost.
     Peer { node: NodeId, connected: bool },
     /// A peer asks, on behalf of somebody there.
-    Asked {
-        from: NodeId,
-        id: u64,
-        question: Question,
-    },
+    Asked { from: NodeId, id: u64, question: Question },
     /// A peer answers what this node asked it.
     Answered { from: NodeId, id: u64, answer: Answer },
 }
@@ -123,13 +115,7 @@ impl Driver {
         incoming: mpsc::Receiver<Incoming>,
         requests: mpsc::Receiver<Request>,
     ) -> Self {
-        Self {
-            node,
-            outlets,
-            incoming,
-            requests,
-            waiting: Waiting::new(),
-        }
+        Self { node, outlets, incoming, requests, waiting: Waiting::new() }
     }
 
     /// Runs until `shutdown`, then hands the lead over, if it has it, and returns.
@@ -207,15 +193,9 @@ impl Driver {
 
     async fn take(&mut self, incoming: Incoming) -> Result<(), Stopped> {
         let input = match incoming {
-            Incoming::Observed {
-                service,
-                instance,
-                observation,
-            } => Input::Observed {
-                service,
-                instance,
-                observation,
-            },
+            Incoming::Observed { service, instance, observation } => {
+                Input::Observed { service, instance, observation }
+            }
             Incoming::Message { from, message } => Input::Message { from, message },
             Incoming::Peer { node, connected } => {
                 self.outlets.set_connected(node, connected);

@@ -10,10 +10,7 @@ pub(crate) struct Names(BTreeMap<NodeId, String>);
 
 impl Names {
     pub(crate) fn of(spec: &ClusterSpec) -> Self {
-        let names = spec
-            .controllers
-            .iter()
-            .map(|controller| (controller.id(), controller.name.to_string()));
+        let names = spec.controllers.iter().map(|controller| (controller.id(), controller.name.to_string()));
         Self(names.collect())
     }
 
@@ -46,11 +43,7 @@ impl Names {
                  controller a new name in every node's file",
                 self.name(*told_by)
             ),
-            Refusal::LogLost {
-                leader,
-                confirmed,
-                last,
-            } => format!(
+            Refusal::LogLost { leader, confirmed, last } => format!(
                 "this controller stops: the leader {} knows that it had stored entry {confirmed}, but its state folder \
                  ends at {last}, so it is an old copy. Restore the newest folder, or give this controller a new name \
                  in every node's file",
@@ -60,9 +53,6 @@ impl Names {
     }
 
     fn name(&self, node: NodeId) -> String {
-        self.0
-            .get(&node)
-            .cloned()
-            .unwrap_or_else(|| format!("number {node}"))
+        self.0.get(&node).cloned().unwrap_or_else(|| format!("number {node}"))
     }
 }

@@ -26,10 +26,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     pub(super) const fn new() -> Self {
-        Self {
-            next: 1,
-            waiters: BTreeMap::new(),
-        }
+        Self { next: 1, waiters: BTreeMap::new() }
     }
 
     /// Notes who waits for this node's own answer. The number recognises it.
@@ -49,10 +46,7 @@ impl Waiting {
 
     /// Hands on a peer's answer, if it was that peer who was asked.
     pub(super) fn answered_by(&mut self, peer: NodeId, id: u64, answer: Answer) {
-        if self
-            .waiters
-            .get(&id)
-            .is_some_and(|(asked, _)| *asked == Some(peer))
+        if self.waiters.get(&id).is_some_and(|(asked, _)| *asked == Some(peer))
             && let Some(Waiter::Here(reply)) = self.take(id)
         {
             // Whoever asked may have given up.
@@ -67,8 +61,7 @@ impl Waiting {
 
     fn insert(&mut self, asked: Option<NodeId>, waiter: Waiter) -> u64 {
         if self.waiters.len() >= WAITING_MAX {
-            self.waiters
-                .retain(|_, (_, waiter)| !matches!(waiter, Waiter::Here(reply) if reply.is_closed()));
+            self.waiters.retain(|_, (_, waiter)| !matches!(waiter, Waiter::Here(reply) if reply.is_closed()));
             if self.waiters.len() >= WAITING_MAX {
                 self.waiters.pop_first();
             }

@@ -37,13 +37,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(address: Address, patience: Duration, give_up: Duration) -> Self {
-        Self {
-            address,
-            patience,
-            give_up,
-            known: Vec::new(),
-            lookup: None,
-        }
+        Self { address, patience, give_up, known: Vec::new(), lookup: None }
     }
 
     /// One connection, with all its options set before the first byte.
@@ -66,11 +60,7 @@ impl Connector {
             }
         }
         // Only an instance that every address refuses is known not to run.
-        Err(if any_unreachable {
-            ConnectFailure::Unreachable
-        } else {
-            failure
-        })
+        Err(if any_unreachable { ConnectFailure::Unreachable } else { failure })
     }
 
     async fn resolve(&mut self, deadline: Instant) -> Result<Vec<SocketAddr>, ConnectFailure> {
@@ -85,11 +75,7 @@ impl Connector {
             })
         });
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let patience = if self.known.is_empty() {
-            remaining
-        } else {
-            LOOKUP_PATIENCE.min(remaining)
-        };
+        let patience = if self.known.is_empty() { remaining } else { LOOKUP_PATIENCE.min(remaining) };
         match timeout(patience, lookup).await {
             // Still on its way: what it finds serves the next connection.
             Err(_) => {}
@@ -111,11 +97,7 @@ impl Connector {
     }
 
     async fn open(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_nodelay(true)?;
         notice_dead_hosts(&SockRef::from(&socket), self.give_up)?;
         socket.connect(address).await
@@ -133,10 +115,8 @@ impl Drop for Connector {
 /// Lets the kernel end a connection whose other host is gone: after `give_up` with unacknowledged data, or when idle
 /// after a few unanswered questions.
 pub(crate) fn notice_dead_hosts(socket: &SockRef<'_>, give_up: Duration) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(3);
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(3);
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(give_up))
 }

@@ -43,10 +43,7 @@ pub(crate) fn spawn(
     tasks: &mut tokio::task::JoinSet<()>,
 ) -> mpsc::Sender<LinkInput> {
     let (orders, waiting) = mpsc::channel(ORDERS_MAX);
-    let settings = LinkSettings {
-        down_after: service.down_after,
-        probe_interval: service.probe_interval,
-    };
+    let settings = LinkSettings { down_after: service.down_after, probe_interval: service.probe_interval };
     let patience = service.down_after.min(CONNECT_PATIENCE_MAX);
     let give_up = service.down_after.max(GIVE_UP_MIN);
     let connector = || Connector::new(instance.address.clone(), patience, give_up);

@@ -116,11 +116,7 @@ impl Socket {
         let mut bytes = [0; READ_BYTES];
         match self.stream.try_read(&mut bytes) {
             Ok(0) => Err(Ended::Closed),
-            Ok(count) => self
-                .decoder
-                .feed(&bytes[..count])
-                .map(|()| true)
-                .map_err(|_| Ended::Garbage),
+            Ok(count) => self.decoder.feed(&bytes[..count]).map(|()| true).map_err(|_| Ended::Garbage),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             Err(_) => Err(Ended::Closed),

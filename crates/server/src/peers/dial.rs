@@ -51,12 +51,7 @@ pub(crate) fn dial_all(
     let mut outlets = BTreeMap::new();
     for peer in &mesh.others {
         let (letters, posted) = mpsc::channel(LETTERS_MAX);
-        let dialler = Dialler {
-            mesh: mesh.clone(),
-            peer: peer.clone(),
-            incoming: incoming.clone(),
-            posted,
-        };
+        let dialler = Dialler { mesh: mesh.clone(), peer: peer.clone(), incoming: incoming.clone(), posted };
         tasks.spawn(dialler.run());
         let connected = false;
         outlets.insert(peer.id(), PeerOutlet { letters, connected });
@@ -113,9 +108,7 @@ impl Dialler {
     }
 
     async fn connect(&self) -> Result<TcpStream, Lost> {
-        timeout(HELLO_PATIENCE, self.introduce())
-            .await
-            .unwrap_or(Err(Lost::Silent))
+        timeout(HELLO_PATIENCE, self.introduce()).await.unwrap_or(Err(Lost::Silent))
     }
 
     async fn introduce(&self) -> Result<TcpStream, Lost> {
@@ -170,15 +163,10 @@ async fn write(posted: &mut mpsc::Receiver<Letter>, stream: &mut (impl AsyncWrit
                 tracing::error!(%error, "a letter cannot be encoded");
             }
             if bytes.len() - before > FRAME_BYTES_MAX {
-                tracing::error!(
-                    bytes = bytes.len() - before,
-                    "a letter is too long for its receiver"
-                );
+                tracing::error!(bytes = bytes.len() - before, "a letter is too long for its receiver");
                 bytes.truncate(before);
             }
-            next = (bytes.len() < BATCH_BYTES)
-                .then(|| posted.try_recv().ok())
-                .flatten();
+            next = (bytes.len() < BATCH_BYTES).then(|| posted.try_recv().ok()).flatten();
         }
         if let Err(error) = stream.write_all(&bytes).await {
             return Lost::Io(error);

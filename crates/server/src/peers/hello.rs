@@ -46,13 +46,7 @@ pub(super) enum Reception {
 
 impl Hello {
     pub(super) fn new(cluster: &ClusterName, from: &NodeName, to: &NodeName) -> Self {
-        Self {
-            magic: MAGIC,
-            version: VERSION,
-            cluster: cluster.clone(),
-            from: from.clone(),
-            to: to.clone(),
-        }
+        Self { magic: MAGIC, version: VERSION, cluster: cluster.clone(), from: from.clone(), to: to.clone() }
     }
 
     /// Who calls.
@@ -94,29 +88,11 @@ mod tests {
     fn only_a_listed_controller_of_this_cluster_and_version_is_welcome() {
         let hello = Hello::new(&"shop".into(), &"b".into(), &"a".into());
         let listed = |name: &NodeName| name.as_str() == "b";
-        assert_eq!(
-            hello.receive(&"shop".into(), &"a".into(), listed),
-            Reception::Welcome
-        );
-        assert_eq!(
-            hello.receive(&"other".into(), &"a".into(), listed),
-            Reception::OtherCluster
-        );
-        assert_eq!(
-            hello.receive(&"shop".into(), &"c".into(), listed),
-            Reception::NotMe
-        );
-        assert_eq!(
-            hello.receive(&"shop".into(), &"a".into(), |_| false),
-            Reception::Unlisted
-        );
-        let later = Hello {
-            version: VERSION + 1,
-            ..hello
-        };
-        assert_eq!(
-            later.receive(&"shop".into(), &"a".into(), listed),
-            Reception::OtherLanguage
-        );
+        assert_eq!(hello.receive(&"shop".into(), &"a".into(), listed), Reception::Welcome);
+        assert_eq!(hello.receive(&"other".into(), &"a".into(), listed), Reception::OtherCluster);
+        assert_eq!(hello.receive(&"shop".into(), &"c".into(), listed), Reception::NotMe);
+        assert_eq!(hello.receive(&"shop".into(), &"a".into(), |_| false), Reception::Unlisted);
+        let later = Hello { version: VERSION + 1, ..hello };
+        assert_eq!(later.receive(&"shop".into(), &"a".into(), listed), Reception::OtherLanguage);
     }
 }

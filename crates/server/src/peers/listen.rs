@@ -31,11 +31,7 @@ type Welcomed = (NodeId, TcpStream, FrameReader);
 /// Accepts callers for ever.
 pub(crate) async fn listen(listener: TcpListener, mesh: Mesh, incoming: mpsc::Sender<Incoming>) {
     let (welcome, mut welcomed) = mpsc::channel(UNKNOWN_MAX);
-    let hall = Arc::new(Hall {
-        mesh,
-        welcome,
-        complaints: Seldom::default(),
-    });
+    let hall = Arc::new(Hall { mesh, welcome, complaints: Seldom::default() });
     let mut calls = JoinSet::new();
     let mut unknown: VecDeque<AbortHandle> = VecDeque::new();
     // The one connection on which each peer is heard: the newest.
@@ -116,11 +112,7 @@ async fn meet(mesh: &Mesh, mut stream: TcpStream) -> Result<Welcomed, Unwelcome>
     if reader.is_ahead() {
         return Err(Unwelcome::Hasty);
     }
-    Ok((
-        NodeId::of(hello.caller()),
-        stream,
-        FrameReader::new(FRAME_BYTES_MAX),
-    ))
+    Ok((NodeId::of(hello.caller()), stream, FrameReader::new(FRAME_BYTES_MAX)))
 }
 
 /// Hands a peer's letters to the driver, in order, until the connection ends.

@@ -28,19 +28,14 @@ pub(super) fn log_in(session: &mut Session, user: &[u8], password: &[u8]) -> Res
         session.trusted = true;
         return Ok(());
     }
-    Err(error(
-        "WRONGPASS invalid username-password pair or user is disabled.",
-    ))
+    Err(error("WRONGPASS invalid username-password pair or user is disabled."))
 }
 
 /// Takes as long as `given` is, whether and wherever it differs.
 fn is_same(given: &[u8], expected: &[u8]) -> bool {
     let mut differs = usize::from(given.len() != expected.len());
     for (at, byte) in given.iter().enumerate() {
-        let other = expected
-            .get(at % expected.len().max(1))
-            .copied()
-            .unwrap_or_default();
+        let other = expected.get(at % expected.len().max(1)).copied().unwrap_or_default();
         differs |= usize::from(black_box(byte ^ other));
     }
     black_box(differs) == 0

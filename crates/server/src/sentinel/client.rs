@@ -83,9 +83,7 @@ fn set_info(session: &mut Session, attribute: &[u8], value: &[u8]) -> Value {
     }
     if !is_plain_name(value) {
         let attribute = String::from_utf8_lossy(&attribute);
-        return error(format!(
-            "ERR {attribute} cannot contain spaces, newlines or special characters."
-        ));
+        return error(format!("ERR {attribute} cannot contain spaces, newlines or special characters."));
     }
     let value = String::from_utf8_lossy(value).into_owned();
     session.note(|card| {
@@ -116,10 +114,7 @@ fn list(session: &Session, filters: &[Vec<u8>]) -> Value {
             b"normal" => text(registry.lines(|_, card| !card.is_subscriber())),
             b"pubsub" => text(registry.lines(|_, card| card.is_subscriber())),
             b"master" | b"replica" | b"slave" => text(String::new()),
-            _ => error(format!(
-                "ERR Unknown client type '{}'",
-                String::from_utf8_lossy(kind)
-            )),
+            _ => error(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(kind))),
         },
         (b"id", [_, ..]) => {
             let ids: Option<Vec<u64>> = values

@@ -22,80 +22,40 @@ pub(super) struct Subcommand {
     picture: bool,
 }
 
-const PLAIN: Command = Command {
-    name: "",
-    words: 1,
-    early: false,
-    subscriber: false,
-    picture: false,
-    subcommands: &[],
-};
+const PLAIN: Command =
+    Command { name: "", words: 1, early: false, subscriber: false, picture: false, subcommands: &[] };
 
 const fn plain(name: &'static str, words: i64) -> Command {
     Command { name, words, ..PLAIN }
 }
 
 const fn pubsub(name: &'static str, words: i64) -> Command {
-    Command {
-        subscriber: true,
-        ..plain(name, words)
-    }
+    Command { subscriber: true, ..plain(name, words) }
 }
 
 const fn sub(name: &'static str, words: i64) -> Subcommand {
-    Subcommand {
-        name,
-        words,
-        picture: false,
-    }
+    Subcommand { name, words, picture: false }
 }
 
 const fn seeing(name: &'static str, words: i64) -> Subcommand {
-    Subcommand {
-        picture: true,
-        ..sub(name, words)
-    }
+    Subcommand { picture: true, ..sub(name, words) }
 }
 
 /// Every command, by name.
 pub(super) const COMMANDS: &[Command] = &[
-    Command {
-        early: true,
-        ..plain("auth", -2)
-    },
-    Command {
-        subcommands: CLIENT,
-        ..plain("client", -2)
-    },
-    Command {
-        subcommands: COMMAND,
-        ..plain("command", -1)
-    },
-    Command {
-        early: true,
-        ..plain("hello", -1)
-    },
-    Command {
-        picture: true,
-        ..plain("info", -1)
-    },
+    Command { early: true, ..plain("auth", -2) },
+    Command { subcommands: CLIENT, ..plain("client", -2) },
+    Command { subcommands: COMMAND, ..plain("command", -1) },
+    Command { early: true, ..plain("hello", -1) },
+    Command { picture: true, ..plain("info", -1) },
     pubsub("ping", -1),
     pubsub("psubscribe", -2),
     plain("publish", 3),
     pubsub("punsubscribe", -1),
-    Command {
-        early: true,
-        ..pubsub("quit", -1)
-    },
-    Command {
-        early: true,
-        ..pubsub("reset", 1)
-    },
+    Command { early: true, ..pubsub("quit", -1) },
+    Command { early: true, ..pubsub("reset", 1) },
     plain("role", 1),
-    Command {
-        subcommands: SENTINEL,
-        ..plain("sentinel", -2)
-    },
+    Command { subcommands: SENTINEL, ..plain("sentinel", -2) },
     pubsub("subscribe", -2),
     pubsub("unsubscribe", -1),
 ];
@@ -114,13 +74,8 @@ const CLIENT: &[Subcommand] = &[
     sub("setname", 3),
 ];
 
-const COMMAND: &[Subcommand] = &[
-    sub("count", 2),
-    sub("docs", -2),
-    sub("help", 2),
-    sub("info", -2),
-    sub("list", -2),
-];
+const COMMAND: &[Subcommand] =
+    &[sub("count", 2), sub("docs", -2), sub("help", 2), sub("info", -2), sub("list", -2)];
 
 const SENTINEL: &[Subcommand] = &[
     seeing("ckquorum", 3),
@@ -174,11 +129,7 @@ pub(super) fn resolve(request: &[Vec<u8>]) -> Result<Call<'_>, Value> {
         .iter()
         .find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
         .ok_or_else(|| errors::unknown_command(request))?;
-    let call = Call {
-        command,
-        subcommand: None,
-        arguments,
-    };
+    let call = Call { command, subcommand: None, arguments };
     match arguments.split_first() {
         Some((name, rest)) if !command.subcommands.is_empty() => {
             let subcommand = command
@@ -186,11 +137,7 @@ pub(super) fn resolve(request: &[Vec<u8>]) -> Result<Call<'_>, Value> {
                 .iter()
                 .find(|subcommand| name.eq_ignore_ascii_case(subcommand.name.as_bytes()))
                 .ok_or_else(|| errors::unknown_subcommand(command.name, name))?;
-            let call = Call {
-                subcommand: Some(subcommand),
-                arguments: rest,
-                ..call
-            };
+            let call = Call { subcommand: Some(subcommand), arguments: rest, ..call };
             counted(call, request.len(), subcommand.words)
         }
         _ => counted(call, request.len(), command.words),
@@ -199,11 +146,7 @@ pub(super) fn resolve(request: &[Vec<u8>]) -> Result<Call<'_>, Value> {
 
 fn counted(call: Call<'_>, words: usize, wanted: i64) -> Result<Call<'_>, Value> {
     let words = words as i64;
-    let right = if wanted < 0 {
-        words >= -wanted
-    } else {
-        words == wanted
-    };
+    let right = if wanted < 0 { words >= -wanted } else { words == wanted };
     // Redis checks the greatest number of its words in the command itself.
     let too_many = call.command.name == "ping" && words > 2;
     if right && !too_many {

@@ -131,10 +131,7 @@ impl<S: Source> Connection<S> {
         let looks = self.session.trusted && call.as_ref().is_ok_and(Call::needs_picture);
         let picture = if looks { self.port.picture().await } else { None };
         let shared = &self.port.shared;
-        let facts = Facts {
-            picture,
-            address: &|service| shared.news.address(service),
-        };
+        let facts = Facts { picture, address: &|service| shared.news.address(service) };
         if self.news.is_none() && call.as_ref().is_ok_and(Call::subscribes) {
             // From before the reply on, so that nothing is missed behind it.
             self.news = Some(shared.news.listen());
@@ -170,9 +167,7 @@ impl<S: Source> Connection<S> {
     /// When the client's time is up, if it is measured now.
     fn deadline(&self) -> Option<Instant> {
         let stalled = self.stalled_since.map(|since| since + self.bounds.send_time_max);
-        let waiting = self
-            .waiting_since
-            .map(|since| since + self.bounds.request_time_max);
+        let waiting = self.waiting_since.map(|since| since + self.bounds.request_time_max);
         // A request cannot be completed while nothing is read.
         stalled.or(waiting)
     }

@@ -18,9 +18,8 @@ pub(super) fn arity(full_name: &str) -> Value {
 }
 
 pub(super) fn unknown_command(request: &[Vec<u8>]) -> Value {
-    let (name, arguments) = request
-        .split_first()
-        .map_or((&[][..], &[][..]), |(name, rest)| (name.as_slice(), rest));
+    let (name, arguments) =
+        request.split_first().map_or((&[][..], &[][..]), |(name, rest)| (name.as_slice(), rest));
     let mut quoted = String::new();
     for argument in arguments {
         if quoted.len() >= QUOTED_BYTES_MAX {
@@ -30,16 +29,12 @@ pub(super) fn unknown_command(request: &[Vec<u8>]) -> Value {
         quoted = format!("{quoted}'{}' ", words(argument, room));
     }
     let name = words(name, QUOTED_BYTES_MAX);
-    error(format!(
-        "ERR unknown command '{name}', with args beginning with: {quoted}"
-    ))
+    error(format!("ERR unknown command '{name}', with args beginning with: {quoted}"))
 }
 
 pub(super) fn unknown_subcommand(command: &str, subcommand: &[u8]) -> Value {
     let (command, subcommand) = (command.to_ascii_uppercase(), words(subcommand, QUOTED_BYTES_MAX));
-    error(format!(
-        "ERR unknown subcommand '{subcommand}'. Try {command} HELP."
-    ))
+    error(format!("ERR unknown subcommand '{subcommand}'. Try {command} HELP."))
 }
 
 pub(super) fn unknown_service() -> Value {

@@ -21,10 +21,7 @@ pub(super) fn is_primary(service: &ServiceStatus, instance: &InstanceStatus) -> 
 
 /// The service's replicas, as Sentinel counts them: every instance that is not the primary.
 fn replicas_of(service: &ServiceStatus) -> impl Iterator<Item = &InstanceStatus> {
-    service
-        .instances
-        .iter()
-        .filter(|instance| !is_primary(service, instance))
+    service.instances.iter().filter(|instance| !is_primary(service, instance))
 }
 
 /// How many there are.
@@ -35,10 +32,7 @@ pub(super) fn replica_count(service: &ServiceStatus) -> usize {
 /// The map of one service's primary. A service that never had one is shown as down at `?:0`, so that no client takes
 /// it for usable.
 pub(super) fn primary(shared: &Shared, picture: &ClusterStatus, service: &ServiceStatus) -> Value {
-    let instance = service
-        .instances
-        .iter()
-        .find(|instance| is_primary(service, instance));
+    let instance = service.instances.iter().find(|instance| is_primary(service, instance));
     let failover = match service.phase.as_str() {
         "fencing" => Some("select_slave"),
         "promoting" => Some("wait_promotion"),
@@ -58,12 +52,7 @@ pub(super) fn primary(shared: &Shared, picture: &ClusterStatus, service: &Servic
     let mut map = Fields::default();
     map.text("name", service.name.as_str());
     map.place(service.address.as_ref());
-    map.text(
-        "runid",
-        instance
-            .and_then(|instance| instance.run_id.as_deref())
-            .unwrap_or_default(),
-    );
+    map.text("runid", instance.and_then(|instance| instance.run_id.as_deref()).unwrap_or_default());
     map.text("flags", chosen(&flags));
     map.link(&down, failover);
     if is_doubted {
@@ -73,33 +62,21 @@ pub(super) fn primary(shared: &Shared, picture: &ClusterStatus, service: &Servic
     map.reported(instance, "master");
     map.number("config-epoch", service.epoch.0);
     map.number("num-slaves", replica_count(service) as u64);
-    map.number(
-        "num-other-sentinels",
-        picture.controllers.len().saturating_sub(1) as u64,
-    );
+    map.number("num-other-sentinels", picture.controllers.len().saturating_sub(1) as u64);
     map.number("quorum", majority(picture) as u64);
     map.number("failover-timeout", FAILOVER_TIMEOUT_MS);
-    map.number(
-        "parallel-syncs",
-        terms.map_or(1, |terms| terms.parallel_syncs as u64),
-    );
+    map.number("parallel-syncs", terms.map_or(1, |terms| terms.parallel_syncs as u64));
     map.done()
 }
 
 /// The maps of a service's replicas.
 pub(super) fn replicas(shared: &Shared, service: &ServiceStatus) -> Vec<Value> {
-    replicas_of(service)
-        .map(|instance| replica(shared, service, instance))
-        .collect()
+    replicas_of(service).map(|instance| replica(shared, service, instance)).collect()
 }
 
 fn replica(shared: &Shared, service: &ServiceStatus, instance: &InstanceStatus) -> Value {
     let down = Down::of(shared, service, Some(instance));
-    let flags = [
-        (down.subjectively, "s_down"),
-        (true, "slave"),
-        (down.disconnected, "disconnected"),
-    ];
+    let flags = [(down.subjectively, "s_down"), (true, "slave"), (down.disconnected, "disconnected")];
     let follows = instance.role == "replica" && !down.subjectively;
     let primary = service.address.as_ref().filter(|_| follows);
     let linked = follows && instance.link_up == Some(true);
@@ -123,10 +100,7 @@ fn replica(shared: &Shared, service: &ServiceStatus, instance: &InstanceStatus) 
 
 /// The maps of the other controllers that have a Sentinel port.
 pub(super) fn sentinels(shared: &Shared, picture: &ClusterStatus, service: &ServiceStatus) -> Vec<Value> {
-    let others = picture
-        .controllers
-        .iter()
-        .filter(|controller| controller.name != shared.settings.node);
+    let others = picture.controllers.iter().filter(|controller| controller.name != shared.settings.node);
     others
         .filter_map(|controller| {
             let port = shared.settings.ports.get(&controller.name)?;
@@ -149,15 +123,8 @@ fn sentinel(
         since_ms: 0,
         after_ms: after_ms(shared, service),
     };
-    let flags = [
-        (down.subjectively, "s_down"),
-        (true, "sentinel"),
-        (down.disconnected, "disconnected"),
-    ];
-    let leader = picture
-        .leader
-        .as_ref()
-        .map(|leader| shared.settings.id_of(leader));
+    let flags = [(down.subjectively, "s_down"), (true, "sentinel"), (down.disconnected, "disconnected")];
+    let leader = picture.leader.as_ref().map(|leader| shared.settings.id_of(leader));
     let mut map = Fields::default();
     map.text("name", &id);
     map.place(Some(port));
@@ -167,10 +134,7 @@ fn sentinel(
     map.number("down-after-milliseconds", down.after_ms);
     map.number("last-hello-message", 0);
     map.text("voted-leader", leader.as_deref().unwrap_or("?"));
-    map.number(
-        "voted-leader-epoch",
-        leader.as_ref().map_or(0, |_| picture.term.0),
-    );
+    map.number("voted-leader-epoch", leader.as_ref().map_or(0, |_| picture.term.0));
     map.done()
 }
 
@@ -196,11 +160,7 @@ impl Down {
 
     /// Milliseconds since the last good answer.
     fn silent_ms(&self) -> u64 {
-        if self.subjectively {
-            self.since_ms + self.after_ms
-        } else {
-            0
-        }
+        if self.subjectively { self.since_ms + self.after_ms } else { 0 }
     }
 }
 

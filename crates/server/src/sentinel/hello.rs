@@ -47,9 +47,7 @@ impl<'a> Wish<'a> {
         let Some((version, mut options)) = arguments.split_first() else {
             return Ok(wish);
         };
-        let version = std::str::from_utf8(version)
-            .ok()
-            .and_then(|text| text.parse::<i64>().ok());
+        let version = std::str::from_utf8(version).ok().and_then(|text| text.parse::<i64>().ok());
         wish.protocol = match version {
             Some(2) => Some(Protocol::Resp2),
             Some(3) => Some(Protocol::Resp3),

@@ -17,12 +17,9 @@ const SECTIONS: [&str; 5] = ["server", "clients", "stats", "cpu", "sentinel"];
 pub(super) fn info(shared: &Shared, picture: &ClusterStatus, arguments: &[Vec<u8>]) -> Value {
     let wanted: Vec<_> = arguments.iter().map(|name| name.to_ascii_lowercase()).collect();
     let all = wanted.is_empty()
-        || wanted
-            .iter()
-            .any(|name| matches!(name.as_slice(), b"all" | b"default" | b"everything"));
-    let sections = SECTIONS
-        .iter()
-        .filter(|section| all || wanted.iter().any(|name| name == section.as_bytes()));
+        || wanted.iter().any(|name| matches!(name.as_slice(), b"all" | b"default" | b"everything"));
+    let sections =
+        SECTIONS.iter().filter(|section| all || wanted.iter().any(|name| name == section.as_bytes()));
     let texts = sections.map(|section| match *section {
         "server" => server(shared),
         "clients" => clients(shared),
@@ -50,9 +47,7 @@ impl Lines {
 
 fn server(shared: &Shared) -> String {
     let uptime_s = shared.started.elapsed().as_secs();
-    let unix_us = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_micros());
+    let unix_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
     Lines::new("Server")
         .with("redis_version", REDIS_VERSION)
         .with("backstay_version", env!("CARGO_PKG_VERSION"))
@@ -83,14 +78,8 @@ fn stats(shared: &Shared) -> String {
     let registry = &shared.registry;
     let (_, _, patterns) = registry.counts();
     Lines::new("Stats")
-        .with(
-            "total_connections_received",
-            registry.received.load(Ordering::Relaxed),
-        )
-        .with(
-            "total_commands_processed",
-            registry.requests.load(Ordering::Relaxed),
-        )
+        .with("total_connections_received", registry.received.load(Ordering::Relaxed))
+        .with("total_commands_processed", registry.requests.load(Ordering::Relaxed))
         .with("rejected_connections", registry.rejected.load(Ordering::Relaxed))
         .with("pubsub_patterns", patterns)
         .with("total_error_replies", registry.errors.load(Ordering::Relaxed))
@@ -107,14 +96,8 @@ fn cpu() -> String {
     Lines::new("CPU")
         .with("used_cpu_sys", seconds(own.map(|usage| usage.system_time())))
         .with("used_cpu_user", seconds(own.map(|usage| usage.user_time())))
-        .with(
-            "used_cpu_sys_children",
-            seconds(children.map(|usage| usage.system_time())),
-        )
-        .with(
-            "used_cpu_user_children",
-            seconds(children.map(|usage| usage.user_time())),
-        )
+        .with("used_cpu_sys_children", seconds(children.map(|usage| usage.system_time())))
+        .with("used_cpu_user_children", seconds(children.map(|usage| usage.user_time())))
         .0
 }
 
@@ -135,10 +118,7 @@ fn sentinel(shared: &Shared, picture: &ClusterStatus) -> String {
 }
 
 fn summary(shared: &Shared, picture: &ClusterStatus, service: &ServiceStatus) -> String {
-    let primary = service
-        .instances
-        .iter()
-        .find(|instance| fields::is_primary(service, instance));
+    let primary = service.instances.iter().find(|instance| fields::is_primary(service, instance));
     let status = match primary {
         None => "odown",
         Some(_) if shared.news.doubted_ms(&service.name).is_some() => "odown",

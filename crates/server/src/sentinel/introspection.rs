@@ -29,9 +29,7 @@ pub(super) fn command(subcommand: &str, arguments: &[Vec<u8>]) -> Value {
 }
 
 fn named(name: &[u8]) -> Value {
-    let found = COMMANDS
-        .iter()
-        .find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()));
+    let found = COMMANDS.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()));
     found.map_or(Value::NullArray, details)
 }
 

@@ -28,10 +28,7 @@ pub(super) struct News {
 
 impl Default for News {
     fn default() -> Self {
-        Self {
-            messages: broadcast::Sender::new(BEHIND_MAX),
-            memory: Mutex::default(),
-        }
+        Self { messages: broadcast::Sender::new(BEHIND_MAX), memory: Mutex::default() }
     }
 }
 
@@ -43,10 +40,7 @@ impl News {
 
     /// Where clients of the service are sent.
     pub(super) fn address(&self, service: &ServiceName) -> Option<Address> {
-        self.memory()
-            .primaries
-            .get(service)
-            .map(|known| known.address.clone())
+        self.memory().primaries.get(service).map(|known| known.address.clone())
     }
 
     /// For how many milliseconds this node has held the instance to be down.
@@ -121,9 +115,7 @@ impl Memory {
             return Vec::new();
         };
         match &event.kind {
-            EventKind::SuspectedHere {
-                instance, address, ..
-            } => self.suspect(service, instance, address),
+            EventKind::SuspectedHere { instance, address, .. } => self.suspect(service, instance, address),
             EventKind::AnsweringHere { instance, .. } | EventKind::Faulty { instance, .. } => {
                 self.acquit(service, instance)
             }
@@ -137,20 +129,14 @@ impl Memory {
                 Some(_) => vec![message("-odown", primary_text(service, address))],
                 None => Vec::new(),
             },
-            EventKind::Promoted {
-                epoch, to_address, ..
-            } => self.switch(service, *epoch, to_address),
+            EventKind::Promoted { epoch, to_address, .. } => self.switch(service, *epoch, to_address),
             _ => Vec::new(),
         }
     }
 
     fn reconcile(&mut self, picture: &ClusterStatus) -> Vec<Message> {
         self.majority = picture.controllers.len() / 2 + 1;
-        picture
-            .services
-            .iter()
-            .flat_map(|service| self.reconcile_service(service))
-            .collect()
+        picture.services.iter().flat_map(|service| self.reconcile_service(service)).collect()
     }
 
     fn reconcile_service(&mut self, service: &ServiceStatus) -> Vec<Message> {
@@ -158,13 +144,7 @@ impl Memory {
             Some(address) => self.switch(&service.name, service.epoch, address),
             None => Vec::new(),
         };
-        for InstanceStatus {
-            name,
-            address,
-            suspected,
-            ..
-        } in &service.instances
-        {
+        for InstanceStatus { name, address, suspected, .. } in &service.instances {
             messages.extend(if *suspected {
                 self.suspect(&service.name, name, address)
             } else {
@@ -176,12 +156,9 @@ impl Memory {
 
     fn forget_verdicts(&mut self) -> Vec<Message> {
         let services: Vec<_> = std::mem::take(&mut self.doubted).into_keys().collect();
-        let primaries = services
-            .iter()
-            .filter_map(|service| Some((service, &self.primaries.get(service)?.address)));
-        primaries
-            .map(|(service, address)| message("-odown", primary_text(service, address)))
-            .collect()
+        let primaries =
+            services.iter().filter_map(|service| Some((service, &self.primaries.get(service)?.address)));
+        primaries.map(|(service, address)| message("-odown", primary_text(service, address))).collect()
     }
 
     fn suspect(&mut self, service: &ServiceName, instance: &InstanceName, address: &Address) -> Vec<Message> {
@@ -189,10 +166,7 @@ impl Memory {
         if self.suspected.contains_key(&key) {
             return Vec::new();
         }
-        let suspected = Suspected {
-            since: Instant::now(),
-            address: address.clone(),
-        };
+        let suspected = Suspected { since: Instant::now(), address: address.clone() };
         self.suspected.insert(key, suspected);
         vec![message("+sdown", self.instance_text(service, address))]
     }
@@ -206,15 +180,8 @@ impl Memory {
 
     /// Takes up where the primary is, unless something newer is known.
     fn switch(&mut self, service: &ServiceName, epoch: Epoch, to: &Address) -> Vec<Message> {
-        let known = Known {
-            epoch,
-            address: to.clone(),
-        };
-        if self
-            .primaries
-            .get(service)
-            .is_some_and(|before| before.epoch > epoch)
-        {
+        let known = Known { epoch, address: to.clone() };
+        if self.primaries.get(service).is_some_and(|before| before.epoch > epoch) {
             return Vec::new();
         }
         let before = self.primaries.insert(service.clone(), known);
@@ -226,10 +193,8 @@ impl Memory {
         let payload = format!("{service} {} {} {} {}", old.host, old.port, to.host, to.port);
         let mut messages = vec![message("+switch-master", payload)];
         // Sentinel suspects the old primary anew, as a replica; subscribers then hear when that ends.
-        let down = self
-            .suspected
-            .iter()
-            .any(|((of, _), suspected)| of == service && suspected.address == old);
+        let down =
+            self.suspected.iter().any(|((of, _), suspected)| of == service && suspected.address == old);
         if down {
             messages.push(message("+sdown", self.instance_text(service, &old)));
         }
@@ -243,10 +208,7 @@ impl Memory {
             return primary_text(service, address);
         }
         let (host, port) = primary.map_or(("?", 0), |primary| (&*primary.host, primary.port));
-        format!(
-            "slave {address} {} {} @ {service} {host} {port}",
-            address.host, address.port
-        )
+        format!("slave {address} {} {} @ {service} {host} {port}", address.host, address.port)
     }
 }
 

@@ -86,11 +86,7 @@ impl<S: Source> Port<S> {
         }
         let taken = Instant::now();
         let status = Arc::new(self.source.status().await?);
-        *kept = Some(Picture {
-            taken,
-            happened,
-            status: Arc::clone(&status),
-        });
+        *kept = Some(Picture { taken, happened, status: Arc::clone(&status) });
         Some(status)
     }
 }
@@ -163,10 +159,7 @@ async fn accept<S: Source>(port: &Arc<Port<S>>, listener: &TcpListener) {
 fn admit<S>(port: &Port<S>, stream: &TcpStream, peer: SocketAddr) -> Option<Session> {
     let shared = &port.shared;
     let local = stream.local_addr().unwrap_or(shared.listener);
-    let Some(ticket) = shared
-        .registry
-        .admit(shared.settings.bounds.connections_max, peer, local)
-    else {
+    let Some(ticket) = shared.registry.admit(shared.settings.bounds.connections_max, peer, local) else {
         // One attempt: who is turned away is not worth waiting for.
         let _ = stream.try_write(TURNED_AWAY);
         return None;

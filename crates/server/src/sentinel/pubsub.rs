@@ -11,12 +11,10 @@ pub(super) fn subscribe(session: &mut Session, kind: Kind, names: &[Vec<u8>]) ->
         Kind::Channel => "subscribe",
         Kind::Pattern => "psubscribe",
     };
-    let replies = names
-        .iter()
-        .map(|name| match session.subscriptions.add(kind, name) {
-            Ok(()) => confirmation(word, Value::bulk(name), session),
-            Err(_) => error("ERR too many subscriptions: unsubscribe from some first"),
-        });
+    let replies = names.iter().map(|name| match session.subscriptions.add(kind, name) {
+        Ok(()) => confirmation(word, Value::bulk(name), session),
+        Err(_) => error("ERR too many subscriptions: unsubscribe from some first"),
+    });
     let replies = replies.collect();
     session.note_subscriptions();
     replies
@@ -28,11 +26,7 @@ pub(super) fn unsubscribe(session: &mut Session, kind: Kind, names: &[Vec<u8>]) 
         Kind::Channel => "unsubscribe",
         Kind::Pattern => "punsubscribe",
     };
-    let all = if names.is_empty() {
-        session.subscriptions.all(kind)
-    } else {
-        names.to_vec()
-    };
+    let all = if names.is_empty() { session.subscriptions.all(kind) } else { names.to_vec() };
     let replies = all.iter().map(|name| {
         session.subscriptions.remove(kind, name);
         confirmation(word, Value::bulk(name), session)

@@ -62,16 +62,10 @@ fn address(arguments: &[Vec<u8>], facts: &Facts<'_>) -> Value {
 fn look(shared: &Shared, picture: &ClusterStatus, subcommand: &str, arguments: &[Vec<u8>]) -> Value {
     if matches!(subcommand, "masters" | "primaries") {
         let services = picture.services.iter();
-        return Value::Array(
-            services
-                .map(|service| fields::primary(shared, picture, service))
-                .collect(),
-        );
+        return Value::Array(services.map(|service| fields::primary(shared, picture, service)).collect());
     }
     let named = |service: &&ServiceStatus| {
-        arguments
-            .first()
-            .is_some_and(|name| name == service.name.as_str().as_bytes())
+        arguments.first().is_some_and(|name| name == service.name.as_str().as_bytes())
     };
     let Some(service) = picture.services.iter().find(named) else {
         return unknown_service();
@@ -87,11 +81,7 @@ fn look(shared: &Shared, picture: &ClusterStatus, subcommand: &str, arguments: &
 
 /// Quorum and majority are the same here.
 fn quorum(picture: &ClusterStatus) -> Value {
-    let usable = picture
-        .controllers
-        .iter()
-        .filter(|controller| controller.connected)
-        .count();
+    let usable = picture.controllers.iter().filter(|controller| controller.connected).count();
     if usable >= fields::majority(picture) && picture.quorum {
         return Value::Simple(format!(
             "OK {usable} usable Sentinels. Quorum and failover authorization can be reached"

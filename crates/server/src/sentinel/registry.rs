@@ -88,29 +88,19 @@ impl Registry {
     pub(super) fn counts(&self) -> (usize, usize, usize) {
         let cards = self.cards();
         let subscribers = cards.values().filter(|card| card.is_subscriber()).count();
-        (
-            cards.len(),
-            subscribers,
-            cards.values().map(|card| card.patterns).sum(),
-        )
+        (cards.len(), subscribers, cards.values().map(|card| card.patterns).sum())
     }
 
     /// A line of `CLIENT LIST` for each that is wanted.
     pub(super) fn lines(&self, wanted: impl Fn(u64, &Card) -> bool) -> String {
         let cards = self.cards();
-        let wanted = cards
-            .iter()
-            .filter(|(id, card)| wanted(**id, card))
-            .take(LINES_MAX);
+        let wanted = cards.iter().filter(|(id, card)| wanted(**id, card)).take(LINES_MAX);
         wanted.map(|(id, card)| card.line(*id)).collect()
     }
 
     /// The line of one client.
     pub(super) fn line_of(&self, id: u64) -> String {
-        self.cards()
-            .get(&id)
-            .map(|card| card.line(id))
-            .unwrap_or_default()
+        self.cards().get(&id).map(|card| card.line(id)).unwrap_or_default()
     }
 
     pub(super) fn change(&self, id: u64, change: impl FnOnce(&mut Card)) {

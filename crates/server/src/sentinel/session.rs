@@ -126,10 +126,7 @@ impl Session {
 
     fn run(&mut self, call: &Call<'_>, facts: &Facts<'_>) -> Vec<Value> {
         let arguments = call.arguments;
-        let subcommand = call
-            .subcommand
-            .map(|subcommand| subcommand.name)
-            .unwrap_or_default();
+        let subcommand = call.subcommand.map(|subcommand| subcommand.name).unwrap_or_default();
         let reply = match call.command.name {
             "auth" => auth::auth(self, arguments),
             "client" => client(self, subcommand, arguments),

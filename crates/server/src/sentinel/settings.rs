@@ -64,15 +64,10 @@ impl Default for Bounds {
 impl Settings {
     /// The settings of the controller called `node`; `password` is what the configuration's secret holds.
     pub fn of(config: &Config, node: &NodeName, password: Option<Vec<u8>>) -> Self {
-        let ports = config
-            .nodes
-            .iter()
-            .filter_map(|node| Some((node.name.clone(), node.sentinel.clone()?)));
+        let ports = config.nodes.iter().filter_map(|node| Some((node.name.clone(), node.sentinel.clone()?)));
         let services = config.spec.services.iter().map(|service| {
-            let terms = ServiceTerms {
-                down_after: service.down_after,
-                parallel_syncs: service.parallel_syncs,
-            };
+            let terms =
+                ServiceTerms { down_after: service.down_after, parallel_syncs: service.parallel_syncs };
             (service.name.clone(), terms)
         });
         Self {
@@ -98,7 +93,7 @@ impl Settings {
 }
 
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

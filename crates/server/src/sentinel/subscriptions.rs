@@ -72,14 +72,8 @@ impl Subscriptions {
     /// does (pubsub.c, `pubsubPublishMessageInternal`).
     pub(super) fn deliveries(&self, message: &Message) -> Vec<Value> {
         let (channel, payload) = (message.channel.as_bytes(), message.payload.as_bytes());
-        let direct = self
-            .channels
-            .contains(channel)
-            .then(|| push(&[b"message", channel, payload]));
-        let matching = self
-            .patterns
-            .iter()
-            .filter(|pattern| glob::matches(pattern, channel));
+        let direct = self.channels.contains(channel).then(|| push(&[b"message", channel, payload]));
+        let matching = self.patterns.iter().filter(|pattern| glob::matches(pattern, channel));
         let matched = matching.map(|pattern| push(&[b"pmessage", pattern, channel, payload]));
         direct.into_iter().chain(matched).collect()
     }

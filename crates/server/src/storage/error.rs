@@ -105,14 +105,8 @@ impl Inner {
         match self {
             Self::InUse => StorageError::InUse { path },
             Self::Io(source) => StorageError::Io { path, source },
-            Self::Damaged(why) => StorageError::Damaged {
-                path,
-                why: why.to_owned(),
-            },
-            Self::Undecodable(error) => StorageError::Damaged {
-                path,
-                why: error.to_string(),
-            },
+            Self::Damaged(why) => StorageError::Damaged { path, why: why.to_owned() },
+            Self::Undecodable(error) => StorageError::Damaged { path, why: error.to_string() },
             Self::Table(why) => StorageError::Damaged { path, why },
         }
     }
@@ -129,10 +123,7 @@ impl From<redb::StorageError> for Inner {
         match error {
             // What the library calls a file that is not its own.
             redb::StorageError::Io(source)
-                if matches!(
-                    source.kind(),
-                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-                ) =>
+                if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {
                 Self::Table(source.to_string())
             }

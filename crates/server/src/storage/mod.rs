@@ -39,10 +39,7 @@ impl Storage {
         if path.exists() {
             return Err(StorageError::Exists { path });
         }
-        let failed = |source| StorageError::Folder {
-            folder: folder.to_owned(),
-            source,
-        };
+        let failed = |source| StorageError::Folder { folder: folder.to_owned(), source };
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(folder).map_err(failed)?;
@@ -55,9 +52,7 @@ impl Storage {
         write_identity(&database, cluster, node, generation).map_err(|error| error.at(&unfinished))?;
         drop(database);
         std::fs::rename(&unfinished, &path).map_err(failed)?;
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         Self::open(folder, cluster, node)
     }
 
@@ -65,17 +60,11 @@ impl Storage {
     pub fn open(folder: &Path, cluster: &ClusterName, node: &NodeName) -> Result<Self, StorageError> {
         let path = folder.join(FILE);
         if !path.exists() {
-            return Err(StorageError::Missing {
-                folder: folder.to_owned(),
-            });
+            return Err(StorageError::Missing { folder: folder.to_owned() });
         }
         let database = file::open(&path, |builder| builder.open(&path))?;
         let generation = check_identity(&database, &path, cluster, node)?;
-        Ok(Self {
-            path,
-            database,
-            generation,
-        })
+        Ok(Self { path, database, generation })
     }
 
     /// Whether `folder` holds a state folder, of whomever.
@@ -144,10 +133,7 @@ fn check_identity(
     };
     let format = number("format")?;
     if format != FORMAT {
-        return Err(StorageError::Format {
-            path: path.to_owned(),
-            found: format,
-        });
+        return Err(StorageError::Format { path: path.to_owned(), found: format });
     }
     let text = |key: &str| Ok(String::from_utf8_lossy(&meta(key)?).into_owned());
     let (found_cluster, found_node) = (text("cluster")?, text("node")?);
@@ -174,17 +160,13 @@ fn read(database: &Database) -> Result<Durable, error::Inner> {
         let (index, value) = row?;
         let entry = postcard::from_bytes::<Entry>(value.value())?;
         if entry.index != index.value() {
-            return Err(error::Inner::Damaged(
-                "an entry of the log is not where it belongs",
-            ));
+            return Err(error::Inner::Damaged("an entry of the log is not where it belongs"));
         }
         durable.entries.push(entry);
     }
     for row in transaction.open_table(KNOWN)?.iter()? {
         let (peer, generation) = row?;
-        durable
-            .known
-            .insert(NodeId(peer.value()), Generation(generation.value()));
+        durable.known.insert(NodeId(peer.value()), Generation(generation.value()));
     }
     Ok(durable)
 }

@@ -9,44 +9,22 @@ fn names() -> (ClusterName, NodeName) {
 }
 
 fn entry(index: u64, term: u64) -> Entry {
-    Entry {
-        index,
-        term: Term(term),
-        data: vec![index as u8; 20],
-    }
+    Entry { index, term: Term(term), data: vec![index as u8; 20] }
 }
 
 fn writes() -> Vec<Persist> {
-    let hard = |term| {
-        Some(HardState {
-            term: Term(term),
-            vote: Some(NodeId(7)),
-            commit: 1,
-        })
-    };
+    let hard = |term| Some(HardState { term: Term(term), vote: Some(NodeId(7)), commit: 1 });
     vec![
-        Persist {
-            known: Some((NodeId(9), Generation(4))),
-            ..Persist::default()
-        },
+        Persist { known: Some((NodeId(9), Generation(4))), ..Persist::default() },
         Persist {
             hard: hard(1),
             entries: (1..=10).map(|index| entry(index, 1)).collect(),
             truncate_from: Some(1),
             ..Persist::default()
         },
+        Persist { hard: hard(2), truncate_from: Some(8), entries: vec![entry(8, 2)], ..Persist::default() },
         Persist {
-            hard: hard(2),
-            truncate_from: Some(8),
-            entries: vec![entry(8, 2)],
-            ..Persist::default()
-        },
-        Persist {
-            snapshot: Some(Snapshot {
-                index: 5,
-                term: Term(1),
-                data: vec![1; 5000],
-            }),
+            snapshot: Some(Snapshot { index: 5, term: Term(1), data: vec![1; 5000] }),
             drop_before: Some(4),
             ..Persist::default()
         },
@@ -58,9 +36,7 @@ fn what_was_written_is_there_after_a_crash_as_the_model_says() {
     let folder = tempfile::tempdir().unwrap();
     let (cluster, node) = names();
     let mut model = Durable::default();
-    let generation = Storage::create(folder.path(), &cluster, &node)
-        .unwrap()
-        .generation();
+    let generation = Storage::create(folder.path(), &cluster, &node).unwrap().generation();
     for persist in writes() {
         let storage = Storage::open(folder.path(), &cluster, &node).unwrap();
         assert_eq!(storage.generation(), generation);

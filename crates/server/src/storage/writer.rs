@@ -30,14 +30,8 @@ impl Writer {
                 let _ = written.send(storage.apply(&persist));
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("storage".to_owned())
-            .spawn(work)?;
-        Ok(Self {
-            path,
-            jobs: Some(jobs),
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(work)?;
+        Ok(Self { path, jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// As `Storage::apply`: durable when it returns.

@@ -17,11 +17,7 @@ pub(crate) async fn get(socket: &Path, path: &str) -> Option<(u16, Value)> {
 pub(crate) async fn post(socket: &Path, path: &str, body: &Value) -> Option<(u16, Value)> {
     let body = body.to_string();
     let length = body.len();
-    request(
-        socket,
-        &format!("POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}"),
-    )
-    .await
+    request(socket, &format!("POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}")).await
 }
 
 /// The body of a `GET` that was granted.

@@ -2,11 +2,7 @@
 //! for conditions, never for time.
 
 #![allow(dead_code, reason = "not every test file uses every word of the vocabulary")]
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "these tests touch the world"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "these tests touch the world")]
 
 pub(crate) mod admin;
 pub(crate) mod redis;
@@ -70,18 +66,9 @@ impl Cluster {
             running: None,
         });
         let controllers = controllers.collect();
-        let instances = instances
-            .iter()
-            .map(|name| Redis::start(folder.path(), name, &[]));
+        let instances = instances.iter().map(|name| Redis::start(folder.path(), name, &[]));
         let instances = instances.collect();
-        Self {
-            folder,
-            name: "test".to_owned(),
-            controllers,
-            instances,
-            extra: String::new(),
-            file: None,
-        }
+        Self { folder, name: "test".to_owned(), controllers, instances, extra: String::new(), file: None }
     }
 
     /// Three controllers and three servers, all running, with a primary.
@@ -114,20 +101,14 @@ impl Cluster {
             self.extra
         );
         for it in &self.instances {
-            let _ = writeln!(
-                text,
-                "{{ name = \"{}\", address = \"127.0.0.1:{}\" }},",
-                it.name, it.port
-            );
+            let _ = writeln!(text, "{{ name = \"{}\", address = \"127.0.0.1:{}\" }},", it.name, it.port);
         }
         text + "]\n"
     }
 
     pub(crate) fn config(&self) -> Config {
         let text = self.file.clone().unwrap_or_else(|| self.text());
-        Config::parse("backstay.toml", &text)
-            .map_err(|errors| format!("{:?}", errors.notes()))
-            .unwrap()
+        Config::parse("backstay.toml", &text).map_err(|errors| format!("{:?}", errors.notes())).unwrap()
     }
 
     pub(crate) fn start_all(&mut self) {
@@ -250,9 +231,5 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 
 /// A port that nobody uses now. Two tests of one process never get the same, because the system hands them out in turn.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

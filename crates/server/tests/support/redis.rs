@@ -24,13 +24,7 @@ impl Redis {
         let port = free_port();
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let child = spawn(&folder, port, &options);
-        Self {
-            name: name.to_owned(),
-            port,
-            folder,
-            options,
-            child,
-        }
+        Self { name: name.to_owned(), port, folder, options, child }
     }
 
     /// As `kill -9`.
@@ -60,10 +54,7 @@ impl Redis {
         let mut reader = BufReader::new(stream);
         let mut lines = Vec::new();
         for command in commands {
-            reader
-                .get_mut()
-                .write_all(format!("{command}\r\n").as_bytes())
-                .ok()?;
+            reader.get_mut().write_all(format!("{command}\r\n").as_bytes()).ok()?;
             let mut line = String::new();
             reader.read_line(&mut line).ok()?;
             lines.push(line.trim_end().to_owned());

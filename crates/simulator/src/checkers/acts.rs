@@ -31,10 +31,7 @@ impl Memory {
         self.newest_term = term;
         (!fits(spec, state, order)).then(|| {
             let (epoch, phase) = (state.epoch, &state.phase);
-            (
-                "no act without a commit",
-                format!("{order:?} while committed is epoch {epoch}, {phase:?}"),
-            )
+            ("no act without a commit", format!("{order:?} while committed is epoch {epoch}, {phase:?}"))
         })
     }
 }

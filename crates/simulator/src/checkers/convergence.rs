@@ -37,24 +37,14 @@ impl World {
             .filter_map(|controller| controller.node())
             .filter(|node| node.brain().leads())
             .any(|node| {
-                let problems = node
-                    .brain()
-                    .status(self.clock(0))
-                    .services
-                    .into_iter()
-                    .flat_map(|it| it.problems);
-                problems
-                    .map(|problem| problem.sentence)
-                    .any(|sentence| waits(&sentence))
+                let problems =
+                    node.brain().status(self.clock(0)).services.into_iter().flat_map(|it| it.problems);
+                problems.map(|problem| problem.sentence).any(|sentence| waits(&sentence))
             })
     }
 
     fn unwell(&self, acknowledged: u64) -> Option<String> {
-        let nodes: Vec<_> = self
-            .controllers
-            .iter()
-            .filter_map(|controller| controller.node())
-            .collect();
+        let nodes: Vec<_> = self.controllers.iter().filter_map(|controller| controller.node()).collect();
         if !nodes.iter().any(|node| node.brain().leads()) {
             return (nodes.len() * 2 > self.controllers.len()).then(|| "nobody leads".to_owned());
         }
@@ -67,17 +57,9 @@ impl World {
         let primary = self.primary()?;
         let reigning = self.servers[primary].redis.as_ref()?;
         if !reigning.is_writable() {
-            return Some(format!(
-                "{} reigns but takes no writes",
-                self.servers[primary].name
-            ));
+            return Some(format!("{} reigns but takes no writes", self.servers[primary].name));
         }
-        for (index, server) in self
-            .servers
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index != primary)
-        {
+        for (index, server) in self.servers.iter().enumerate().filter(|(index, _)| *index != primary) {
             let redis = server.redis.as_ref()?;
             if redis.follows.as_ref() != Some(&reigning.address) || !redis.link_up {
                 return Some(format!(

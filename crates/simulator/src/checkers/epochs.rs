@@ -15,10 +15,7 @@ impl Memory {
         let after = self.epochs.range(applied + 1..).next().map(|(_, epoch)| *epoch);
         let ordered = before.is_none_or(|before| before <= epoch) && after.is_none_or(|after| epoch <= after);
         (!ordered).then(|| {
-            (
-                "epochs only grow",
-                format!("{before:?}, then {epoch} at entry {applied}, then {after:?}"),
-            )
+            ("epochs only grow", format!("{before:?}, then {epoch} at entry {applied}, then {after:?}"))
         })
     }
 }

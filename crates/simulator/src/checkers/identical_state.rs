@@ -11,10 +11,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(controllers: usize) -> Self {
-        Self {
-            states: BTreeMap::new(),
-            seen: vec![0; controllers],
-        }
+        Self { states: BTreeMap::new(), seen: vec![0; controllers] }
     }
 
     /// The node applied something since it was looked at last.
@@ -34,10 +31,7 @@ impl Memory {
         });
         let known = *self.states.entry(applied).or_insert(digest);
         (known != digest).then(|| {
-            (
-                "committed state identical",
-                format!("controller {node} differs after entry {applied}: {text}"),
-            )
+            ("committed state identical", format!("controller {node} differs after entry {applied}: {text}"))
         })
     }
 }

@@ -51,21 +51,12 @@ impl Memory {
 
 impl World {
     pub(crate) fn check_acknowledged(&mut self, write: WriteId, server: usize) {
-        self.checkers
-            .times
-            .acknowledged(self.now, self.primary() == Some(server));
+        self.checkers.times.acknowledged(self.now, self.primary() == Some(server));
         let memory = &mut self.checkers.writes;
         memory.acknowledged += 1;
         memory.acked.insert(write, server);
-        let holds = self.servers[server]
-            .redis
-            .as_ref()
-            .is_some_and(|redis| redis.data.contains(&write));
-        if let Some(reign) = memory
-            .reign
-            .as_mut()
-            .filter(|reign| reign.server == server && holds)
-        {
+        let holds = self.servers[server].redis.as_ref().is_some_and(|redis| redis.data.contains(&write));
+        if let Some(reign) = memory.reign.as_mut().filter(|reign| reign.server == server && holds) {
             reign.must.insert(write);
         }
     }
@@ -74,41 +65,24 @@ impl World {
         if !matches!(state.phase, Phase::Fencing { .. }) {
             return;
         }
-        if self
-            .checkers
-            .writes
-            .begun
-            .as_ref()
-            .is_some_and(|begun| begun.epoch >= state.epoch)
-        {
+        if self.checkers.writes.begun.as_ref().is_some_and(|begun| begun.epoch >= state.epoch) {
             return;
         }
         let steady = (0..self.servers.len())
             .filter(|server| self.is_steady(*server) && self.is_trusted(*server, state));
         let held = steady.map(|server| {
-            let data = self.servers[server]
-                .redis
-                .as_ref()
-                .map(|redis| redis.data.iter().copied().collect());
+            let data = self.servers[server].redis.as_ref().map(|redis| redis.data.iter().copied().collect());
             (server, data.unwrap_or_default())
         });
-        let begun = Begun {
-            epoch: state.epoch,
-            at: self.now,
-            held: held.collect(),
-            trusted: state.trusted.clone(),
-        };
+        let begun =
+            Begun { epoch: state.epoch, at: self.now, held: held.collect(), trusted: state.trusted.clone() };
         self.checkers.writes.begun = Some(begun);
     }
 
     fn is_steady(&self, server: usize) -> bool {
         let it = &self.servers[server];
         let place = Place::Server(server);
-        let blocked = self
-            .network
-            .blocked
-            .iter()
-            .any(|(from, to)| *from == place || *to == place);
+        let blocked = self.network.blocked.iter().any(|(from, to)| *from == place || *to == place);
         let runs = it.redis.as_ref().is_some_and(|redis| !redis.stopped);
         runs && !blocked && self.now.since(it.disturbed) > STEADY
     }
@@ -126,38 +100,20 @@ impl World {
         let Some(reign) = state.primary().filter(|reign| reign.epoch == state.epoch) else {
             return;
         };
-        if self
-            .checkers
-            .writes
-            .reign
-            .as_ref()
-            .is_some_and(|known| known.epoch >= reign.epoch)
-        {
+        if self.checkers.writes.reign.as_ref().is_some_and(|known| known.epoch >= reign.epoch) {
             return;
         }
-        let Some(server) = self
-            .servers
-            .iter()
-            .position(|server| server.name == reign.instance)
-        else {
+        let Some(server) = self.servers.iter().position(|server| server.name == reign.instance) else {
             return;
         };
-        let redis = self.servers[server]
-            .redis
-            .as_ref()
-            .filter(|redis| redis.run_id == reign.run_id);
+        let redis = self.servers[server].redis.as_ref().filter(|redis| redis.run_id == reign.run_id);
         let Some(data) = redis.map(|redis| redis.data.iter().copied().collect::<BTreeSet<_>>()) else {
             return; // Died since; the next reign is judged.
         };
         let begun = self.checkers.writes.begun.take();
-        let counted = begun
-            .as_ref()
-            .is_some_and(|it| it.trusted.get(&reign.instance) == Some(&reign.run_id));
+        let counted = begun.as_ref().is_some_and(|it| it.trusted.get(&reign.instance) == Some(&reign.run_id));
         if let Some(write) = self.forgotten(server, &data).filter(|_| counted) {
-            let what = format!(
-                "{} is promoted without write {write}, which had reached it",
-                reign.instance
-            );
+            let what = format!("{} is promoted without write {write}, which had reached it", reign.instance);
             return self.violate("what reached the promoted replica survives", what);
         }
         if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch) {
@@ -176,27 +132,15 @@ impl World {
             }
         }
         let acked = &self.checkers.writes.acked;
-        let must = data
-            .into_iter()
-            .filter(|write| acked.contains_key(write))
-            .collect();
-        self.checkers.writes.reign = Some(ReignMemory {
-            epoch: reign.epoch,
-            server,
-            must,
-        });
+        let must = data.into_iter().filter(|write| acked.contains_key(write)).collect();
+        self.checkers.writes.reign = Some(ReignMemory { epoch: reign.epoch, server, must });
     }
 
     /// A process ends, and with it what it held.
     pub(crate) fn note_death(&mut self, server: usize) {
         if let Some(redis) = &self.servers[server].redis {
             let held = redis.data.iter().copied();
-            self.checkers
-                .writes
-                .held_before
-                .entry(server)
-                .or_default()
-                .extend(held);
+            self.checkers.writes.held_before.entry(server).or_default().extend(held);
         }
     }
 
@@ -205,11 +149,7 @@ impl World {
         let memory = &self.checkers.writes;
         let before = memory.reign.as_ref()?;
         let held = memory.held_before.get(&server)?;
-        before
-            .must
-            .iter()
-            .find(|write| held.contains(write) && !data.contains(write))
-            .copied()
+        before.must.iter().find(|write| held.contains(write) && !data.contains(write)).copied()
     }
 
     /// In the end: everything that had to survive the last reign is there. Counts what `async` lost before.
@@ -218,9 +158,8 @@ impl World {
             return;
         };
         let redis = self.servers[primary].redis.as_ref();
-        let data: BTreeSet<WriteId> = redis
-            .map(|redis| redis.data.iter().copied().collect())
-            .unwrap_or_default();
+        let data: BTreeSet<WriteId> =
+            redis.map(|redis| redis.data.iter().copied().collect()).unwrap_or_default();
         let memory = &mut self.checkers.writes;
         memory.lost = memory.acked.keys().filter(|write| !data.contains(write)).count() as u64;
         let Some(reign) = &memory.reign else {

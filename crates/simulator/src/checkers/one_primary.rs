@@ -17,15 +17,9 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn reign(&mut self, state: &ServiceState) -> Option<(&'static str, String)> {
         let reign = state.reign.as_ref()?;
-        let known = self
-            .reigns
-            .entry(reign.epoch)
-            .or_insert_with(|| reign.instance.clone());
+        let known = self.reigns.entry(reign.epoch).or_insert_with(|| reign.instance.clone());
         (*known != reign.instance).then(|| {
-            (
-                "one primary per epoch",
-                format!("epoch {}: {known} and {}", reign.epoch, reign.instance),
-            )
+            ("one primary per epoch", format!("epoch {}: {known} and {}", reign.epoch, reign.instance))
         })
     }
 
@@ -34,14 +28,9 @@ impl Memory {
             return None;
         };
         let (epoch, reigning) = self.reigns.range(..=route.epoch).next_back()?;
-        let right = spec
-            .instance(reigning)
-            .is_some_and(|instance| instance.address == *address);
+        let right = spec.instance(reigning).is_some_and(|instance| instance.address == *address);
         (!right).then(|| {
-            (
-                "routes follow the log",
-                format!("epoch {epoch} is {reigning}'s, but clients go to {address}"),
-            )
+            ("routes follow the log", format!("epoch {epoch} is {reigning}'s, but clients go to {address}"))
         })
     }
 }
@@ -58,17 +47,8 @@ impl World {
     /// A primary's guard was opened: only one that reigned may be.
     pub(crate) fn check_opened(&mut self, server: usize) {
         let name = self.servers[server].name.clone();
-        if !self
-            .checkers
-            .primaries
-            .reigns
-            .values()
-            .any(|reigning| *reigning == name)
-        {
-            self.violate(
-                "one primary per epoch",
-                format!("{name} was opened but never reigned"),
-            );
+        if !self.checkers.primaries.reigns.values().any(|reigning| *reigning == name) {
+            self.violate("one primary per epoch", format!("{name} was opened but never reigned"));
         }
     }
 
@@ -77,17 +57,9 @@ impl World {
         let name = self.servers[server].name.clone();
         let memory = &mut self.checkers.primaries;
         if !memory.reigns.values().any(|reigning| *reigning == name) {
-            return self.violate(
-                "one primary per epoch",
-                format!("{name} took a write but never reigned"),
-            );
+            return self.violate("one primary per epoch", format!("{name} took a write but never reigned"));
         }
-        if memory
-            .reigns
-            .values()
-            .next_back()
-            .is_some_and(|reigning| *reigning != name)
-        {
+        if memory.reigns.values().next_back().is_some_and(|reigning| *reigning != name) {
             memory.stale_writes += 1;
         }
     }

@@ -21,11 +21,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) const fn new(number: usize) -> Self {
-        Self {
-            patient: number % 3 == 2,
-            connection: None,
-            waiting: None,
-        }
+        Self { patient: number % 3 == 2, connection: None, waiting: None }
     }
 }
 
@@ -61,9 +57,8 @@ impl World {
         {
             return;
         }
-        let Some(address) = self.controllers[node]
-            .node()
-            .and_then(|node| node.brain().address(&self.service))
+        let Some(address) =
+            self.controllers[node].node().and_then(|node| node.brain().address(&self.service))
         else {
             return;
         };

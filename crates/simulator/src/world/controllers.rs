@@ -16,30 +16,17 @@ impl World {
     pub(crate) fn start_controller(&mut self, node: usize) {
         let now = self.clock(node);
         let seed = self.random.next();
-        let voters = self
-            .spec
-            .controllers
-            .iter()
-            .map(backstay_model::ControllerSpec::id)
-            .collect();
+        let voters = self.spec.controllers.iter().map(backstay_model::ControllerSpec::id).collect();
         let controller = &mut self.controllers[node];
         if controller.process.is_some() || controller.halted {
             return;
         }
         controller.starts += 1;
         let start = controller.starts;
-        let voters = if self.scenario.mistake == Some(Mistake::DecideAlone) {
-            vec![controller.id]
-        } else {
-            voters
-        };
-        let settings = Settings::new(
-            controller.id,
-            self.spec.cluster.clone(),
-            controller.generation,
-            voters,
-            seed,
-        );
+        let voters =
+            if self.scenario.mistake == Some(Mistake::DecideAlone) { vec![controller.id] } else { voters };
+        let settings =
+            Settings::new(controller.id, self.spec.cluster.clone(), controller.generation, voters, seed);
         let disk = controller.disk.clone();
         let (mut created, effects) = match Node::new(&controller.name, self.spec.clone(), settings, disk, now)
         {
@@ -50,22 +37,16 @@ impl World {
             created.brain_mut().plant(mistake);
         }
         let service = &self.spec.services[0];
-        let settings = LinkSettings {
-            down_after: service.down_after,
-            probe_interval: service.probe_interval,
-        };
+        let settings =
+            LinkSettings { down_after: service.down_after, probe_interval: service.probe_interval };
         let links = service.instances.iter().map(|_| LinkState {
             link: Link::new(settings.clone(), now.time),
             connection: None,
             wake_at: Time::MAX,
         });
-        self.controllers[node].process = Some(Process {
-            node: created,
-            links: links.collect(),
-            wake_at: Time::MAX,
-        });
-        self.trace
-            .line(self.now, "start", || self.controllers[node].name.to_string());
+        self.controllers[node].process =
+            Some(Process { node: created, links: links.collect(), wake_at: Time::MAX });
+        self.trace.line(self.now, "start", || self.controllers[node].name.to_string());
         self.run_effects(node, effects);
         self.greet_peers(node);
         self.schedule_wakeup(node);
@@ -77,13 +58,7 @@ impl World {
     fn greet_peers(&mut self, node: usize) {
         for peer in (0..self.controllers.len()).filter(|peer| *peer != node) {
             let id = self.controllers[peer].id;
-            self.step(
-                node,
-                Input::Peer {
-                    node: id,
-                    connected: true,
-                },
-            );
+            self.step(node, Input::Peer { node: id, connected: true });
         }
     }
 
@@ -92,12 +67,8 @@ impl World {
         if self.controllers[node].process.take().is_none() {
             return;
         }
-        self.trace
-            .line(self.now, "crash", || self.controllers[node].name.to_string());
-        let mine = self
-            .connections
-            .iter()
-            .filter(|(_, one)| one.from == Place::Controller(node));
+        self.trace.line(self.now, "crash", || self.controllers[node].name.to_string());
+        let mine = self.connections.iter().filter(|(_, one)| one.from == Place::Controller(node));
         for id in mine.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.close_from_client(id);
         }
@@ -118,10 +89,8 @@ impl World {
     }
 
     pub(crate) fn wake_controller(&mut self, node: usize, start: u64) {
-        let current = self.controllers[node]
-            .process
-            .as_ref()
-            .is_some_and(|process| process.wake_at == self.now);
+        let current =
+            self.controllers[node].process.as_ref().is_some_and(|process| process.wake_at == self.now);
         if !self.is_current(node, start) || !current || self.postponed_wake(node, start) {
             return;
         }
@@ -129,9 +98,7 @@ impl World {
             process.wake_at = Time::MAX;
         }
         let now = self.clock(node).time;
-        let due = self.controllers[node]
-            .node()
-            .is_some_and(|it| it.next_wakeup() <= now);
+        let due = self.controllers[node].node().is_some_and(|it| it.next_wakeup() <= now);
         if due {
             self.step(node, Input::Wake);
         } else {
@@ -166,25 +133,9 @@ impl World {
     }
 
     pub(crate) fn deliver(&mut self, from: usize, to: usize, message: Box<PeerMessage>) {
-        if self
-            .postponed(
-                to,
-                Event::Deliver {
-                    from,
-                    to,
-                    message: message.clone(),
-                },
-            )
-            .is_some()
-        {
+        if self.postponed(to, Event::Deliver { from, to, message: message.clone() }).is_some() {
             let from = self.controllers[from].id;
-            self.step(
-                to,
-                Input::Message {
-                    from,
-                    message: *message,
-                },
-            );
+            self.step(to, Input::Message { from, message: *message });
         }
     }
 
@@ -231,17 +182,9 @@ impl World {
                 effects.push_front(effect);
                 let pause = self.random.micros(10_000, 1_500_000);
                 self.controllers[node].paused_until = self.now + pause;
-                self.trace.line(self.now, "stall", || {
-                    format!("{} for {pause:?}", self.controllers[node].name)
-                });
-                return self.schedule(
-                    pause,
-                    Event::Effects {
-                        node,
-                        start,
-                        effects: effects.into(),
-                    },
-                );
+                self.trace
+                    .line(self.now, "stall", || format!("{} for {pause:?}", self.controllers[node].name));
+                return self.schedule(pause, Event::Effects { node, start, effects: effects.into() });
             }
             self.run_effect(node, effect);
         }
@@ -254,42 +197,28 @@ impl World {
             Effect::Send { to, message } => self.send_to_peer(node, to, &message),
             Effect::Order(order) => {
                 self.check_order(node, &order);
-                if let Some(server) = self
-                    .servers
-                    .iter()
-                    .position(|server| server.name == order.instance)
-                {
+                if let Some(server) = self.servers.iter().position(|server| server.name == order.instance) {
                     self.trace.line(self.now, "order", || {
                         let from = &self.controllers[node].name;
-                        format!(
-                            "{from}: {} epoch {} {:?}",
-                            order.instance, order.epoch, order.action
-                        )
+                        format!("{from}: {} epoch {} {:?}", order.instance, order.epoch, order.action)
                     });
                     self.tell_link(node, start, server, LinkInput::Order(order));
                 }
             }
-            Effect::Watch {
-                instance,
-                interval,
-                until,
-                ..
-            } => {
+            Effect::Watch { instance, interval, until, .. } => {
                 if let Some(server) = self.servers.iter().position(|server| server.name == instance) {
                     self.tell_link(node, start, server, LinkInput::Watch { interval, until });
                 }
             }
             Effect::Event(event) => {
-                self.trace.line(self.now, "event", || {
-                    format!("{}: {}", self.controllers[node].name, event.kind)
-                });
+                self.trace
+                    .line(self.now, "event", || format!("{}: {}", self.controllers[node].name, event.kind));
             }
             Effect::Route(route) => self.check_route(&route),
             Effect::Answer { .. } => {}
             Effect::Refused(refusal) => {
-                self.trace.line(self.now, "refused", || {
-                    format!("{}: {refusal:?}", self.controllers[node].name)
-                });
+                self.trace
+                    .line(self.now, "refused", || format!("{}: {refusal:?}", self.controllers[node].name));
                 if refusal.is_fatal() {
                     self.crash_controller(node);
                     self.controllers[node].halted = true;
@@ -304,51 +233,23 @@ impl World {
         };
         let (here, there) = (Place::Controller(from), Place::Controller(to));
         for delay in self.network.datagram(&mut self.random, here, there) {
-            self.schedule(
-                delay,
-                Event::Deliver {
-                    from,
-                    to,
-                    message: Box::new(message.clone()),
-                },
-            );
+            self.schedule(delay, Event::Deliver { from, to, message: Box::new(message.clone()) });
         }
     }
 
     /// The driver and its links are tasks of their own: what one tells the other is queued.
     fn tell_link(&mut self, node: usize, start: u64, server: usize, input: LinkInput) {
-        self.schedule(
-            Duration::ZERO,
-            Event::Link {
-                node,
-                start,
-                server,
-                connection: None,
-                input,
-            },
-        );
+        self.schedule(Duration::ZERO, Event::Link { node, start, server, connection: None, input });
     }
 
     pub(crate) fn observed(&mut self, node: usize, start: u64, server: usize, observation: Observation) {
         if !self.is_current(node, start) {
             return;
         }
-        let event = Event::Observed {
-            node,
-            start,
-            server,
-            observation,
-        };
+        let event = Event::Observed { node, start, server, observation };
         if let Some(Event::Observed { observation, .. }) = self.postponed(node, event) {
             let (service, instance) = (self.service.clone(), self.servers[server].name.clone());
-            self.step(
-                node,
-                Input::Observed {
-                    service,
-                    instance,
-                    observation,
-                },
-            );
+            self.step(node, Input::Observed { service, instance, observation });
         }
     }
 
@@ -364,13 +265,7 @@ impl World {
         if !self.is_current(node, start) {
             return;
         }
-        let event = Event::Link {
-            node,
-            start,
-            server,
-            connection,
-            input,
-        };
+        let event = Event::Link { node, start, server, connection, input };
         let Some(Event::Link { input, .. }) = self.postponed(node, event) else {
             return;
         };
@@ -393,16 +288,7 @@ impl World {
         if let Some(id) = connection.filter(|id| !self.connections.contains_key(id)) {
             // The server closed it before we learnt that it was open.
             let input = LinkInput::Closed;
-            self.schedule(
-                Duration::ZERO,
-                Event::Link {
-                    node,
-                    start,
-                    server,
-                    connection: Some(id),
-                    input,
-                },
-            );
+            self.schedule(Duration::ZERO, Event::Link { node, start, server, connection: Some(id), input });
         }
         if self.is_current(node, start) {
             self.schedule_link_wakeup(node, start, server);
@@ -410,10 +296,8 @@ impl World {
     }
 
     fn schedule_link_wakeup(&mut self, node: usize, start: u64, server: usize) {
-        let Some(next) = self.controllers[node]
-            .process
-            .as_ref()
-            .map(|it| it.links[server].link.next_wakeup())
+        let Some(next) =
+            self.controllers[node].process.as_ref().map(|it| it.links[server].link.next_wakeup())
         else {
             return;
         };
@@ -429,10 +313,7 @@ impl World {
 
     pub(crate) fn wake_link(&mut self, node: usize, start: u64, server: usize) {
         let now = self.now;
-        let state = self.controllers[node]
-            .process
-            .as_mut()
-            .map(|process| &mut process.links[server]);
+        let state = self.controllers[node].process.as_mut().map(|process| &mut process.links[server]);
         if let Some(state) = state.filter(|state| state.wake_at == now) {
             state.wake_at = Time::MAX;
             self.link_input(node, start, server, None, LinkInput::Wake);
@@ -447,41 +328,21 @@ impl World {
             LinkOutput::Connect | LinkOutput::Check => {
                 let check = output == LinkOutput::Check;
                 let delay = self.network.one_way(&mut self.random);
-                self.schedule(
-                    delay,
-                    Event::Dial {
-                        node,
-                        start,
-                        server,
-                        check,
-                    },
-                );
+                self.schedule(delay, Event::Dial { node, start, server, check });
             }
             LinkOutput::Send(commands) => {
-                let connection = self.controllers[node]
-                    .process
-                    .as_ref()
-                    .and_then(|it| it.links[server].connection);
+                let connection =
+                    self.controllers[node].process.as_ref().and_then(|it| it.links[server].connection);
                 if let Some(id) = connection {
-                    let requests = self
-                        .corrupted(server, commands)
-                        .into_iter()
-                        .map(Request::Command)
-                        .collect();
+                    let requests =
+                        self.corrupted(server, commands).into_iter().map(Request::Command).collect();
                     self.send_request(id, requests);
                 }
             }
             LinkOutput::Observe(observation) => {
                 let instance = self.servers[server].name.clone();
                 let service = self.service.clone();
-                self.step(
-                    node,
-                    Input::Observed {
-                        service,
-                        instance,
-                        observation,
-                    },
-                );
+                self.step(node, Input::Observed { service, instance, observation });
             }
         }
     }
@@ -499,13 +360,7 @@ impl World {
                 let nowhere = Command::Replicate(Address::nowhere());
                 commands
                     .into_iter()
-                    .map(|one| {
-                        if one == nowhere {
-                            Command::Replicate(other.clone())
-                        } else {
-                            one
-                        }
-                    })
+                    .map(|one| if one == nowhere { Command::Replicate(other.clone()) } else { one })
                     .collect()
             }
             _ => commands,
@@ -518,31 +373,16 @@ impl World {
         let (delay, result) = if !self.network.passes(here, there) || !self.network.passes(there, here) {
             (Duration::from_millis(500), Err(ConnectFailure::Unreachable))
         } else if self.servers[server].redis.is_none() {
-            (
-                self.network.one_way(&mut self.random),
-                Err(ConnectFailure::Refused),
-            )
+            (self.network.one_way(&mut self.random), Err(ConnectFailure::Refused))
         } else {
             (self.network.one_way(&mut self.random), Ok(()))
         };
         let (connection, input) = match result {
             _ if check => (None, LinkInput::Checked(result)),
             Err(failure) => (None, LinkInput::ConnectFailed(failure)),
-            Ok(()) => (
-                Some(self.open_connection(here, start, server)),
-                LinkInput::Connected,
-            ),
+            Ok(()) => (Some(self.open_connection(here, start, server)), LinkInput::Connected),
         };
-        self.schedule(
-            delay,
-            Event::Link {
-                node,
-                start,
-                server,
-                connection,
-                input,
-            },
-        );
+        self.schedule(delay, Event::Link { node, start, server, connection, input });
     }
 
     pub(crate) fn link_hears(

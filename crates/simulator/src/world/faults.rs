@@ -11,46 +11,25 @@ use std::time::Duration;
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    KillServer {
-        server: usize,
-        primary: bool,
-    },
-    StartServer {
-        server: usize,
-        empty: bool,
-    },
+    KillServer { server: usize, primary: bool },
+    StartServer { server: usize, empty: bool },
     SaveServer(usize),
-    StopServer {
-        server: usize,
-        primary: bool,
-    },
+    StopServer { server: usize, primary: bool },
     ResumeServers,
-    CrashController {
-        node: usize,
-        leader: bool,
-    },
+    CrashController { node: usize, leader: bool },
     StartControllers,
-    PauseController {
-        node: usize,
-        leader: bool,
-        pause: Duration,
-    },
+    PauseController { node: usize, leader: bool, pause: Duration },
     Block(Place, Place),
     Unblock(Place, Place),
     WipeController(usize),
-    Wish {
-        node: usize,
-        wish: Wish,
-    },
+    Wish { node: usize, wish: Wish },
 }
 
 impl World {
     pub(crate) fn schedule_faults(&mut self) {
         let (servers, nodes) = (self.servers.len() as u64, self.controllers.len() as u64);
         for _ in 0..self.scenario.faults {
-            let at = self
-                .random
-                .micros(2_000_000, self.scenario.fault_phase.as_micros() as u64);
+            let at = self.random.micros(2_000_000, self.scenario.fault_phase.as_micros() as u64);
             let lasts = self.random.micros(5_000, 4_000_000);
             let server = self.random.range(0, servers - 1) as usize;
             let node = self.random.range(0, nodes - 1) as usize;
@@ -69,32 +48,19 @@ impl World {
                 FaultKind::Crash => {
                     let empty = self.random.chance(500);
                     (
-                        Fault::KillServer {
-                            server,
-                            primary: chosen,
-                        },
+                        Fault::KillServer { server, primary: chosen },
                         Some(Fault::StartServer { server, empty }),
                     )
                 }
-                FaultKind::Hang => (
-                    Fault::StopServer {
-                        server,
-                        primary: chosen,
-                    },
-                    Some(Fault::ResumeServers),
-                ),
-                FaultKind::ControllerCrash => (
-                    Fault::CrashController { node, leader: chosen },
-                    Some(Fault::StartControllers),
-                ),
-                FaultKind::ControllerPause => (
-                    Fault::PauseController {
-                        node,
-                        leader: chosen,
-                        pause: lasts / 2,
-                    },
-                    None,
-                ),
+                FaultKind::Hang => {
+                    (Fault::StopServer { server, primary: chosen }, Some(Fault::ResumeServers))
+                }
+                FaultKind::ControllerCrash => {
+                    (Fault::CrashController { node, leader: chosen }, Some(Fault::StartControllers))
+                }
+                FaultKind::ControllerPause => {
+                    (Fault::PauseController { node, leader: chosen, pause: lasts / 2 }, None)
+                }
                 FaultKind::Partition => self.partition(at, lasts, servers, nodes),
                 FaultKind::Wipe => (Fault::WipeController(node), None),
                 FaultKind::Operator => (self.wish(node, lasts), None),
@@ -110,11 +76,7 @@ impl World {
         let by = "operator".to_owned();
         let pause = self.random.chance(500);
         let wish = if pause {
-            Wish::Pause {
-                service: None,
-                duration,
-                by,
-            }
+            Wish::Pause { service: None, duration, by }
         } else {
             Wish::Resume { service: None, by }
         };
@@ -146,27 +108,15 @@ impl World {
             for (from, to) in [(behind, other), (other, behind)] {
                 let (from, to) = (Place::Controller(from), Place::Controller(to));
                 self.schedule(at, Event::Fault(Fault::Block(from, to)));
-                self.schedule(
-                    at + Duration::from_secs(2),
-                    Event::Fault(Fault::Unblock(from, to)),
-                );
+                self.schedule(at + Duration::from_secs(2), Event::Fault(Fault::Unblock(from, to)));
             }
         }
         self.schedule(
             at + Duration::from_secs(1),
-            Event::Fault(Fault::KillServer {
-                server: 0,
-                primary: true,
-            }),
+            Event::Fault(Fault::KillServer { server: 0, primary: true }),
         );
         let after = at + Duration::from_millis(1990);
-        self.schedule(
-            after,
-            Event::Fault(Fault::CrashController {
-                node: dies,
-                leader: false,
-            }),
-        );
+        self.schedule(after, Event::Fault(Fault::CrashController { node: dies, leader: false }));
         self.schedule(after, Event::Fault(Fault::WipeController(wiped)));
         self.schedule(at + Duration::from_secs(4), Event::Fault(Fault::StartControllers));
     }
@@ -178,11 +128,7 @@ impl World {
         } else {
             Place::Server(self.random.range(0, servers - 1) as usize)
         };
-        if self.random.chance(500) {
-            (node, other)
-        } else {
-            (other, node)
-        }
+        if self.random.chance(500) { (node, other) } else { (other, node) }
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
@@ -192,8 +138,7 @@ impl World {
         match fault {
             Fault::KillServer { server, primary } => {
                 let server = self.primary_instead(server, primary);
-                self.checkers
-                    .fault_began(self.now, self.primary() == Some(server));
+                self.checkers.fault_began(self.now, self.primary() == Some(server));
                 self.kill_server(server);
             }
             Fault::StartServer { server, empty } => self.start_server(server, empty),
@@ -203,8 +148,7 @@ impl World {
             }
             Fault::StopServer { server, primary } => {
                 let server = self.primary_instead(server, primary);
-                self.checkers
-                    .fault_began(self.now, self.primary() == Some(server));
+                self.checkers.fault_began(self.now, self.primary() == Some(server));
                 self.stop_server(server);
             }
             Fault::ResumeServers => {
@@ -224,14 +168,12 @@ impl World {
             Fault::PauseController { node, leader, pause } => {
                 let node = self.leader_instead(node, leader);
                 let name = &self.controllers[node].name;
-                self.trace
-                    .line(self.now, "pause", || format!("{name} for {pause:?}"));
+                self.trace.line(self.now, "pause", || format!("{name} for {pause:?}"));
                 let until = self.controllers[node].paused_until.max(self.now + pause);
                 self.controllers[node].paused_until = until;
             }
             Fault::Block(from, to) => {
-                self.trace
-                    .line(self.now, "block", || format!("{from:?} to {to:?}"));
+                self.trace.line(self.now, "block", || format!("{from:?} to {to:?}"));
                 self.disturb(from, to);
                 self.network.blocked.insert((from, to));
             }
@@ -261,17 +203,13 @@ impl World {
     fn wipe(&mut self, node: usize) {
         // A cluster whose controllers have not all met is still being founded: it waits for every one of them.
         let others = self.controllers.len() - 1;
-        let founded = self
-            .controllers
-            .iter()
-            .all(|controller| controller.disk.known.len() == others);
+        let founded = self.controllers.iter().all(|controller| controller.disk.known.len() == others);
         if self.checkers.wiped.is_some() || others < 2 || !founded {
             return;
         }
         self.checkers.wiped = Some(node);
         self.crash_controller(node);
-        self.trace
-            .line(self.now, "wipe", || self.controllers[node].name.to_string());
+        self.trace.line(self.now, "wipe", || self.controllers[node].name.to_string());
         self.controllers[node].disk = Durable::default();
         if self.scenario.mistake != Some(crate::scenario::Mistake::WipedVoter) {
             self.controllers[node].generation = Generation(self.random.next() | 1);
@@ -282,19 +220,14 @@ impl World {
     /// The server that the controllers take for the primary.
     pub(crate) fn primary(&self) -> Option<usize> {
         let states = self.controllers.iter().filter_map(|controller| controller.node());
-        let newest = states
-            .map(|node| node.brain().state().service(&self.service))
-            .max_by_key(|state| state.epoch)?;
+        let newest =
+            states.map(|node| node.brain().state().service(&self.service)).max_by_key(|state| state.epoch)?;
         let name = &newest.reign.as_ref()?.instance;
         self.servers.iter().position(|server| server.name == *name)
     }
 
     fn primary_instead(&self, server: usize, primary: bool) -> usize {
-        if primary {
-            self.primary().unwrap_or(server)
-        } else {
-            server
-        }
+        if primary { self.primary().unwrap_or(server) } else { server }
     }
 
     fn leader_instead(&self, node: usize, leader: bool) -> usize {
@@ -316,18 +249,9 @@ impl World {
         for node in 0..self.controllers.len() {
             self.start_controller(node);
         }
-        let resume = Wish::Resume {
-            service: None,
-            by: "operator".into(),
-        };
+        let resume = Wish::Resume { service: None, by: "operator".into() };
         for node in 0..self.controllers.len() {
-            self.step(
-                node,
-                Input::Asked {
-                    request: 2,
-                    wish: resume.clone(),
-                },
-            );
+            self.step(node, Input::Asked { request: 2, wish: resume.clone() });
         }
     }
 }

@@ -102,73 +102,21 @@ pub(crate) struct Server {
 /// What can happen next.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    Wake {
-        node: usize,
-        start: u64,
-    },
-    LinkWake {
-        node: usize,
-        start: u64,
-        server: usize,
-    },
-    Deliver {
-        from: usize,
-        to: usize,
-        message: Box<PeerMessage>,
-    },
-    Link {
-        node: usize,
-        start: u64,
-        server: usize,
-        connection: Option<ConnectionId>,
-        input: LinkInput,
-    },
-    Observed {
-        node: usize,
-        start: u64,
-        server: usize,
-        observation: Observation,
-    },
-    Effects {
-        node: usize,
-        start: u64,
-        effects: Vec<Effect>,
-    },
-    Dial {
-        node: usize,
-        start: u64,
-        server: usize,
-        check: bool,
-    },
-    Request {
-        connection: ConnectionId,
-    },
-    Response {
-        connection: ConnectionId,
-    },
-    Replicate {
-        server: usize,
-        link: u64,
-    },
-    Synchronised {
-        server: usize,
-        link: u64,
-        sync: Box<Sync>,
-        primary: usize,
-    },
-    Stream {
-        server: usize,
-        link: u64,
-        item: Item,
-    },
-    LinkLost {
-        server: usize,
-        link: u64,
-    },
+    Wake { node: usize, start: u64 },
+    LinkWake { node: usize, start: u64, server: usize },
+    Deliver { from: usize, to: usize, message: Box<PeerMessage> },
+    Link { node: usize, start: u64, server: usize, connection: Option<ConnectionId>, input: LinkInput },
+    Observed { node: usize, start: u64, server: usize, observation: Observation },
+    Effects { node: usize, start: u64, effects: Vec<Effect> },
+    Dial { node: usize, start: u64, server: usize, check: bool },
+    Request { connection: ConnectionId },
+    Response { connection: ConnectionId },
+    Replicate { server: usize, link: u64 },
+    Synchronised { server: usize, link: u64, sync: Box<Sync>, primary: usize },
+    Stream { server: usize, link: u64, item: Item },
+    LinkLost { server: usize, link: u64 },
     ReplicationPing,
-    Client {
-        client: usize,
-    },
+    Client { client: usize },
     Fault(Fault),
 }
 
@@ -218,10 +166,7 @@ impl World {
             });
         }
         for controller in self.spec.controllers.clone() {
-            let (skew, offset) = (
-                self.random.range(0, 60) as i64 - 30,
-                self.random.range(0, 2_000_000),
-            );
+            let (skew, offset) = (self.random.range(0, 60) as i64 - 30, self.random.range(0, 2_000_000));
             self.controllers.push(Controller {
                 id: controller.id(),
                 name: controller.name,
@@ -277,31 +222,17 @@ impl World {
             Event::Wake { node, start } => self.wake_controller(node, start),
             Event::LinkWake { node, start, server } => self.wake_link(node, start, server),
             Event::Deliver { from, to, message } => self.deliver(from, to, message),
-            Event::Link {
-                node,
-                start,
-                server,
-                connection,
-                input,
-            } => {
+            Event::Link { node, start, server, connection, input } => {
                 self.link_input(node, start, server, connection, input);
             }
-            Event::Observed {
-                node,
-                start,
-                server,
-                observation,
-            } => self.observed(node, start, server, observation),
+            Event::Observed { node, start, server, observation } => {
+                self.observed(node, start, server, observation)
+            }
             Event::Effects { node, start, effects } if self.controllers[node].starts == start => {
                 self.run_effects(node, effects);
             }
             Event::Effects { .. } => {}
-            Event::Dial {
-                node,
-                start,
-                server,
-                check,
-            } => self.dial(node, start, server, check),
+            Event::Dial { node, start, server, check } => self.dial(node, start, server, check),
             Event::Request { connection } => self.request_arrives(connection),
             Event::Response { connection } => self.response_arrives(connection),
             Event::Replicate { .. }
@@ -335,8 +266,7 @@ impl World {
     }
 
     pub(crate) fn violate(&mut self, property: &'static str, what: String) {
-        self.trace
-            .line(self.now, "VIOLATION", || format!("{property}: {what}"));
+        self.trace.line(self.now, "VIOLATION", || format!("{property}: {what}"));
         self.checkers.violate(property, what);
     }
 

@@ -64,11 +64,7 @@ impl Network {
     }
 
     fn latency(&self, random: &mut Random) -> Duration {
-        if random.chance(self.slow) {
-            random.micros(1_000, 60_000)
-        } else {
-            random.micros(50, 400)
-        }
+        if random.chance(self.slow) { random.micros(1_000, 60_000) } else { random.micros(50, 400) }
     }
 
     /// When the copies of a datagram arrive: none, one or two.
@@ -200,10 +196,7 @@ impl World {
 
     /// The process is gone: its kernel closes every connection.
     pub(crate) fn close_from_server(&mut self, server: usize) {
-        let open = self
-            .connections
-            .iter()
-            .filter(|(_, one)| one.server == server && !one.server_closed);
+        let open = self.connections.iter().filter(|(_, one)| one.server == server && !one.server_closed);
         for id in open.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.respond(id, None);
         }

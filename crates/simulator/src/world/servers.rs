@@ -20,9 +20,8 @@ impl World {
                 Deed::Follow(address) => {
                     self.servers[server].link += 1;
                     let link = self.servers[server].link;
-                    self.trace.line(self.now, "follow", || {
-                        format!("{} -> {address}", self.servers[server].name)
-                    });
+                    self.trace
+                        .line(self.now, "follow", || format!("{} -> {address}", self.servers[server].name));
                     self.schedule(Duration::from_micros(300), Event::Replicate { server, link });
                 }
                 Deed::Unfollow => {
@@ -54,9 +53,7 @@ impl World {
     }
 
     fn replicas_of(&self, server: usize) -> Vec<usize> {
-        (0..self.servers.len())
-            .filter(|other| self.servers[*other].linked_to == Some(server))
-            .collect()
+        (0..self.servers.len()).filter(|other| self.servers[*other].linked_to == Some(server)).collect()
     }
 
     /// All replicas lose their link once everything under way has arrived.
@@ -70,13 +67,7 @@ impl World {
             }
             let link = self.servers[replica].link;
             let at = self.stream_time(server, replica);
-            self.schedule_at(
-                at,
-                Event::LinkLost {
-                    server: replica,
-                    link,
-                },
-            );
+            self.schedule_at(at, Event::LinkLost { server: replica, link });
         }
         if let Some(redis) = &mut self.servers[server].redis {
             redis.replicas = 0;
@@ -96,25 +87,14 @@ impl World {
         for replica in self.replicas_of(server) {
             let link = self.servers[replica].link;
             let at = self.stream_time(server, replica);
-            self.schedule_at(
-                at,
-                Event::Stream {
-                    server: replica,
-                    link,
-                    item,
-                },
-            );
+            self.schedule_at(at, Event::Stream { server: replica, link, item });
         }
     }
 
     pub(crate) fn replication_pings(&mut self) {
         self.schedule(Duration::from_secs(1), Event::ReplicationPing);
         for server in 0..self.servers.len() {
-            if let Some(deed) = self.servers[server]
-                .redis
-                .as_mut()
-                .and_then(Redis::replication_ping)
-            {
+            if let Some(deed) = self.servers[server].redis.as_mut().and_then(Redis::replication_ping) {
                 self.carry_out(server, vec![deed]);
             }
         }
@@ -148,9 +128,7 @@ impl World {
                     && !self.network.passes(Place::Server(primary), Place::Server(server))
                 {
                     // Held up until the way is free; the link and its order stay.
-                    self.servers[primary]
-                        .stream_until
-                        .insert(server, self.now + Duration::from_millis(40));
+                    self.servers[primary].stream_until.insert(server, self.now + Duration::from_millis(40));
                     return self.schedule(Duration::from_millis(40), Event::Stream { server, link, item });
                 }
                 let deeds = redis.receive(item);
@@ -202,16 +180,9 @@ impl World {
             redis.syncing = full;
         }
         self.trace.line(self.now, "sync", || {
-            format!(
-                "{} from {} full={full}",
-                self.servers[server].name, self.servers[primary].name
-            )
+            format!("{} from {} full={full}", self.servers[server].name, self.servers[primary].name)
         });
-        let delay = if full {
-            FULL_COPY
-        } else {
-            Duration::from_micros(300)
-        };
+        let delay = if full { FULL_COPY } else { Duration::from_micros(300) };
         let at = self.stream_time(primary, server).max(self.now + delay);
         self.servers[primary].stream_until.insert(server, at);
         if full {
@@ -220,15 +191,7 @@ impl World {
             self.servers[primary].stream_until.insert(server, served);
             self.servers[primary].unserved_until.insert(server, served);
         }
-        self.schedule_at(
-            at,
-            Event::Synchronised {
-                server,
-                link,
-                sync: Box::new(sync),
-                primary,
-            },
-        );
+        self.schedule_at(at, Event::Synchronised { server, link, sync: Box::new(sync), primary });
     }
 
     fn synchronised(&mut self, server: usize, link: u64, sync: Sync, primary: usize) {
@@ -243,10 +206,7 @@ impl World {
     }
 
     fn server_at(&self, address: &Address) -> Option<usize> {
-        self.spec.services[0]
-            .instances
-            .iter()
-            .position(|instance| instance.address == *address)
+        self.spec.services[0].instances.iter().position(|instance| instance.address == *address)
     }
 
     /// Kill -9. What was sent arrives; what was not is gone.
@@ -255,8 +215,7 @@ impl World {
         if self.servers[server].redis.take().is_none() {
             return;
         }
-        self.trace
-            .line(self.now, "kill", || self.servers[server].name.to_string());
+        self.trace.line(self.now, "kill", || self.servers[server].name.to_string());
         self.servers[server].disturbed = self.now;
         self.close_from_server(server);
         self.servers[server].link += 1;
@@ -271,18 +230,12 @@ impl World {
         }
         self.runs += 1;
         let address = self.spec.services[0].instances[server].address.clone();
-        let file = if empty {
-            None
-        } else {
-            self.servers[server].file.clone()
-        };
+        let file = if empty { None } else { self.servers[server].file.clone() };
         let mut redis = Redis::start(address, self.runs, true, file.as_ref());
         if self.scenario.mistake == Some(crate::scenario::Mistake::RestartedReplicaCounted) {
             redis.run_id = format!("run of {}", self.servers[server].name).into();
         }
-        self.trace.line(self.now, "start", || {
-            format!("{} empty={empty}", self.servers[server].name)
-        });
+        self.trace.line(self.now, "start", || format!("{} empty={empty}", self.servers[server].name));
         self.servers[server].disturbed = self.now;
         self.servers[server].redis = Some(redis);
     }
@@ -292,8 +245,7 @@ impl World {
         self.servers[server].disturbed = self.now;
         if let Some(redis) = &mut self.servers[server].redis {
             redis.stopped = true;
-            self.trace
-                .line(self.now, "stop", || self.servers[server].name.to_string());
+            self.trace.line(self.now, "stop", || self.servers[server].name.to_string());
         }
     }
 
@@ -304,8 +256,7 @@ impl World {
             return;
         };
         let deeds = redis.resume();
-        self.trace
-            .line(self.now, "resume", || self.servers[server].name.to_string());
+        self.trace.line(self.now, "resume", || self.servers[server].name.to_string());
         self.carry_out(server, deeds);
         for event in std::mem::take(&mut self.servers[server].held) {
             self.replication(event);

@@ -25,32 +25,22 @@ pub(super) fn replication(text: &[u8]) -> Option<Info> {
     let fields = Fields(text);
     let (role, offset) = match fields.get("role")? {
         "master" => (
-            Role::Primary {
-                replicas: fields.parsed("connected_slaves")?,
-            },
+            Role::Primary { replicas: fields.parsed("connected_slaves")? },
             fields.offset("master_repl_offset")?,
         ),
         "slave" => (fields.replica()?, fields.offset("slave_repl_offset")?),
         _ => return None,
     };
-    Some(Info {
-        role,
-        replid: fields.get("master_replid")?.into(),
-        previous: fields.previous(),
-        offset,
-    })
+    Some(Info { role, replid: fields.get("master_replid")?.into(), previous: fields.previous(), offset })
 }
 
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
     fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0.split(|byte| *byte == b'\n').filter_map(|line| {
-            std::str::from_utf8(line)
-                .ok()?
-                .trim_end_matches('\r')
-                .split_once(':')
-        })
+        self.0
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| std::str::from_utf8(line).ok()?.trim_end_matches('\r').split_once(':'))
     }
 
     fn get(&self, name: &str) -> Option<&'a str> {
@@ -72,10 +62,7 @@ impl<'a> Fields<'a> {
         let host = self.get("master_host")?;
         let port = self.parsed::<u16>("master_port")?;
         // Port 0 leads nowhere, and so does port 1; an `Address` has no port 0.
-        let of = Address {
-            host: host.into(),
-            port: port.max(1),
-        };
+        let of = Address { host: host.into(), port: port.max(1) };
         Some(Role::Replica {
             // It goes through the text form between controllers, so it has to survive that.
             of: of.to_string().parse().ok()?,

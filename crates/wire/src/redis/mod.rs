@@ -24,10 +24,7 @@ pub fn encode_command(out: &mut Vec<u8>, command: &Command) {
         Command::Info => encode_request(out, &["INFO", "replication"]),
         Command::WriteGuard => encode_request(out, &["CONFIG", "GET", "min-replicas-to-write"]),
         Command::SetWriteGuard(replicas) => {
-            encode_request(
-                out,
-                &["CONFIG", "SET", "min-replicas-to-write", &replicas.to_string()],
-            );
+            encode_request(out, &["CONFIG", "SET", "min-replicas-to-write", &replicas.to_string()]);
         }
         // The connection that asks is spared: SKIPME is `yes` unless said otherwise.
         Command::DisconnectClients(ClientKind::Normal) => {

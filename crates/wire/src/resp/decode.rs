@@ -78,10 +78,7 @@ impl Decoder {
     }
 
     /// The next complete value; `None`: feed more.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator's `None` is final, this one's is not"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "an iterator's `None` is final, this one's is not")]
     pub fn next(&mut self) -> Result<Option<Value>, RespError> {
         self.failed.map_or(Ok(()), Err)?;
         self.advance().map_err(|error| self.fail(error))
@@ -185,11 +182,7 @@ impl Decoder {
     }
 
     fn open(&mut self, kind: Aggregate, count: usize) -> Result<Option<Value>, RespError> {
-        let open = Open {
-            kind,
-            missing: count,
-            items: Vec::new(),
-        };
+        let open = Open { kind, missing: count, items: Vec::new() };
         if count > 0 {
             self.elements += count;
             self.open.push(open);

@@ -88,9 +88,5 @@ fn line(out: &mut Vec<u8>, kind: u8, text: &str) {
 }
 
 fn double(number: f64) -> String {
-    if number.is_nan() {
-        "nan".into()
-    } else {
-        format!("{number:?}")
-    }
+    if number.is_nan() { "nan".into() } else { format!("{number:?}") }
 }

@@ -48,10 +48,7 @@ impl RequestDecoder {
     }
 
     /// The next complete request, never empty; `None`: feed more. Empty lines and arrays are skipped, as Redis does.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator's `None` is final, this one's is not"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "an iterator's `None` is final, this one's is not")]
     pub fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, RespError> {
         self.failed.map_or(Ok(()), Err)?;
         self.advance().map_err(|error| self.fail(error))
@@ -98,9 +95,8 @@ impl RequestDecoder {
         let count = number(self.buffer.at(&line).get(1..).unwrap_or_default());
         // A count of zero or less is an empty request (networking.c, processMultibulkBuffer).
         let count = count.and_then(|count| usize::try_from(count.max(0)).ok());
-        self.missing = count
-            .filter(|count| *count <= self.limits.elements_max)
-            .ok_or(RespError::TooManyElements)?;
+        self.missing =
+            count.filter(|count| *count <= self.limits.elements_max).ok_or(RespError::TooManyElements)?;
         Ok(true)
     }
 
@@ -130,9 +126,8 @@ impl RequestDecoder {
             return Ok(false);
         };
         let count = length(self.buffer.at(&line).get(1..).unwrap_or_default());
-        let count = count
-            .filter(|count| *count <= self.limits.bulk_bytes_max)
-            .ok_or(RespError::BulkTooLong)?;
+        let count =
+            count.filter(|count| *count <= self.limits.bulk_bytes_max).ok_or(RespError::BulkTooLong)?;
         self.counted = Some(count);
         Ok(true)
     }

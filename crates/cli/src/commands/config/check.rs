@@ -26,11 +26,7 @@ pub(super) fn check(file: &Path, output: Output) -> Result<(), Failure> {
             Err(errors) => errors.notes(),
         };
         let ok = parsed.is_ok();
-        print_json(&Verdict {
-            file: name,
-            ok,
-            findings,
-        })?;
+        print_json(&Verdict { file: name, ok, findings })?;
         return if ok { Ok(()) } else { Err(Failure::said(FAILED)) };
     }
     let config = parsed?;

@@ -49,9 +49,7 @@ fn spinner(options: &Options) -> ProgressBar {
         spinner.set_style(style);
     }
     let (controllers, redis) = (options.controllers, options.redis);
-    spinner.set_message(format!(
-        "starting {controllers} controllers and {redis} Redis instances"
-    ));
+    spinner.set_message(format!("starting {controllers} controllers and {redis} Redis instances"));
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
 }

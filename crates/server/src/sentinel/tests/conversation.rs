@@ -44,54 +44,30 @@ async fn what_client_libraries_send_when_they_connect_is_accepted() {
 async fn errors_are_spelt_as_redis_spells_them() {
     let port = port().await;
     for (request, reply) in [
-        (
-            "get x",
-            "ERR unknown command 'get', with args beginning with: 'x' ",
-        ),
+        ("get x", "ERR unknown command 'get', with args beginning with: 'x' "),
         ("get", "ERR unknown command 'get', with args beginning with: "),
         ("ping a b", "ERR wrong number of arguments for 'ping' command"),
         ("sentinel", "ERR wrong number of arguments for 'sentinel' command"),
-        (
-            "SENTINEL master",
-            "ERR wrong number of arguments for 'sentinel|master' command",
-        ),
+        ("SENTINEL master", "ERR wrong number of arguments for 'sentinel|master' command"),
         ("sentinel foo", "ERR unknown subcommand 'foo'. Try SENTINEL HELP."),
         ("sentinel master nope", "ERR No such master with that name"),
         ("sentinel replicas nope", "ERR No such master with that name"),
         ("sentinel ckquorum nope", "ERR No such master with that name"),
         ("hello 4", "NOPROTO unsupported protocol version"),
-        (
-            "hello x",
-            "ERR Protocol version is not an integer or out of range",
-        ),
+        ("hello x", "ERR Protocol version is not an integer or out of range"),
         ("hello 3 foo", "ERR Syntax error in HELLO option 'foo'"),
         ("auth a b c", "ERR syntax error"),
-        (
-            "auth a b",
-            "WRONGPASS invalid username-password pair or user is disabled.",
-        ),
+        ("auth a b", "WRONGPASS invalid username-password pair or user is disabled."),
         ("client foo", "ERR unknown subcommand 'foo'. Try CLIENT HELP."),
-        (
-            "client setname",
-            "ERR wrong number of arguments for 'client|setname' command",
-        ),
-        (
-            "publish x y",
-            "ERR Only HELLO messages are accepted by Sentinel instances.",
-        ),
-        (
-            "subscribe",
-            "ERR wrong number of arguments for 'subscribe' command",
-        ),
+        ("client setname", "ERR wrong number of arguments for 'client|setname' command"),
+        ("publish x y", "ERR Only HELLO messages are accepted by Sentinel instances."),
+        ("subscribe", "ERR wrong number of arguments for 'subscribe' command"),
         (
             "auth x",
             "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
              configuration is correct?",
         ),
-        (
-            "client setname \"a b\"",
-            "ERR Client names cannot contain spaces, newlines or special characters.",
-        ),
+        ("client setname \"a b\"", "ERR Client names cannot contain spaces, newlines or special characters."),
     ] {
         assert_eq!(talk(port, request).await, format!("-{reply}\r\n"), "{request}");
     }
@@ -99,10 +75,7 @@ async fn errors_are_spelt_as_redis_spells_them() {
 
 #[tokio::test]
 async fn nothing_is_told_before_the_right_password() {
-    let settings = Settings {
-        password: Some(b"hush".to_vec()),
-        ..Node::settings()
-    };
+    let settings = Settings { password: Some(b"hush".to_vec()), ..Node::settings() };
     let port = Node::new().open(settings).await;
     let denied = "-NOAUTH Authentication required.\r\n";
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
@@ -110,35 +83,19 @@ async fn nothing_is_told_before_the_right_password() {
                     HELLO 3\r\nHELLO 3 AUTH default hus\r\nAUTH hush\r\nPING\r\nRESET\r\nPING\r\n";
     let replies = talk(port, requests).await;
     let (before, after) = replies.split_once("-NOAUTH HELLO must be called").unwrap();
-    assert_eq!(
-        before,
-        [denied, denied, denied, wrong, wrong, wrong, denied].concat()
-    );
+    assert_eq!(before, [denied, denied, denied, wrong, wrong, wrong, denied].concat());
     let (_, after) = after.split_once("\r\n").unwrap();
     assert_eq!(after, [wrong, "+OK\r\n+PONG\r\n+RESET\r\n", denied].concat());
-    let greeting = talk(
-        port,
-        "HELLO 3 AUTH default hush SETNAME shop\r\nCLIENT GETNAME\r\n",
-    )
-    .await;
-    assert!(
-        greeting.starts_with("%6\r\n$6\r\nserver\r\n$5\r\nredis\r\n"),
-        "{greeting}"
-    );
+    let greeting = talk(port, "HELLO 3 AUTH default hush SETNAME shop\r\nCLIENT GETNAME\r\n").await;
+    assert!(greeting.starts_with("%6\r\n$6\r\nserver\r\n$5\r\nredis\r\n"), "{greeting}");
     assert!(greeting.ends_with("$4\r\nshop\r\n"), "{greeting}");
 }
 
 #[tokio::test]
 async fn a_service_without_a_primary_is_shown_as_down() {
     let replies = talk(port().await, "SENTINEL master fresh").await;
-    assert!(
-        replies.contains("$2\r\nip\r\n$1\r\n?\r\n$4\r\nport\r\n$1\r\n0\r\n"),
-        "{replies}"
-    );
-    assert!(
-        replies.contains("$33\r\ns_down,o_down,master,disconnected\r\n"),
-        "{replies}"
-    );
+    assert!(replies.contains("$2\r\nip\r\n$1\r\n?\r\n$4\r\nport\r\n$1\r\n0\r\n"), "{replies}");
+    assert!(replies.contains("$33\r\ns_down,o_down,master,disconnected\r\n"), "{replies}");
 }
 
 #[tokio::test]

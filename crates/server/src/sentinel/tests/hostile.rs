@@ -30,12 +30,7 @@ async fn what_is_no_request_is_answered_once_and_ends_the_connection() {
         (&endless, "too big inline request"),
     ] {
         let reply = reply_to(port, bytes).await;
-        assert_eq!(
-            reply,
-            format!("-ERR Protocol error: {error}\r\n"),
-            "{}",
-            bytes.escape_ascii()
-        );
+        assert_eq!(reply, format!("-ERR Protocol error: {error}\r\n"), "{}", bytes.escape_ascii());
     }
     assert_eq!(talk(port, "PING").await, "+PONG\r\n");
 }
@@ -101,9 +96,7 @@ async fn a_client_that_asks_without_reading_is_not_read_any_further() {
             }
         }
     };
-    tokio::time::timeout(super::node::PATIENCE, flood)
-        .await
-        .expect("the port gives up");
+    tokio::time::timeout(super::node::PATIENCE, flood).await.expect("the port gives up");
     assert_eq!(talk(port, "PING").await, "+PONG\r\n");
 }
 
@@ -118,10 +111,7 @@ async fn clients_beyond_the_bound_are_told_so_and_places_become_free() {
         client.send("PING\r\n").await;
         client.read_to("+PONG\r\n").await;
     }
-    assert_eq!(
-        Client::connect(port).await.read_to_end().await,
-        "-ERR max number of clients reached\r\n"
-    );
+    assert_eq!(Client::connect(port).await.read_to_end().await, "-ERR max number of clients reached\r\n");
     first.send("QUIT\r\n").await;
     first.read_to_end().await;
     assert_eq!(talk(port, "PING").await, "+PONG\r\n");
@@ -135,8 +125,6 @@ async fn subscriptions_are_bounded() {
         let names: Vec<_> = (0..600).map(|name| format!("{batch}-{name}")).collect();
         client.send(format!("SUBSCRIBE {}\r\n", names.join(" "))).await;
     }
-    let replies = client
-        .read_to("-ERR too many subscriptions: unsubscribe from some first\r\n")
-        .await;
+    let replies = client.read_to("-ERR too many subscriptions: unsubscribe from some first\r\n").await;
     assert_eq!(replies.matches("$9\r\nsubscribe\r\n").count(), 1024);
 }

@@ -56,11 +56,7 @@ impl Node {
             leader: Some("a".into()),
             term: Term(3),
             quorum: true,
-            controllers: vec![
-                controller("a", 7601),
-                controller("b", 7602),
-                controller("c", 7603),
-            ],
+            controllers: vec![controller("a", 7601), controller("b", 7602), controller("c", 7603)],
             services: vec![
                 service("fresh", 0, None, vec![instance("f1", 6390, "unknown")]),
                 service(
@@ -75,19 +71,12 @@ impl Node {
                 ),
             ],
         };
-        Self {
-            picture: Arc::new(Mutex::new(picture)),
-            events: broadcast::Sender::new(64),
-        }
+        Self { picture: Arc::new(Mutex::new(picture)), events: broadcast::Sender::new(64) }
     }
 
     /// Lets something happen to `mymaster`.
     pub(super) fn tell(&self, kind: EventKind) {
-        let event = Event {
-            at: UnixMicros(0),
-            service: Some("mymaster".into()),
-            kind,
-        };
+        let event = Event { at: UnixMicros(0), service: Some("mymaster".into()), kind };
         self.events.send(Arc::new(event)).expect("the port listens");
     }
 
@@ -104,10 +93,7 @@ impl Node {
     }
 
     pub(super) fn settings() -> Settings {
-        let terms = ServiceTerms {
-            down_after: Duration::from_millis(500),
-            parallel_syncs: 1,
-        };
+        let terms = ServiceTerms { down_after: Duration::from_millis(500), parallel_syncs: 1 };
         Settings {
             cluster: "shop".into(),
             node: "a".into(),
@@ -140,10 +126,7 @@ pub(super) fn promotion_of_r2() -> EventKind {
 }
 
 pub(super) fn address(port: u16) -> Address {
-    Address {
-        host: "127.0.0.1".into(),
-        port,
-    }
+    Address { host: "127.0.0.1".into(), port }
 }
 
 pub(super) fn instance(name: &str, port: u16, role: &str) -> InstanceStatus {
@@ -204,9 +187,7 @@ impl Client {
     pub(super) async fn read_to_end(&mut self) -> String {
         let mut read = Vec::new();
         // A reset is an end, too.
-        let _ = timeout(PATIENCE, self.0.read_to_end(&mut read))
-            .await
-            .expect("the port closes");
+        let _ = timeout(PATIENCE, self.0.read_to_end(&mut read)).await.expect("the port closes");
         String::from_utf8_lossy(&read).into_owned()
     }
 }

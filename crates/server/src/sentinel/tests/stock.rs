@@ -63,10 +63,7 @@ async fn cli(port: u16, words: &[&str]) -> Vec<String> {
         .output()
         .await
         .expect("redis-cli is installed");
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
 /// Every other line: the names of the fields.
@@ -78,10 +75,7 @@ fn names(lines: &[String]) -> Vec<&str> {
 async fn the_fields_and_their_order_are_those_of_the_stock_sentinel() {
     let folder = tempfile::tempdir().unwrap();
     let primary = redis(folder.path(), None);
-    until("a primary", async || {
-        cli(primary.address.port(), &["ping"]).await == ["PONG"]
-    })
-    .await;
+    until("a primary", async || cli(primary.address.port(), &["ping"]).await == ["PONG"]).await;
     let replica = redis(folder.path(), Some(&primary));
     let stock = sentinel(folder.path(), "first.conf", &primary);
     let other = sentinel(folder.path(), "second.conf", &primary);
@@ -118,9 +112,7 @@ async fn the_fields_and_their_order_are_those_of_the_stock_sentinel() {
     .await;
     node.picture.lock().unwrap().services[1].instances[1].suspected = true;
     until("ours is, too", async || {
-        cli(ours, &["sentinel", "slaves", "mymaster"])
-            .await
-            .contains(&"s_down,slave,disconnected".to_owned())
+        cli(ours, &["sentinel", "slaves", "mymaster"]).await.contains(&"s_down,slave,disconnected".to_owned())
     })
     .await;
     let (their, our) = (
@@ -135,19 +127,11 @@ async fn the_fields_and_their_order_are_those_of_the_stock_sentinel() {
 async fn the_real_redis_cli_can_talk_to_the_port_in_both_protocols() {
     let port = Node::new().open(Node::settings()).await;
     for protocol in ["-2", "-3"] {
-        let address = cli(
-            port.port(),
-            &[protocol, "sentinel", "get-master-addr-by-name", "mymaster"],
-        )
-        .await;
+        let address = cli(port.port(), &[protocol, "sentinel", "get-master-addr-by-name", "mymaster"]).await;
         assert_eq!(address, ["127.0.0.1", "6379"]);
         assert_eq!(cli(port.port(), &[protocol, "ping"]).await, ["PONG"]);
         let info = cli(port.port(), &[protocol, "info", "sentinel"]).await;
-        assert!(
-            info.iter()
-                .any(|line| line.starts_with("master1:name=mymaster,status=ok")),
-            "{info:?}"
-        );
+        assert!(info.iter().any(|line| line.starts_with("master1:name=mymaster,status=ok")), "{info:?}");
     }
     assert!(talk(port, "CLIENT LIST").await.contains("cmd=client|list"));
 }

@@ -32,11 +32,7 @@ fn suspected(instance: &str, port: u16) -> EventKind {
 }
 
 fn answering(instance: &str, port: u16) -> EventKind {
-    EventKind::AnsweringHere {
-        instance: instance.into(),
-        address: address(port),
-        primary: port == 6379,
-    }
+    EventKind::AnsweringHere { instance: instance.into(), address: address(port), primary: port == 6379 }
 }
 
 #[tokio::test]
@@ -100,10 +96,7 @@ async fn a_switch_that_no_event_told_is_noticed() {
         picture.services[1].address = Some(address(6381));
     }
     let heard = client.read_to("mymaster 127.0.0.1 6379 127.0.0.1 6381\r\n").await;
-    assert!(
-        heard.starts_with("*3\r\n$7\r\nmessage\r\n$14\r\n+switch-master\r\n"),
-        "{heard}"
-    );
+    assert!(heard.starts_with("*3\r\n$7\r\nmessage\r\n$14\r\n+switch-master\r\n"), "{heard}");
 }
 
 #[tokio::test]
@@ -111,9 +104,7 @@ async fn resp3_subscribers_get_pushes_and_may_ask_meanwhile() {
     let node = Node::new();
     let port = node.open(Node::settings()).await;
     let mut client = Client::connect(port).await;
-    client
-        .send("HELLO 3\r\nSUBSCRIBE +switch-master\r\nROLE\r\n")
-        .await;
+    client.send("HELLO 3\r\nSUBSCRIBE +switch-master\r\nROLE\r\n").await;
     client
         .read_to(">3\r\n$9\r\nsubscribe\r\n$14\r\n+switch-master\r\n:1\r\n*2\r\n$8\r\nsentinel\r\n*2\r\n$5\r\nfresh\r\n$8\r\nmymaster\r\n")
         .await;
@@ -162,11 +153,7 @@ async fn a_subscriber_that_reads_nothing_is_dropped_and_the_others_miss_nothing(
     // The sockets' own buffers hold some megabytes; a message has about a hundred bytes.
     let mut heard = 0_u32;
     for round in 0..200_000_u32 {
-        let kind = if round % 2 == 0 {
-            suspected("r3", 6381)
-        } else {
-            answering("r3", 6381)
-        };
+        let kind = if round % 2 == 0 { suspected("r3", 6381) } else { answering("r3", 6381) };
         node.tell(kind);
         if round % 16 == 15 {
             while heard <= round {
