@@ -133,20 +133,17 @@ impl View {
     /// A fresh full copy shows its link up as much as a second before anything reaches it (seen), and what is written
     /// in between is lost with the primary.
     fn note_stream(&mut self, replication: &Replication) {
-        let linked = match &replication.role {
-            Role::Replica { of, link_up: true, syncing: false } => (of, &replication.replid),
-            _ => {
-                self.linked_at = None;
-                self.streams = false;
-                return;
-            }
+        let Role::Replica { of, link_up: true, syncing: false } = &replication.role else {
+            self.linked_at = None;
+            self.streams = false;
+            return;
         };
         match &self.linked_at {
-            Some((of, replid, first)) if (of, replid) == linked => {
-                self.streams |= replication.offset > *first
+            Some((to, replid, first)) if to == of && *replid == replication.replid => {
+                self.streams |= replication.offset > *first;
             }
             _ => {
-                self.linked_at = Some((linked.0.clone(), linked.1.clone(), replication.offset));
+                self.linked_at = Some((of.clone(), replication.replid.clone(), replication.offset));
                 self.streams = false;
             }
         }

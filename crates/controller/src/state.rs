@@ -157,7 +157,7 @@ impl ServiceState {
                 self.adopt(primary, run_id, replid, offset, replicas);
             }
             Decided::Begin { epoch, cause, suspected, verdict } => {
-                self.begin(service, epoch, cause, suspected, verdict)
+                self.begin(service, epoch, cause, suspected, verdict);
             }
             Decided::Choose { .. } => self.choose(decision.clone()),
             Decided::Abandon { reason, .. } => {
