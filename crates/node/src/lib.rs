@@ -238,7 +238,7 @@ impl Node {
         match effect {
             Raft::Persist(persist) => out.push(Effect::Persist(persist)),
             Raft::Send { to, message } => {
-                out.push(Effect::Send { to, message: PeerMessage::Consensus(message) })
+                out.push(Effect::Send { to, message: PeerMessage::Consensus(message) });
             }
             Raft::Refused(refusal) => out.push(Effect::Refused(refusal)),
             Raft::Apply(entry) => {

@@ -27,7 +27,7 @@ impl Driver {
                     self.outlets.tell(&target, LinkInput::Order(order));
                 }
                 Effect::Watch { service, instance, interval, until } => {
-                    self.outlets.tell(&(service, instance), LinkInput::Watch { interval, until })
+                    self.outlets.tell(&(service, instance), LinkInput::Watch { interval, until });
                 }
                 // The seam of the gateways; clients of the Sentinel port hear of it as an event.
                 Effect::Route(route) => tracing::debug!(?route, "route"),

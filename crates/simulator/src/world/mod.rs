@@ -226,7 +226,7 @@ impl World {
                 self.link_input(node, start, server, connection, input);
             }
             Event::Observed { node, start, server, observation } => {
-                self.observed(node, start, server, observation)
+                self.observed(node, start, server, observation);
             }
             Event::Effects { node, start, effects } if self.controllers[node].starts == start => {
                 self.run_effects(node, effects);
