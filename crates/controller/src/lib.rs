@@ -14,6 +14,9 @@ mod converge;
 mod effect;
 mod explain;
 mod failover;
+mod opinions;
+mod suspicion;
+mod telling;
 mod verdict;
 mod wishes;
 mod work;
@@ -23,12 +26,15 @@ pub use entry::{Cause, Decided, Entry};
 pub use state::{Phase, Reign, ServiceState, State};
 
 use backstay_model::{
-    Address, ClusterSpec, Digest, Event, EventKind, Health, InstanceName, InstanceReport, NodeId, NodeName,
-    Now, Observation, Route, RouteTarget, ServiceName, Term, Time,
+    Address, ClusterSpec, EventKind, InstanceName, NodeId, NodeName, Now, Observation, ServiceName, Term,
+    Time,
 };
-use scene::{Moment, Scene};
+use opinions::Peer;
+use scene::Scene;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use suspicion::update_suspicion;
+use telling::event;
 use verdict::Tally;
 use work::Work;
 
@@ -60,15 +66,6 @@ pub struct Controller {
     reports: u32,
     wakeup: Time,
     mistake: Option<Mistake>,
-}
-
-/// What is known of another controller.
-#[derive(Debug, Default)]
-struct Peer {
-    connected: bool,
-    heard: Time,
-    digests: BTreeMap<ServiceName, Digest>,
-    opinions: BTreeMap<ServiceName, BTreeMap<InstanceName, InstanceReport>>,
 }
 
 impl Controller {
@@ -199,70 +196,6 @@ impl Controller {
         self.look_at(now, service, out);
     }
 
-    /// Says aloud what changed in this controller's own opinion.
-    fn tell_health(
-        &self,
-        now: Now,
-        service: &ServiceName,
-        instance: &InstanceName,
-        before: &Health,
-        after: &Health,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(spec) = self.scenes.get(service).and_then(|scene| scene.spec.instance(instance)) else {
-            return;
-        };
-        let (instance, address) = (instance.clone(), spec.address.clone());
-        let reign = self.state.service(service).reign.as_ref();
-        let primary = reign.is_some_and(|reign| reign.instance == instance);
-        let kind = match (before, after) {
-            (Health::Down(_), Health::Down(_)) => return,
-            (_, Health::Down(evidence)) => {
-                let hard = *evidence == backstay_model::Evidence::Refused;
-                EventKind::SuspectedHere { instance, address, primary, hard }
-            }
-            (_, Health::Useless(fault)) => EventKind::Faulty { instance, fault: *fault },
-            (Health::Down(_), _) => EventKind::AnsweringHere { instance, address, primary },
-            _ => return,
-        };
-        event(out, now, Some(service), kind);
-    }
-
-    fn hear(&mut self, now: Now, from: NodeId, report: Report, out: &mut Vec<Effect>) {
-        let Some(peer) = self.peers.get_mut(&from) else {
-            return;
-        };
-        peer.heard = now.time;
-        if !report.digests.is_empty() {
-            peer.digests = report.digests;
-        }
-        let mut touched: Vec<ServiceName> = Vec::new();
-        for (service, instance, opinion) in report.opinions {
-            let known = self.scenes.get(&service).is_some_and(|scene| scene.views.contains_key(&instance));
-            if known {
-                let before =
-                    peer.opinions.entry(service.clone()).or_default().insert(instance, opinion.clone());
-                if before != Some(opinion) && touched.last() != Some(&service) {
-                    touched.push(service);
-                }
-            }
-        }
-        for service in touched {
-            self.look_at(now, &service, out);
-        }
-    }
-
-    fn peer(&mut self, now: Now, node: NodeId, connected: bool, out: &mut Vec<Effect>) {
-        if let Some(peer) = self.peers.get_mut(&node) {
-            peer.connected = connected;
-        }
-        if connected {
-            out.push(Effect::Tell { to: Some(node), report: self.whole_report() });
-        } else {
-            self.wake_services(now, out);
-        }
-    }
-
     fn leadership(&mut self, now: Now, leader: Option<NodeId>, term: Term, out: &mut Vec<Effect>) {
         let (led, was_term) = (self.leads(), self.term);
         self.leader = leader;
@@ -310,52 +243,6 @@ impl Controller {
         }
     }
 
-    /// Tells the world what a committed entry means.
-    fn tell_applied(&self, now: Now, entry: &Entry, from: Option<&Reign>, out: &mut Vec<Effect>) {
-        let service = &entry.service;
-        let record = || self.state.service(service).history.back().cloned();
-        let from_name = from.map(|reign| reign.instance.clone());
-        let kind = match entry.decision.clone() {
-            Decided::Begin { epoch, cause, .. } => {
-                EventKind::FailoverBegun { epoch, from: from_name, cause: cause.to_string() }
-            }
-            Decided::Choose { epoch, candidate, offset, reason, .. } => {
-                EventKind::CandidateChosen { epoch, candidate, offset, reason }
-            }
-            Decided::Abandon { epoch, reason } => EventKind::FailoverAbandoned { epoch, reason },
-            Decided::Promoted { .. } | Decided::Adopt { .. } => {
-                let (Some(reign), Some(to_address)) =
-                    (self.state.service(service).reign.clone(), self.address(service).cloned())
-                else {
-                    return;
-                };
-                let from_address = from_name.as_ref().and_then(|name| self.address_of(service, name));
-                let (epoch, to) = (reign.epoch, reign.instance);
-                EventKind::Promoted { epoch, from: from_name, from_address, to, to_address }
-            }
-            Decided::End { .. } => match record() {
-                Some(record) => EventKind::FailoverEnded { record: Box::new(record) },
-                None => return,
-            },
-            Decided::Trust { instance, full_copy, .. } => EventKind::InSync { instance, full_copy },
-            Decided::GiveUp { instance, bytes, .. } => EventKind::SurplusGivenUp { instance, bytes },
-            Decided::Pause { until, by } => EventKind::Paused { until, by },
-            Decided::Resume { by } => EventKind::Resumed { by },
-            Decided::Rename { .. } | Decided::Decide { .. } => return,
-        };
-        event(out, now, Some(service), kind);
-        self.route(service, out);
-    }
-
-    fn route(&self, service: &ServiceName, out: &mut Vec<Effect>) {
-        let state = self.state.service(service);
-        let target = match (state.primary(), self.address(service)) {
-            (Some(_), Some(address)) => RouteTarget::Forward(address.clone()),
-            _ => RouteTarget::Hold,
-        };
-        out.push(Effect::Route(Route { service: service.clone(), epoch: state.epoch, target }));
-    }
-
     fn proposal_refused(&mut self, out: &mut Vec<Effect>) {
         for scene in self.scenes.values_mut() {
             scene.proposed = None;
@@ -391,133 +278,6 @@ impl Controller {
             work.look_again(Duration::from_millis(20));
         }
     }
-
-    /// Every controller's opinion of the service's recorded primary, those of silent peers left out.
-    fn opinions_of_primary(&self, now: Time, service: &ServiceName) -> Vec<(NodeId, InstanceReport)> {
-        let Some(reign) = &self.state.service(service).reign else {
-            return Vec::new();
-        };
-        let own = self.scenes.get(service).and_then(|scene| scene.views.get(&reign.instance));
-        let mut opinions: Vec<_> = own.map(|view| (self.me, view.report())).into_iter().collect();
-        for (node, peer) in &self.peers {
-            if peer.connected
-                && now.since(peer.heard) < OPINION_LIFETIME
-                && let Some(report) = peer.opinions.get(service).and_then(|of| of.get(&reign.instance))
-            {
-                opinions.push((*node, report.clone()));
-            }
-        }
-        opinions
-    }
-
-    /// Why nothing automatic may happen to the service, apart from what `Work` knows itself.
-    fn hindrance(&self, service: &ServiceName) -> Option<String> {
-        let mine = self.scenes.get(service).map(|scene| &scene.spec.digest)?;
-        let agree = 1 + self.peers.values().filter(|peer| peer.digests.get(service) == Some(mine)).count();
-        (agree < self.majority() as usize).then(|| {
-            format!(
-                "only {agree} of {} controllers hold the same settings for {service}: give all nodes the same file and \
-                 restart those that differ",
-                self.spec.controllers.len()
-            )
-        })
-    }
-
-    fn majority(&self) -> u32 {
-        self.spec.controllers.len() as u32 / 2 + 1
-    }
-
-    fn keep_reporting(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if now.time < self.next_report {
-            return;
-        }
-        self.next_report = now.time + KEEPALIVE;
-        let report = if self.reports.is_multiple_of(WHOLE_REPORT_EVERY) {
-            self.whole_report()
-        } else {
-            Report::default()
-        };
-        self.reports = self.reports.wrapping_add(1);
-        out.push(Effect::Tell { to: None, report });
-    }
-
-    fn whole_report(&self) -> Report {
-        let mut report = Report::default();
-        for (service, scene) in &self.scenes {
-            report.digests.insert(service.clone(), scene.spec.digest.clone());
-            for (instance, view) in &scene.views {
-                report.opinions.push((service.clone(), instance.clone(), view.report()));
-            }
-        }
-        report
-    }
-
-    fn name_of(&self, node: NodeId) -> Option<NodeName> {
-        self.spec
-            .controllers
-            .iter()
-            .find(|controller| controller.id() == node)
-            .map(|found| found.name.clone())
-    }
-
-    fn address_of(&self, service: &ServiceName, instance: &InstanceName) -> Option<Address> {
-        Some(self.scenes.get(service)?.spec.instance(instance)?.address.clone())
-    }
-}
-
-/// Notes since when the reigning primary is suspected, by anyone and by a majority, and tells changes of the verdict.
-fn update_suspicion(
-    now: Now,
-    scene: &mut Scene,
-    state: &ServiceState,
-    tally: Option<&Tally>,
-    reports: &[(NodeId, InstanceReport)],
-    out: &mut Vec<Effect>,
-) {
-    let moment = Moment { time: now.time, unix: now.unix };
-    let suspicious = state.reign.as_ref().is_some_and(|reign| {
-        reports.iter().any(|(_, report)| {
-            matches!(report.health, Health::Late | Health::Down(_))
-                || report.run_id.as_ref().is_some_and(|seen| *seen != reign.run_id)
-        })
-    });
-    if suspicious {
-        scene.suspected.get_or_insert(moment);
-    } else {
-        scene.suspected = None;
-    }
-    let unanswered =
-        reports.iter().filter(|(_, report)| matches!(report.health, Health::Late | Health::Down(_)));
-    let doubted = tally.is_some_and(|tally| unanswered.count() as u32 >= tally.majority());
-    if scene.doubted != doubted {
-        scene.doubted = doubted;
-        scene.views.values_mut().for_each(scene::View::acquit);
-    }
-    let Some((tally, reign)) = tally.zip(state.reign.as_ref()) else {
-        return;
-    };
-    let down = tally.cause().is_some();
-    let Some(address) = scene.spec.instance(&reign.instance).map(|spec| spec.address.clone()) else {
-        return;
-    };
-    let instance = reign.instance.clone();
-    if down && scene.verdict.is_none() {
-        scene.verdict = Some(moment);
-        let votes = tally.down() + tally.restarted;
-        let controllers = tally.controllers;
-        event(
-            out,
-            now,
-            Some(&scene.spec.name),
-            EventKind::VerdictDown { instance, address, votes, controllers },
-        );
-    } else if !down && scene.verdict.take().is_some() {
-        event(out, now, Some(&scene.spec.name), EventKind::VerdictUp { instance, address });
-    }
-}
-
-fn event(out: &mut Vec<Effect>, now: Now, service: Option<&ServiceName>, kind: EventKind) {
-    out.push(Effect::Event(Event { at: now.unix, service: service.cloned(), kind }));
 }
 
 /// A mistake made on purpose, so that the simulator can prove that its checkers notice. The server never plants one.
