@@ -15,6 +15,22 @@ fn promoted(instance: &str, closed: bool) -> Observation {
     Observation::Replication(replication)
 }
 
+/// The primary's port is closed; both replicas stand still at the same offset.
+fn crash_r1_and_freeze_the_rest(desk: &mut Desk) {
+    desk.everybody_thinks("r1", &REFUSED);
+    for replica in ["r2", "r3"] {
+        desk.link_down(replica, "r1", 1000);
+        desk.frozen(replica, 1000);
+    }
+}
+
+fn fail_over_to_r2(desk: &mut Desk) {
+    crash_r1_and_freeze_the_rest(desk);
+    desk.sees("r2", promoted("r2", true));
+    desk.sees("r2", promoted("r2", false));
+    desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
+}
+
 #[test]
 fn an_existing_group_is_taken_over_as_it_is() {
     let desk = Desk::settled();
@@ -80,11 +96,7 @@ fn nothing_is_promoted_before_the_choice_is_committed() {
 #[test]
 fn a_candidate_that_is_open_is_not_announced() {
     let mut desk = Desk::settled();
-    desk.everybody_thinks("r1", &REFUSED);
-    for replica in ["r2", "r3"] {
-        desk.link_down(replica, "r1", 1000);
-        desk.frozen(replica, 1000);
-    }
+    crash_r1_and_freeze_the_rest(&mut desk);
     desk.sees("r2", promoted("r2", false));
     assert_eq!(desk.phase(), "epoch 2 promoting", "it may have taken writes that nobody accounts for");
 }
@@ -193,14 +205,7 @@ fn silence_is_contradicted_by_a_replica_that_still_receives() {
 #[test]
 fn silence_soon_after_a_failover_waits_for_the_cooldown() {
     let mut desk = Desk::settled();
-    desk.everybody_thinks("r1", &REFUSED);
-    for replica in ["r2", "r3"] {
-        desk.link_down(replica, "r1", 1000);
-        desk.frozen(replica, 1000);
-    }
-    desk.sees("r2", promoted("r2", true));
-    desk.sees("r2", promoted("r2", false));
-    desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
+    fail_over_to_r2(&mut desk);
     desk.everybody_thinks("r2", &SILENT);
     desk.pass(1000);
     assert_eq!(desk.phase(), "epoch 2 stable");
@@ -258,11 +263,7 @@ fn a_deposed_leader_orders_nothing() {
 #[test]
 fn a_promotion_that_is_not_seen_makes_the_next_candidate_a_new_epoch() {
     let mut desk = Desk::settled();
-    desk.everybody_thinks("r1", &REFUSED);
-    for replica in ["r2", "r3"] {
-        desk.link_down(replica, "r1", 1000);
-        desk.frozen(replica, 1000);
-    }
+    crash_r1_and_freeze_the_rest(&mut desk);
     desk.sees("r2", Observation::Health(SILENT));
     assert_eq!(desk.phase(), "epoch 3 fencing");
     desk.pass(5);
@@ -274,14 +275,7 @@ fn a_promotion_that_is_not_seen_makes_the_next_candidate_a_new_epoch() {
 #[test]
 fn an_old_primary_that_returns_is_closed_before_it_follows() {
     let mut desk = Desk::settled();
-    desk.everybody_thinks("r1", &REFUSED);
-    for replica in ["r2", "r3"] {
-        desk.link_down(replica, "r1", 1000);
-        desk.frozen(replica, 1000);
-    }
-    desk.sees("r2", promoted("r2", true));
-    desk.sees("r2", promoted("r2", false));
-    desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
+    fail_over_to_r2(&mut desk);
     desk.orders.clear();
     desk.pass(200);
     desk.orders.clear();

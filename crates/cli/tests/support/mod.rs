@@ -1,6 +1,8 @@
 //! Running the real binary, away from the user's own environment.
 #![allow(dead_code, reason = "each test uses what it needs")]
 
+pub(crate) mod group;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
