@@ -9,6 +9,7 @@ use backstay_lab::Fault;
 use backstay_lab::load::connection::{Connection, items};
 use backstay_lab::load::zombie::PatientWriters;
 use backstay_lab::wait::poll_until;
+use backstay_model::InstanceName;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::io::ErrorKind;
@@ -26,8 +27,8 @@ fn a_crashed_primary_costs_no_acknowledged_write_and_its_replica_no_full_copy() 
     let new = group.named_primary();
     assert_ne!(new.name, old.name);
     assert_eq!(failover.epoch.0, epoch + 1);
-    assert_eq!(failover.from.as_ref().map(|it| it.as_str()), Some(old.name.as_str()));
-    assert_eq!(failover.to.as_ref().map(|it| it.as_str()), Some(new.name.as_str()));
+    assert_eq!(failover.from.as_ref().map(InstanceName::as_str), Some(old.name.as_str()));
+    assert_eq!(failover.to.as_ref().map(InstanceName::as_str), Some(new.name.as_str()));
     assert!(failover.cause.contains("port closed"), "{failover}");
     assert!(failover.lost.is_empty(), "{failover:?}");
     let moments = failover
@@ -183,7 +184,7 @@ fn a_primary_and_the_leading_controller_that_die_together_are_both_replaced() {
     let killed = group.fault_all(Fault::Kill, &[&old.name, &leader]).unwrap().at.at;
     let failover = group.await_failover(epoch);
     assert_eq!(failover.epoch.0, epoch + 1);
-    assert_eq!(failover.from.as_ref().map(|it| it.as_str()), Some(old.name.as_str()));
+    assert_eq!(failover.from.as_ref().map(InstanceName::as_str), Some(old.name.as_str()));
     assert_ne!(group.await_leader(), leader);
     await_writes_elsewhere(&writer, old.address(), killed);
     group.expect_all_written(writer);
