@@ -7,6 +7,9 @@ use crate::work::{Work, follows};
 use backstay_model::{Action, Address, EventKind, InstanceName, InstanceSpec, Replication};
 use std::time::Duration;
 
+/// How long a replica may take to connect before the next one is re-pointed.
+const LINK_PATIENCE: Duration = Duration::from_secs(3);
+
 pub(crate) fn converge(work: &mut Work) {
     let Some(reign) = work.state.reign.clone() else {
         return;
@@ -61,10 +64,15 @@ fn follow_rename(work: &mut Work, reign: &Reign) {
 }
 
 fn count_syncs(work: &Work, primary: &Address) -> usize {
+    // One that cannot connect must not hold up the others for ever.
+    let is_recent = |instance: &InstanceSpec| {
+        let since = work.view(&instance.name).map(|view| view.role_since);
+        since.is_some_and(|since| work.now.time.since(since) < LINK_PATIENCE)
+    };
     let on_the_way = |instance: &&InstanceSpec| {
-        work.current(&instance.name)
-            .and_then(follows)
-            .is_some_and(|(of, link_up, syncing)| of == primary && (!link_up || syncing))
+        work.current(&instance.name).and_then(follows).is_some_and(|(of, link_up, syncing)| {
+            of == primary && (syncing || (!link_up && is_recent(instance)))
+        })
     };
     work.scene.spec.instances.iter().filter(on_the_way).count()
 }
@@ -78,9 +86,7 @@ fn demote(
     seen: &Replication,
     reigns: bool,
 ) {
-    let ours =
-        work.state.known.contains(&instance.name) || work.state.possible_primaries.contains(&instance.name);
-    if !ours && !is_empty(work, &instance.name) {
+    if !work.is_ours(&instance.name) || work.state.is_usurper(&instance.name, seen) {
         return; // `problems` names it.
     }
     if !seen.is_closed() {
@@ -118,6 +124,7 @@ fn follow(
         }
     } else if (*of == Address::nowhere() || work.is_member(of))
         && reigns
+        && work.is_ours(&instance.name)
         && *syncs < work.scene.spec.parallel_syncs
         && !has_surplus(work, &instance.name, seen)
     {
@@ -155,22 +162,12 @@ fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {
 /// Writes beyond the point where the reign began exist here alone: they are given up in the log before the instance
 /// is pointed at the primary. True while that is not committed.
 fn has_surplus(work: &mut Work, name: &InstanceName, seen: &Replication) -> bool {
-    let Some((replid, ended)) = work.state.reign.as_ref().and_then(|reign| reign.continues.clone()) else {
-        return false;
-    };
-    let trusted = work.state.trusted.get(name) == Some(&seen.run_id);
-    let bytes = if seen.replid == replid { seen.offset.ahead_of(ended) } else { 0 };
-    if bytes == 0 || !trusted || work.state.given_up.contains(name) {
+    let bytes = work.state.surplus(seen);
+    if bytes == 0 || work.state.given_up.contains(name) {
         return false;
     }
     work.propose(Decided::GiveUp { epoch: work.state.epoch, instance: name.clone(), bytes });
     true
-}
-
-fn is_empty(work: &Work, name: &InstanceName) -> bool {
-    work.view(name)
-        .and_then(|view| view.identity.as_ref())
-        .is_some_and(|identity| !identity.loading && identity.keys == 0)
 }
 
 fn was_ordered(work: &Work, name: &InstanceName, action: &Action) -> bool {

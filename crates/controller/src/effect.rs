@@ -128,6 +128,8 @@ pub enum Effect {
     },
     /// Send clients there.
     Route(Route),
+    /// Let this controller lead instead.
+    HandOver(NodeId),
     /// Let it be known.
     Event(Event),
     /// Answer an operator.

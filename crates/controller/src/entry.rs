@@ -26,8 +26,6 @@ pub enum Decided {
         run_id: RunId,
         /// Its history.
         replid: ReplId,
-        /// Its offset when seen.
-        offset: ReplOffset,
         /// The replicas that hold its data, with their processes.
         replicas: BTreeMap<InstanceName, RunId>,
     },
@@ -54,6 +52,8 @@ pub enum Decided {
         offset: ReplOffset,
         /// Frozen instances that hold more: given up for the operator's preference, or to save a priority of 0.
         surplus: Vec<LostWrites>,
+        /// All that were compared: whatever else they held, they are part of the group.
+        compared: Vec<InstanceName>,
         /// Why it won, as a clause.
         reason: String,
         /// When the plan was seen committed, and when everything reachable was frozen.
@@ -67,6 +67,8 @@ pub enum Decided {
         epoch: Epoch,
         /// Why, as a clause.
         reason: String,
+        /// When.
+        at: UnixMicros,
     },
     /// The candidate was observed to be a primary. Routes change now.
     Promoted {

@@ -77,6 +77,12 @@ impl Controller {
         let Some((tally, reign)) = tally.zip(state.reign.as_ref()) else {
             return format!("{service} has no primary yet");
         };
+        if self.scenes.get(service).is_some_and(|scene| scene.spec.instance(&reign.instance).is_none()) {
+            return format!(
+                "nothing is done: the primary {} is not in this controller's file",
+                reign.instance
+            );
+        }
         match (&state.phase, tally.cause()) {
             (Phase::Fencing { cause }, _) => {
                 format!("a failover from {} is running (fencing), because {cause}", reign.instance)

@@ -228,10 +228,10 @@ impl Controller {
             scene.proposed = None;
         }
         if !self.state.apply(entry) {
-            return;
+            return self.answer_pending(entry, false, out);
         }
         self.tell_applied(now, entry, from.as_ref(), out);
-        self.answer_pending(entry, out);
+        self.answer_pending(entry, true, out);
         self.look_at(now, &entry.service, out);
     }
 
@@ -256,6 +256,8 @@ impl Controller {
         let hindrance = self.hindrance(service);
         let controllers = self.spec.controllers.len() as u32;
         let (leads, lease) = (self.leads(), self.lease);
+        let fencing = matches!(self.state.service(service).phase, Phase::Fencing { .. });
+        let elsewhere = if leads && fencing { self.reached_elsewhere(now.time, service) } else { Vec::new() };
         let state = self.state.service(service);
         let Some(scene) = self.scenes.get_mut(service) else {
             return;
@@ -271,7 +273,8 @@ impl Controller {
         if scene.proposed.as_ref().is_some_and(|(_, at)| now.time.since(*at) > PROPOSAL_PATIENCE) {
             scene.proposed = None;
         }
-        let mut work = Work { now, state, scene, lease, tally, hindrance, mistake: self.mistake, out };
+        let mistake = self.mistake;
+        let mut work = Work { now, state, scene, lease, tally, hindrance, elsewhere, mistake, out };
         if work.may_act() {
             failover::lead(&mut work);
         } else {

@@ -2,8 +2,8 @@
 
 use crate::effect::{Effect, Report};
 use crate::{Controller, KEEPALIVE, OPINION_LIFETIME, WHOLE_REPORT_EVERY};
-use backstay_model::{Digest, InstanceName, InstanceReport, NodeId, Now, ServiceName, Time};
-use std::collections::BTreeMap;
+use backstay_model::{Digest, Health, InstanceName, InstanceReport, NodeId, Now, ServiceName, Time};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of another controller.
 #[derive(Debug, Default)]
@@ -70,6 +70,20 @@ impl Controller {
             }
         }
         opinions
+    }
+
+    /// Which instances of the service every other controller that was heard of lately finds up.
+    pub(crate) fn reached_elsewhere(
+        &self,
+        now: Time,
+        service: &ServiceName,
+    ) -> Vec<(NodeId, BTreeSet<InstanceName>)> {
+        let fresh = self.peers.iter().filter(|(node, _)| self.is_fresh(now, **node));
+        let reached = fresh.filter_map(|(node, peer)| {
+            let up = peer.opinions.get(service)?.iter().filter(|(_, report)| report.health == Health::Up);
+            Some((*node, up.map(|(name, _)| name.clone()).collect()))
+        });
+        reached.collect()
     }
 
     /// Why nothing automatic may happen to the service, apart from what `Work` knows itself.

@@ -39,6 +39,8 @@ pub const CATALOGUE: &[Problem] = &[
     row("PrimaryHung", Severity::Error, |s| primary_down(s, Evidence::Silent)),
     row("PrimaryRestarted", Severity::Error, primary_restarted),
     row("PrimaryFaulty", Severity::Error, primary_faulty),
+    row("PrimaryNotInFile", Severity::Error, primary_not_in_file),
+    row("OrdersRefused", Severity::Error, orders_refused),
     row("PrimaryClosed", Severity::Error, primary_closed),
     row("ForeignManager", Severity::Error, foreign_manager),
     row("StrayPrimary", Severity::Error, stray_primary),
@@ -144,6 +146,20 @@ const fn remedy(fault: Fault) -> &'static str {
     }
 }
 
+fn primary_not_in_file(s: &Snapshot) -> Option<String> {
+    let name = &s.state.reign.as_ref()?.instance;
+    s.scene.spec.instance(name).is_none().then(|| {
+        format!("the primary {name} is not in this controller's file, so nothing is done; put it back under this name")
+    })
+}
+
+fn orders_refused(s: &Snapshot) -> Option<String> {
+    s.scene.views.iter().find_map(|(name, view)| {
+        let fault = view.refused?;
+        Some(format!("{name} refused an order, because it {fault}; {}", remedy(fault)))
+    })
+}
+
 fn primary_closed(s: &Snapshot) -> Option<String> {
     let (name, view) = s.primary()?;
     let closed = s.state.phase == Phase::Stable && view.replication()?.is_closed();
@@ -153,11 +169,7 @@ fn primary_closed(s: &Snapshot) -> Option<String> {
 }
 
 fn foreign_manager(s: &Snapshot) -> Option<String> {
-    let (name, view) = s.primary()?;
-    let (of, ..) = follows(view.replication()?)?;
-    (s.state.primary().is_some() && *of != Address::nowhere()).then(|| {
-        format!("somebody else made the primary {name} a replica of {of}; stop the other manager, nothing is done until then")
-    })
+    crate::failover::foreign_manager(s.state, s.scene)
 }
 
 fn stray_primary(s: &Snapshot) -> Option<String> {

@@ -47,6 +47,8 @@ pub struct Notes {
     pub epoch: Epoch,
     /// When this leader began to fence.
     pub started: Option<Moment>,
+    /// When the first instance stood still.
+    pub first_frozen: Option<Time>,
     /// When it began to promote.
     pub promoting: Option<Moment>,
     /// When it began to open.
@@ -70,12 +72,14 @@ pub struct View {
     pub frozen: Option<(Epoch, Replication)>,
     /// The error that an order got last.
     pub refused: Option<Fault>,
+    /// Since when it has had its present role and primary.
+    pub role_since: Time,
     /// When its offset, run or history was seen to change last.
     pub moved: Time,
     /// The first offset seen since a majority gets no answer from the primary.
     pub baseline: Option<ReplOffset>,
-    /// Its offset advanced beyond the baseline: somebody still feeds it.
-    pub contradicts: bool,
+    /// When its offset was last seen beyond the baseline: somebody still fed it then.
+    pub fed: Option<Time>,
     /// The first offset seen since the link to the present primary came up.
     linked_at: Option<(Address, ReplId, ReplOffset)>,
     /// Something was received since then: only that proves a stream behind the copy.
@@ -105,9 +109,16 @@ impl View {
             Observation::Replication(replication) => self.sampled(now, doubted, replication),
             Observation::Frozen { epoch, replication } => {
                 self.sampled(now, doubted, replication.clone());
-                self.frozen = Some((epoch, replication));
+                // A refused freeze has an `INFO` behind it, too: only one that shows it to stand still counts.
+                if is_frozen(&replication) {
+                    self.refused = None;
+                    self.frozen = Some((epoch, replication));
+                }
             }
-            Observation::CanaryAcknowledged { run_id } => self.canary = Some(run_id),
+            Observation::CanaryAcknowledged { run_id } => {
+                self.canary = Some(run_id);
+                self.refused = None;
+            }
             Observation::OrderRefused { fault } => self.refused = Some(fault),
         }
     }
@@ -119,13 +130,25 @@ impl View {
         if changed {
             self.moved = now;
         }
+        let same_role = self.replication().is_some_and(|before| match (&before.role, &replication.role) {
+            (Role::Replica { of: before, .. }, Role::Replica { of: after, .. }) => before == after,
+            (Role::Primary { .. }, Role::Primary { .. }) => true,
+            _ => false,
+        });
+        if !same_role {
+            self.role_since = now;
+            self.refused = None;
+        }
         if doubted {
             match self.baseline {
                 None => self.baseline = Some(replication.offset),
-                Some(baseline) => self.contradicts |= replication.offset > baseline,
+                Some(baseline) if replication.offset > baseline => {
+                    self.baseline = Some(replication.offset);
+                    self.fed = Some(now);
+                }
+                Some(_) => {}
             }
         }
-        self.refused = None;
         self.note_stream(&replication);
         self.sample = Some((now, replication));
     }
@@ -152,7 +175,7 @@ impl View {
     /// Forgets what spoke against a doubt that began or ended.
     pub fn acquit(&mut self) {
         self.baseline = None;
-        self.contradicts = false;
+        self.fed = None;
     }
 
     /// Its last replication state.
@@ -197,4 +220,12 @@ impl Scene {
             wakeup: Time::ZERO,
         }
     }
+}
+
+/// Replicates from nowhere, is linked to nobody and takes no copy.
+fn is_frozen(replication: &Replication) -> bool {
+    let Role::Replica { of, link_up, syncing } = &replication.role else {
+        return false;
+    };
+    *of == Address::nowhere() && !link_up && !syncing
 }

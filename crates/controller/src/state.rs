@@ -3,14 +3,21 @@
 
 use crate::entry::{Cause, Decided, Entry};
 use backstay_model::{
-    Epoch, FailoverRecord, InstanceName, LostWrites, Moments, ReplId, ReplOffset, RunId, ServiceName,
-    UnixMicros,
+    Epoch, FailoverRecord, InstanceName, LostWrites, Moments, ReplId, ReplOffset, Replication, RunId,
+    ServiceName, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// How many failovers of each service are remembered.
 const HISTORY_MAX: usize = 64;
+/// How many earlier histories' ends are remembered.
+const ENDINGS_MAX: usize = 16;
+/// Failovers that follow each other more closely are flapping.
+const FLAPPING: Duration = Duration::from_secs(10);
+/// The longest wait between plans that fail.
+const BACKOFF_MAX: Duration = Duration::from_secs(64);
 
 /// Everything that is agreed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +43,12 @@ pub struct ServiceState {
     pub possible_primaries: BTreeSet<InstanceName>,
     /// Instances whose writes beyond the reign's begin were given up.
     pub given_up: BTreeSet<InstanceName>,
+    /// Plans that were given up, or failovers that followed each other within the cooldown, without a quiet one since.
+    pub flaps: u32,
+    /// No plan begins by itself before this.
+    pub not_before: Option<UnixMicros>,
+    /// Where the histories of earlier reigns ended, oldest first: what is beyond, no later primary ever received.
+    pub endings: VecDeque<(ReplId, ReplOffset)>,
     /// The operator's answer to a doubt in this epoch.
     pub decided: Option<InstanceName>,
     /// When the last failover ended.
@@ -94,8 +107,6 @@ pub struct Reign {
     pub run_id: RunId,
     /// The history that it writes.
     pub replid: ReplId,
-    /// The history that it continues, and where: what is beyond that offset there, this primary lacks.
-    pub continues: Option<(ReplId, ReplOffset)>,
 }
 
 /// Nothing automatic until then.
@@ -129,6 +140,9 @@ impl ServiceState {
         known: BTreeSet::new(),
         possible_primaries: BTreeSet::new(),
         given_up: BTreeSet::new(),
+        flaps: 0,
+        not_before: None,
+        endings: VecDeque::new(),
         decided: None,
         ended: None,
         pause: None,
@@ -143,6 +157,26 @@ impl ServiceState {
         }
     }
 
+    /// How long plans must still wait because too many failed. A moment too far away was written by a wrong clock.
+    pub fn backoff(&self, unix: UnixMicros) -> Option<Duration> {
+        let wait = self.not_before?.since(unix);
+        (!wait.is_zero() && wait <= BACKOFF_MAX).then_some(wait)
+    }
+
+    /// Whether this primary was made one by somebody else: a trusted process that nobody here promoted, and open.
+    pub fn is_usurper(&self, name: &InstanceName, seen: &Replication) -> bool {
+        seen.is_primary()
+            && !seen.is_closed()
+            && !self.possible_primaries.contains(name)
+            && self.trusted.get(name) == Some(&seen.run_id)
+    }
+
+    /// How many bytes this instance holds that no later primary ever received.
+    pub fn surplus(&self, seen: &Replication) -> u64 {
+        let ended = self.endings.iter().find(|(replid, _)| *replid == seen.replid);
+        ended.map_or(0, |(_, ended)| seen.offset.ahead_of(*ended))
+    }
+
     /// Whether a pause is in force.
     pub fn is_paused(&self, unix: UnixMicros) -> bool {
         self.pause.as_ref().is_some_and(|pause| unix < pause.until)
@@ -153,14 +187,16 @@ impl ServiceState {
             return false;
         }
         match decision.clone() {
-            Decided::Adopt { primary, run_id, replid, offset, replicas } => {
-                self.adopt(primary, run_id, replid, offset, replicas);
+            Decided::Adopt { primary, run_id, replid, replicas } => {
+                self.adopt(primary, run_id, replid, replicas)
             }
             Decided::Begin { epoch, cause, suspected, verdict } => {
                 self.begin(service, epoch, cause, suspected, verdict);
             }
             Decided::Choose { .. } => self.choose(decision.clone()),
-            Decided::Abandon { reason, .. } => {
+            Decided::Abandon { reason, at, .. } => {
+                self.flaps += 1;
+                self.back_off(at, self.flaps);
                 self.record(|record| {
                     record.choice = reason;
                     record.to.clone_from(&record.from);
@@ -176,6 +212,7 @@ impl ServiceState {
                 self.phase = Phase::Stable;
                 // The first primary's election is no failover: nothing has to cool down after it.
                 if self.history.back().is_some_and(|record| record.from.is_some()) {
+                    self.count_flap(first_write);
                     self.ended = Some(first_write);
                 }
             }
@@ -230,7 +267,6 @@ impl ServiceState {
         primary: InstanceName,
         run_id: RunId,
         replid: ReplId,
-        offset: ReplOffset,
         replicas: BTreeMap<InstanceName, RunId>,
     ) {
         self.epoch = Epoch(1);
@@ -238,8 +274,7 @@ impl ServiceState {
         self.trusted = replicas;
         self.trusted.insert(primary.clone(), run_id.clone());
         self.known.extend(self.trusted.keys().cloned());
-        let continues = Some((replid.clone(), offset));
-        self.reign = Some(Reign { epoch: self.epoch, instance: primary, run_id, replid, continues });
+        self.reign = Some(Reign { epoch: self.epoch, instance: primary, run_id, replid });
     }
 
     fn begin(
@@ -270,9 +305,13 @@ impl ServiceState {
     }
 
     fn choose(&mut self, decision: Decided) {
-        let Decided::Choose { candidate, run_id, surplus, reason, committed, fenced, .. } = decision else {
+        let Decided::Choose { candidate, run_id, surplus, reason, committed, fenced, compared, .. } =
+            decision
+        else {
             return;
         };
+        self.known.extend(compared);
+        self.given_up.extend(surplus.iter().map(|lost| lost.instance.clone()));
         self.possible_primaries.insert(candidate.clone());
         self.record(|record| {
             record.to = Some(candidate.clone());
@@ -282,6 +321,21 @@ impl ServiceState {
             record.moments.fenced = Some(fenced);
         });
         self.phase = Phase::Promoting { candidate, run_id };
+    }
+
+    /// Failovers within the cooldown of each other are flapping: from the third on, each waits twice as long.
+    fn count_flap(&mut self, ended: UnixMicros) {
+        let began = self.history.back().and_then(|record| record.moments.verdict);
+        let pause = began.zip(self.ended).map(|(began, before)| began.since(before));
+        self.flaps = if pause.is_some_and(|pause| pause < FLAPPING) { self.flaps + 1 } else { 0 };
+        self.not_before = None;
+        if self.flaps >= 2 {
+            self.back_off(ended, self.flaps - 1);
+        }
+    }
+
+    fn back_off(&mut self, since: UnixMicros, step: u32) {
+        self.not_before = Some(since + Duration::from_secs(1 << step.saturating_sub(1).min(6)));
     }
 
     fn trust(&mut self, instance: InstanceName, run_id: RunId) {
@@ -297,7 +351,12 @@ impl ServiceState {
         };
         let before = self.reign.take();
         // Where there was no reign before, nothing can be missing.
-        let continues = before.as_ref().map(|before| (before.replid.clone(), offset));
+        if let Some(before) = &before {
+            self.endings.push_back((before.replid.clone(), offset));
+            while self.endings.len() > ENDINGS_MAX {
+                self.endings.pop_front();
+            }
+        }
         if let Some(before) = before.filter(|before| before.instance != candidate) {
             // It may wake up and take itself for a primary: fenced until it was seen to follow.
             self.possible_primaries.insert(before.instance);
@@ -305,7 +364,7 @@ impl ServiceState {
         self.possible_primaries.remove(&candidate);
         self.known.insert(candidate.clone());
         self.trusted.insert(candidate.clone(), run_id.clone());
-        self.reign = Some(Reign { epoch, instance: candidate, run_id, replid, continues });
+        self.reign = Some(Reign { epoch, instance: candidate, run_id, replid });
         self.record(|record| record.moments.promoted = Some(at));
         self.phase = Phase::Opening;
     }

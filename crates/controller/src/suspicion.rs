@@ -54,6 +54,7 @@ pub(crate) fn update_suspicion(
             EventKind::VerdictDown { instance, address, votes, controllers },
         );
     } else if !down && scene.verdict.take().is_some() {
+        scene.notes.stuck = None;
         event(out, now, Some(&scene.spec.name), EventKind::VerdictUp { instance, address });
     }
 }

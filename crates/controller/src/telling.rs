@@ -50,7 +50,7 @@ impl Controller {
             Decided::Choose { epoch, candidate, offset, reason, .. } => {
                 EventKind::CandidateChosen { epoch, candidate, offset, reason }
             }
-            Decided::Abandon { epoch, reason } => EventKind::FailoverAbandoned { epoch, reason },
+            Decided::Abandon { epoch, reason, .. } => EventKind::FailoverAbandoned { epoch, reason },
             Decided::Promoted { .. } | Decided::Adopt { .. } => {
                 let (Some(reign), Some(to_address)) =
                     (self.state.service(service).reign.clone(), self.address(service).cloned())

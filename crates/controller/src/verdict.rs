@@ -1,7 +1,7 @@
 //! From opinions to a verdict: counts what a majority of all controllers says of one instance.
 
 use crate::entry::Cause;
-use backstay_model::{InstanceReport, NodeId, RunId, Suspicion};
+use backstay_model::{Health, InstanceReport, NodeId, RunId, Suspicion};
 
 /// Opinions of a primary, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) struct Tally {
     pub(crate) restarted: u32,
     /// The recorded process answers as a replica.
     pub(crate) demoted: u32,
+    /// The recorded process answers as the primary that it is.
+    pub(crate) alive: u32,
     /// All controllers there are, heard of or not.
     pub(crate) controllers: u32,
 }
@@ -32,6 +34,7 @@ impl Tally {
                 (Suspicion::Soft, _) => tally.soft += 1,
                 (Suspicion::None, Some(seen)) if seen != run_id => tally.restarted += 1,
                 (Suspicion::None, Some(_)) if !report.primary => tally.demoted += 1,
+                (Suspicion::None, Some(_)) if report.health == Health::Up => tally.alive += 1,
                 (Suspicion::None, _) => {}
             }
         }
@@ -73,7 +76,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backstay_model::{Evidence, Fault, Health};
+    use backstay_model::{Evidence, Fault};
 
     fn report(health: Health, run_id: &str, primary: bool) -> InstanceReport {
         InstanceReport { health, run_id: Some(run_id.into()), primary }

@@ -15,6 +15,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(crate) struct Pending {
     request: u64,
     entries: Vec<Entry>,
+    /// An entry came too late to change anything.
+    void: bool,
     answer: String,
 }
 
@@ -24,7 +26,7 @@ impl Controller {
         match granted {
             Ok((entries, answer)) => {
                 out.extend(entries.iter().cloned().map(Effect::Propose));
-                self.requests.push(Pending { request, entries, answer });
+                self.requests.push(Pending { request, entries, void: false, answer });
                 self.wakeup = self.wakeup.min(now.time + PROPOSAL_PATIENCE);
             }
             Err(refusal) => out.push(Effect::Answer { request, result: Err(refusal) }),
@@ -86,15 +88,21 @@ impl Controller {
     }
 
     /// Answers the wishes whose last entry this was.
-    pub(crate) fn answer_pending(&mut self, entry: &Entry, out: &mut Vec<Effect>) {
+    pub(crate) fn answer_pending(&mut self, entry: &Entry, applied: bool, out: &mut Vec<Effect>) {
         for pending in &mut self.requests {
+            pending.void |= !applied && pending.entries.contains(entry);
             pending.entries.retain(|waiting| waiting != entry);
         }
         let (done, waiting) =
             std::mem::take(&mut self.requests).into_iter().partition(|it| it.entries.is_empty());
         self.requests = waiting;
         let done: Vec<Pending> = done;
-        out.extend(done.into_iter().map(|it| Effect::Answer { request: it.request, result: Ok(it.answer) }));
+        let void =
+            || Refusal::Unfit("things changed before this was committed; look at `backstay status`".into());
+        out.extend(done.into_iter().map(|it| {
+            let result = if it.void { Err(void()) } else { Ok(it.answer) };
+            Effect::Answer { request: it.request, result }
+        }));
     }
 
     /// Tells everyone who still waits that nobody knows.

@@ -6,8 +6,9 @@ use crate::scene::{Moment, Scene, View};
 use crate::state::ServiceState;
 use crate::verdict::Tally;
 use backstay_model::{
-    Action, Event, EventKind, Health, InstanceName, InstanceSpec, Now, Order, Replication, Role, Time,
+    Action, Event, EventKind, Health, InstanceName, InstanceSpec, NodeId, Now, Order, Replication, Role, Time,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long before the same order is sent again.
@@ -25,6 +26,8 @@ pub(crate) struct Work<'a> {
     pub(crate) tally: Option<Tally>,
     /// Why nothing automatic may happen, as far as it lies outside the service.
     pub(crate) hindrance: Option<String>,
+    /// While instances are compared: which of them other controllers reach.
+    pub(crate) elsewhere: Vec<(NodeId, BTreeSet<InstanceName>)>,
     pub(crate) mistake: Option<crate::Mistake>,
     pub(crate) out: &'a mut Vec<Effect>,
 }
@@ -84,6 +87,12 @@ impl Work<'_> {
         self.look_again(Duration::from_millis(300));
     }
 
+    /// Lets another controller lead that can do what this one cannot.
+    pub(crate) fn hand_over(&mut self, to: NodeId) {
+        self.out.push(Effect::HandOver(to));
+        self.look_again(Duration::from_millis(500));
+    }
+
     /// Asks an instance for its replication state every `interval`, for the next half second.
     pub(crate) fn watch(&mut self, instance: &InstanceName, interval: Duration) {
         self.out.push(Effect::Watch {
@@ -117,6 +126,20 @@ impl Work<'_> {
     /// The instance's last state, if it answers.
     pub(crate) fn current(&self, instance: &InstanceName) -> Option<&Replication> {
         self.view(instance).filter(|view| view.health == Health::Up)?.replication()
+    }
+
+    /// Whether the instance was ever part of the group, or holds nothing that could be somebody's. Others are left
+    /// alone, whatever the file says.
+    pub(crate) fn is_ours(&self, name: &InstanceName) -> bool {
+        let identity = self.view(name).and_then(|view| view.identity.as_ref());
+        let is_empty = identity.is_some_and(|identity| !identity.loading && identity.keys == 0);
+        let founding = self.state.reign.is_none();
+        let reigned = self.state.reign.as_ref().is_some_and(|reign| reign.instance == *name);
+        founding
+            || reigned
+            || is_empty
+            || self.state.known.contains(name)
+            || self.state.possible_primaries.contains(name)
     }
 
     /// Whether this address is an instance of the service.

@@ -13,10 +13,16 @@ pub enum Command {
     Identify,
     /// Where are you in the replication stream (`INFO replication`)?
     Info,
-    /// What is your `min-replicas-to-write`?
+    /// What are your `min-replicas-to-write` and `min-replicas-max-lag`?
     WriteGuard,
     /// Set `min-replicas-to-write`.
     SetWriteGuard(u64),
+    /// Set `min-replicas-max-lag` to Redis' default: at 0 the guard is ignored.
+    EnableWriteGuard,
+    /// What follows runs as one, or not at all (`MULTI`).
+    Begin,
+    /// Run it (`EXEC`).
+    Commit,
     /// Disconnect every other client, pub/sub included (`CLIENT KILL TYPE normal`, `pubsub`).
     DisconnectClients(ClientKind),
     /// Replicate from this address (`REPLICAOF`).
@@ -46,7 +52,12 @@ pub enum Reply {
     /// To `Info`.
     Info(Info),
     /// To `WriteGuard`.
-    WriteGuard(u64),
+    WriteGuard {
+        /// `min-replicas-to-write`.
+        replicas: u64,
+        /// `min-replicas-max-lag`, in seconds.
+        max_lag: u64,
+    },
     /// To everything else.
     Done,
     /// An error reply, or one that makes no sense as an answer to the command.

@@ -289,6 +289,10 @@ impl Node {
                         Effect::Send { to, message }
                     }));
                 }
+                BrainEffect::HandOver(to) => {
+                    let transfer = backstay_consensus::Input::TransferTo(to);
+                    raft.extend(self.consensus.step(now.time, transfer));
+                }
                 BrainEffect::Order(order) => out.push(Effect::Order(order)),
                 BrainEffect::Watch { service, instance, interval, until } => {
                     out.push(Effect::Watch { service, instance, interval, until });

@@ -252,7 +252,8 @@ impl Redis {
                 loading: false,
             }),
             Command::Info => Reply::Info(self.info()),
-            Command::WriteGuard => Reply::WriteGuard(self.guard),
+            Command::WriteGuard => Reply::WriteGuard { replicas: self.guard, max_lag: 10 },
+            Command::Begin | Command::Commit | Command::EnableWriteGuard => Reply::Done,
             Command::SetWriteGuard(guard) => {
                 self.guard = guard;
                 if self.is_writable() {

@@ -38,7 +38,10 @@ fn every_command_is_said_in_redis_own_words() {
         (Command::Ping, "PING"),
         (Command::Identify, "INFO"),
         (Command::Info, "INFO replication"),
-        (Command::WriteGuard, "CONFIG GET min-replicas-to-write"),
+        (Command::WriteGuard, "CONFIG GET min-replicas-*"),
+        (Command::EnableWriteGuard, "CONFIG SET min-replicas-max-lag 10"),
+        (Command::Begin, "MULTI"),
+        (Command::Commit, "EXEC"),
         (Command::SetWriteGuard(1_000_000), "CONFIG SET min-replicas-to-write 1000000"),
         (Command::DisconnectClients(ClientKind::Normal), "CLIENT KILL TYPE normal"),
         (Command::DisconnectClients(ClientKind::PubSub), "CLIENT KILL TYPE pubsub"),
@@ -94,7 +97,7 @@ fn a_linked_replica_and_a_frozen_one_are_at_the_same_offset() {
 fn a_promoted_replica_names_the_history_that_it_comes_from() {
     let info = info(&sample!("redis-7.0-promoted"));
     assert_eq!(info.role, Role::Primary { replicas: 0 });
-    assert_eq!(info.previous, Some(("4a957741e979cf05608f2a03dca0b42ce538dc74".into(), ReplOffset(158))));
+    assert_eq!(info.previous, Some(("4a957741e979cf05608f2a03dca0b42ce538dc74".into(), ReplOffset(157))));
 }
 
 #[test]
@@ -125,10 +128,12 @@ fn valkey_8_is_understood_under_its_own_version() {
 
 #[test]
 fn replies_of_either_protocol_mean_the_same() {
-    let flat = Value::Array(vec![Value::bulk("min-replicas-to-write"), Value::bulk("3")]);
-    let map = Value::Map(vec![(Value::bulk("min-replicas-to-write"), Value::bulk("3"))]);
-    assert_eq!(decode_reply(&Command::WriteGuard, &flat), Reply::WriteGuard(3));
-    assert_eq!(decode_reply(&Command::WriteGuard, &map), Reply::WriteGuard(3));
+    let (guard, lag) = (Value::bulk("min-replicas-to-write"), Value::bulk("min-replicas-max-lag"));
+    let flat = Value::Array(vec![lag.clone(), Value::bulk("10"), guard.clone(), Value::bulk("3")]);
+    let map = Value::Map(vec![(guard, Value::bulk("3")), (lag, Value::bulk("10"))]);
+    let expected = Reply::WriteGuard { replicas: 3, max_lag: 10 };
+    assert_eq!(decode_reply(&Command::WriteGuard, &flat), expected);
+    assert_eq!(decode_reply(&Command::WriteGuard, &map), expected);
     let Value::Bulk(text) = sample!("redis-7.0-frozen") else { unreachable!() };
     let verbatim = Value::Verbatim(*b"txt", text);
     assert_eq!(info(&verbatim), info(&sample!("redis-7.0-frozen")));
@@ -199,4 +204,17 @@ fn an_answer_that_makes_no_sense_is_not_redis() {
     ] {
         assert_eq!(decode_reply(&command, &value), Reply::Refused(Fault::NotRedis), "{command:?}");
     }
+}
+
+#[test]
+fn a_transaction_is_done_only_if_nothing_in_it_failed() {
+    let done = Value::Array(vec![Value::Integer(2), Value::Simple("OK".into())]);
+    assert_eq!(decode_reply(&Command::Commit, &done), Reply::Done);
+    let denied = Value::Error("NOPERM this user has no permissions".into());
+    let failed = Value::Array(vec![Value::Simple("OK".into()), denied]);
+    assert_eq!(decode_reply(&Command::Commit, &failed), Reply::Refused(Fault::NoPermission));
+    let aborted = Value::Error("EXECABORT Transaction discarded because of previous errors.".into());
+    assert_eq!(decode_reply(&Command::Commit, &aborted), Reply::Refused(Fault::OtherError));
+    let queued = Value::Simple("QUEUED".into());
+    assert_eq!(decode_reply(&Command::DisconnectClients(ClientKind::Normal), &queued), Reply::Done);
 }

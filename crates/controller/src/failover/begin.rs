@@ -7,6 +7,9 @@ use crate::work::{Work, follows};
 use backstay_model::{Address, EventKind, Health, InstanceName, Now};
 use std::time::Duration;
 
+/// How long the news of a crash may take to reach every controller.
+const NEWS_TRAVELS: Duration = Duration::from_millis(100);
+
 /// Proposes a failover if one is due and nothing stands against it. True: the primary is held to be lost, so nothing
 /// else should be done to the group.
 pub(super) fn begin(work: &mut Work) -> bool {
@@ -33,7 +36,13 @@ fn due(work: &Work) -> Option<Cause> {
     let reign = work.state.reign.as_ref()?;
     let seen = work.current(&reign.instance).filter(|seen| seen.run_id == reign.run_id);
     let demoted = seen.is_some_and(|seen| !seen.is_primary());
-    tally.cause().or_else(|| tally.demotion().filter(|_| demoted))
+    let cause = tally.cause().or_else(|| tally.demotion().filter(|_| demoted))?;
+    if !matches!(cause, Cause::Crashed { .. }) || tally.alive == 0 {
+        return Some(cause);
+    }
+    // Somebody still talks to it. Either the news has not reached there yet, or it is only refused by some network.
+    let fresh = work.scene.verdict.is_some_and(|verdict| work.now.time.since(verdict.time) < NEWS_TRAVELS);
+    (!fresh).then_some(Cause::Silent { votes: tally.down() })
 }
 
 impl Work<'_> {
@@ -60,13 +69,22 @@ pub(crate) fn automatic_hindrance(
     if let Some(stranger) = foreign_manager(state, scene) {
         return Some(stranger);
     }
+    if let Some(wait) = state.backoff(now.unix) {
+        return Some(format!(
+            "{} plans failed or followed each other closely; {} s to go",
+            state.flaps,
+            wait.as_secs() + 1
+        ));
+    }
     if cause.is_hard() {
         return None;
     }
-    if let Some(instance) = contradiction(state, scene) {
+    if let Some(instance) = contradiction(now, state, scene) {
         return Some(format!("{instance} still receives from it, so it is only unreachable for controllers"));
     }
-    let wait = scene.spec.cooldown.saturating_sub(now.unix.since(state.ended?));
+    // A moment that is yet to come was written by a clock that was wrong.
+    let ended = state.ended.filter(|ended| *ended <= now.unix)?;
+    let wait = scene.spec.cooldown.saturating_sub(now.unix.since(ended));
     (!wait.is_zero()).then(|| {
         format!(
             "the last failover ended a moment ago and silence is soft evidence; {} s to go",
@@ -76,15 +94,33 @@ pub(crate) fn automatic_hindrance(
 }
 
 /// A replica whose offset advanced after the first failed probe.
-fn contradiction<'a>(state: &ServiceState, scene: &'a Scene) -> Option<&'a InstanceName> {
+fn contradiction<'a>(now: Now, state: &ServiceState, scene: &'a Scene) -> Option<&'a InstanceName> {
     let reign = state.reign.as_ref()?;
+    let address = &scene.spec.instance(&reign.instance)?.address;
     let mut others = scene.views.iter().filter(|(name, _)| **name != reign.instance);
-    others.find(|(_, view)| view.contradicts).map(|(name, _)| name)
+    others
+        .find(|(_, view)| {
+            let follows_it =
+                view.replication().and_then(follows).is_some_and(|(of, link_up, _)| link_up && of == address);
+            follows_it && view.fed.is_some_and(|at| now.time.since(at) < scene.spec.down_after)
+        })
+        .map(|(name, _)| name)
 }
 
-/// The primary was made a replica of somebody by somebody else.
-fn foreign_manager(state: &ServiceState, scene: &Scene) -> Option<String> {
+/// Somebody else changed a role: the primary was made a replica, or a replica a primary that nobody here promoted.
+pub(crate) fn foreign_manager(state: &ServiceState, scene: &Scene) -> Option<String> {
     let reign = state.primary()?;
+    let usurper = scene.views.iter().find(|(name, view)| {
+        let seen = view.replication().filter(|_| view.health == Health::Up);
+        **name != reign.instance && seen.is_some_and(|seen| state.is_usurper(name, seen))
+    });
+    if let Some((name, _)) = usurper {
+        return Some(format!(
+            "somebody else made {name} a primary; stop the other manager (a Sentinel?), then make {name} a replica of {} \
+             again, or {name} will be left alone",
+            reign.instance
+        ));
+    }
     let view = scene.views.get(&reign.instance).filter(|view| view.health == Health::Up)?;
     let (of, ..) = follows(view.replication().filter(|seen| seen.run_id == reign.run_id)?)?;
     (*of != Address::nowhere()).then(|| {

@@ -2,8 +2,9 @@
 
 use crate::scene::{Scene, View};
 use crate::state::ServiceState;
-use crate::work::follows;
-use backstay_model::{InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId};
+use backstay_model::{
+    Health, InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId,
+};
 use std::cmp::Reverse;
 
 /// The outcome.
@@ -53,11 +54,10 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
 }
 
 fn frozen<'a>(state: &ServiceState, scene: &'a Scene, spec: &'a InstanceSpec) -> Option<Frozen<'a>> {
-    let view = scene.views.get(&spec.name)?;
+    let view = scene.views.get(&spec.name).filter(|view| view.health == Health::Up)?;
     let replication = view.frozen_in(state.epoch)?;
-    let stands_still = follows(replication).is_some_and(|(_, link_up, syncing)| !link_up && !syncing);
     let keys = view.identity.as_ref().filter(|identity| !identity.loading)?.keys;
-    stands_still.then_some(Frozen { spec, replication, keys })
+    Some(Frozen { spec, replication, keys })
 }
 
 /// The same process that was trusted, in the history of the reign.
@@ -160,7 +160,10 @@ fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice 
 
 /// Why nothing can be compared yet: somebody who might hold more does not answer.
 fn missing(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Option<String> {
-    let is_missing = |spec: &&InstanceSpec| !frozen.iter().any(|one| one.spec.name == spec.name);
+    // One that was never part of the group has nothing to say, if the group ever had a primary.
+    let counts = |spec: &InstanceSpec| state.reign.is_none() || state.known.contains(&spec.name);
+    let is_missing =
+        |spec: &&InstanceSpec| counts(spec) && !frozen.iter().any(|one| one.spec.name == spec.name);
     let missing: Vec<&str> =
         scene.spec.instances.iter().filter(is_missing).map(|spec| spec.name.as_str()).collect();
     let alive = |name: &InstanceName, view: &View| state.trusted.get(name) == view.run_id();

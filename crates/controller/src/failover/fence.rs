@@ -6,15 +6,16 @@ use crate::Mistake;
 use crate::entry::{Cause, Decided};
 use crate::scene::{Moment, View};
 use crate::work::{Work, follows};
-use backstay_model::{Action, Health, InstanceName};
+use backstay_model::{Action, Health, InstanceName, NodeId};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How often offsets are read while replicas drain.
 const DRAIN_POLL: Duration = Duration::from_millis(2);
 /// An offset that did not change for this long stands still.
 const STILL: Duration = Duration::from_millis(10);
-/// How long one that was late to answer, or was never heard of, is waited for.
-const LATE_PATIENCE: Duration = Duration::from_millis(300);
+/// How long the others are waited for once the first one stands still after a blackout.
+const BLACKOUT_GRACE: Duration = Duration::from_millis(100);
 /// How long one that answers probes but not the freeze is waited for.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -24,8 +25,15 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     let elapsed = work.now.time.since(started.time);
     let epoch = work.state.epoch;
     let mut waiting = false;
+    if work.state.is_paused(work.now.unix) {
+        return work
+            .stuck(format!("{}: the failover waits: automatic action is paused", work.scene.spec.name));
+    }
     for instance in work.instances() {
         let name = &instance.name;
+        if !work.is_ours(name) {
+            continue; // Somebody else's data: neither fenced nor compared.
+        }
         if work.view(name).is_some_and(|view| view.frozen_in(epoch).is_some()) {
             continue;
         }
@@ -41,11 +49,15 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     work.look_again(DRAIN_POLL);
     if let Some(feeder) = still_fed(work, cause, elapsed) {
         let reason = format!("{feeder} still receives writes from the old primary, so that one is alive");
-        return work.propose(Decided::Abandon { epoch, reason });
+        return work.propose(Decided::Abandon { epoch, reason, at: work.now.unix });
     }
-    if waiting {
+    if waiting || others_are_about_to_answer(work, elapsed) {
         return;
     }
+    if let Some(better) = better_placed(work) {
+        return work.hand_over(better);
+    }
+    let compared = frozen_instances(work);
     match choose(work.state, work.scene) {
         Choice::Winner { candidate, run_id, offset, surplus, reason } => {
             let fenced = work.now.unix;
@@ -59,6 +71,7 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
                 run_id,
                 offset,
                 surplus,
+                compared,
                 reason,
                 committed,
                 fenced,
@@ -98,13 +111,40 @@ fn is_drained(work: &Work, name: &InstanceName, cause: &Cause, started: Moment) 
     still && (waited || !cause.is_hard())
 }
 
-/// Whether the comparison must wait for this one: it is reachable, so it might hold more than the others.
+/// Whether the comparison must wait for this one: it is reachable, so it might hold more than the others. One that is
+/// late answers or is found to be down by itself.
 fn is_waited_for(work: &Work, name: &InstanceName, elapsed: Duration) -> bool {
     match work.view(name).map(|view| &view.health) {
         Some(Health::Up) => elapsed < FREEZE_PATIENCE.max(work.scene.spec.down_after * 2),
-        Some(Health::Late | Health::Unknown) => elapsed < LATE_PATIENCE,
-        _ => false,
+        Some(Health::Late | Health::Unknown) => elapsed < FREEZE_PATIENCE + work.scene.spec.down_after * 2,
+        // Others can reach it, so it is not gone.
+        _ => elapsed < FREEZE_PATIENCE && work.elsewhere.iter().any(|(_, up)| up.contains(name)),
     }
+}
+
+/// After a blackout the first one that answers is not the best one: the others are given a moment.
+fn others_are_about_to_answer(work: &mut Work, elapsed: Duration) -> bool {
+    let now = work.now.time;
+    if frozen_instances(work).is_empty() {
+        return false;
+    }
+    let first = *work.scene.notes.first_frozen.get_or_insert(now);
+    elapsed > FREEZE_PATIENCE && now.since(first) < BLACKOUT_GRACE
+}
+
+fn frozen_instances(work: &Work) -> Vec<InstanceName> {
+    let epoch = work.state.epoch;
+    let frozen = work.scene.views.iter().filter(|(_, view)| view.frozen_in(epoch).is_some());
+    frozen.map(|(name, _)| name.clone()).collect()
+}
+
+/// A controller that reaches more instances than this one, some of which this one could not compare.
+fn better_placed(work: &Work) -> Option<NodeId> {
+    let here: BTreeSet<&InstanceName> =
+        work.scene.views.iter().filter(|(_, view)| view.health == Health::Up).map(|(name, _)| name).collect();
+    let more =
+        |up: &BTreeSet<InstanceName>| up.len() > here.len() && here.iter().all(|name| up.contains(*name));
+    work.elsewhere.iter().find(|(_, up)| more(up)).map(|(node, _)| *node)
 }
 
 /// A replica whose offset still moves long after the primary was held to be gone. Bytes that lay in a socket are
@@ -116,8 +156,11 @@ fn still_fed(work: &Work, cause: &Cause, elapsed: Duration) -> Option<InstanceNa
         return None;
     }
     let epoch = work.state.epoch;
+    let primary =
+        &work.state.reign.as_ref().and_then(|reign| work.scene.spec.instance(&reign.instance))?.address;
     let mut fed = work.scene.views.iter().filter(|(_, view)| {
-        let link_up = view.replication().and_then(follows).is_some_and(|(_, link_up, _)| link_up);
+        let link_up =
+            view.replication().and_then(follows).is_some_and(|(of, link_up, _)| link_up && of == primary);
         link_up && view.frozen_in(epoch).is_none() && work.now.time.since(view.moved) < STILL * 5
     });
     fed.next().map(|(name, _)| name.clone())

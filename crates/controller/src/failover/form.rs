@@ -63,7 +63,6 @@ fn adopt(
         primary: primary.clone(),
         run_id: seen.run_id.clone(),
         replid: seen.replid.clone(),
-        offset: seen.offset,
         replicas,
     });
 }

@@ -15,7 +15,10 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
     let moment = work.moment();
     let started = *work.scene.notes.promoting.get_or_insert(moment);
     let epoch = work.state.epoch;
-    let seen = work.current(candidate).filter(|seen| seen.run_id == *run_id && seen.is_primary()).cloned();
+    let sampled = work.view(candidate).and_then(|view| view.sample.as_ref()).map(|(at, _)| *at);
+    let fresh = sampled.is_some_and(|at| at >= started.time);
+    let seen =
+        work.current(candidate).filter(|seen| fresh && seen.run_id == *run_id && seen.is_primary()).cloned();
     if let Some(seen) = seen {
         // Only what is closed is safe to announce: otherwise close it first.
         if seen.is_closed() {

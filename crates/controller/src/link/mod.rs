@@ -115,6 +115,7 @@ pub struct Link {
     health: Health,
     run_id: Option<RunId>,
     write_guard: u64,
+    guard_ignored: bool,
     /// The identity said that the data set was still loading, so its key count must be asked for again.
     identity_stale: bool,
     refusals: u32,
@@ -149,6 +150,7 @@ impl Link {
             health: Health::Unknown,
             run_id: None,
             write_guard: 0,
+            guard_ignored: false,
             identity_stale: false,
             refusals: 0,
             check: Check::Idle { next: Time::ZERO },
@@ -205,7 +207,8 @@ impl Link {
         self.last_pong = None;
         self.next_ping = now + self.settings.probe_interval;
         self.next_info = now + INFO_INTERVAL;
-        let hello = vec![Command::Ping, Command::Identify, Command::WriteGuard, Command::Info];
+        // Who it is comes first: health is only ever of a known process.
+        let hello = vec![Command::Identify, Command::WriteGuard, Command::Info, Command::Ping];
         self.send(now, hello, &Purpose::Probe, out);
     }
 
@@ -264,7 +267,8 @@ impl Link {
         self.accepted = true;
         self.refusals = 0;
         match (reply, sent.purpose) {
-            (Reply::Pong, _) => {
+            // One that lost its primary and serves no stale data answers this, and is as alive as any.
+            (Reply::Pong | Reply::Refused(Fault::PrimaryLost), _) if sent.command == Command::Ping => {
                 self.last_pong = Some(now);
                 self.set_health(Health::Up, out);
                 if self.identity_stale {
@@ -278,14 +282,18 @@ impl Link {
                 self.identity_stale = identity.loading;
                 out.push(LinkOutput::Observe(Observation::Identity(identity)));
             }
-            (Reply::WriteGuard(value), _) => self.write_guard = value,
+            (Reply::WriteGuard { replicas, max_lag }, _) => {
+                // Without a bound on lag Redis ignores the guard.
+                self.guard_ignored = max_lag == 0;
+                self.write_guard = if max_lag == 0 { 0 } else { replicas };
+            }
             (Reply::Info(info), purpose) => self.observe_info(info, &purpose, out),
             (Reply::Done, Purpose::Canary) => {
                 if let Some(run_id) = self.run_id.clone() {
                     out.push(LinkOutput::Observe(Observation::CanaryAcknowledged { run_id }));
                 }
             }
-            (Reply::Done, _) => {}
+            (Reply::Pong | Reply::Done, _) => {}
             (Reply::Refused(fault), Purpose::Probe) => self.set_health(Health::Useless(fault), out),
             (Reply::Refused(fault), _) => out.push(LinkOutput::Observe(Observation::OrderRefused { fault })),
         }

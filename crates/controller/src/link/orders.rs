@@ -19,9 +19,10 @@ impl Link {
                 self.waiting_promotion = Some(order);
                 return self.release_promotion(now, out);
             }
-            Action::Fence => (fence(), Purpose::Order),
+            Action::Fence => (self.fence(), Purpose::Order),
             Action::Freeze => {
-                (vec![Command::Replicate(Address::nowhere()), Command::Info], Purpose::Freeze(order.epoch))
+                let freeze = vec![Command::Replicate(Address::nowhere()), Command::Identify, Command::Info];
+                (freeze, Purpose::Freeze(order.epoch))
             }
             Action::Open { min_replicas_to_write } => (
                 [vec![Command::SetWriteGuard(min_replicas_to_write)], look.to_vec()].concat(),
@@ -48,7 +49,7 @@ impl Link {
             self.waiting_promotion = None;
         } else if self.last_pong.is_some_and(|at| now.since(at) <= FRESHNESS) {
             self.waiting_promotion = None;
-            let commands = promotion();
+            let commands = self.promotion();
             if !self.has_unanswered(&commands, &Purpose::Order) {
                 self.send(now, commands, &Purpose::Order, out);
             }
@@ -63,25 +64,25 @@ impl Link {
         };
         self.outstanding.iter().any(|sent| sent.command == *first && sent.purpose == *purpose)
     }
-}
 
-fn fence() -> Vec<Command> {
-    [
-        vec![Command::SetWriteGuard(Replication::CLOSED)],
-        CLIENTS.to_vec(),
-        vec![Command::WriteGuard, Command::Info],
-    ]
-    .concat()
-}
+    /// What makes the guard work where it is switched off by `min-replicas-max-lag 0`.
+    fn guard_in_force(&self) -> Vec<Command> {
+        if self.guard_ignored { vec![Command::EnableWriteGuard] } else { Vec::new() }
+    }
 
-/// Closed first, so that one that runs late accepts nothing; everybody else thrown out first, so that no command of a
-/// deposed leader, still unread on its connection, runs after the promotion.
-fn promotion() -> Vec<Command> {
-    vec![
-        Command::DisconnectClients(ClientKind::Normal),
-        Command::SetWriteGuard(Replication::CLOSED),
-        Command::ReplicateNoOne,
-        Command::WriteGuard,
-        Command::Info,
-    ]
+    fn fence(&self) -> Vec<Command> {
+        let close = vec![Command::SetWriteGuard(Replication::CLOSED)];
+        let look = vec![Command::Identify, Command::WriteGuard, Command::Info];
+        [self.guard_in_force(), close, CLIENTS.to_vec(), look].concat()
+    }
+
+    /// Closed first, so that one that runs late accepts nothing; everybody else thrown out first, so that no command
+    /// of a deposed leader, still unread on its connection, runs after the promotion. All or nothing: where closing is
+    /// refused there is no promotion.
+    fn promotion(&self) -> Vec<Command> {
+        let begin = vec![Command::Begin, Command::DisconnectClients(ClientKind::Normal)];
+        let close = vec![Command::SetWriteGuard(Replication::CLOSED), Command::ReplicateNoOne];
+        let look = vec![Command::Commit, Command::WriteGuard, Command::Info];
+        [begin, self.guard_in_force(), close, look].concat()
+    }
 }

@@ -20,7 +20,8 @@ fn settled_link() -> Link {
     let mut link = new_link();
     let _ = link.step(at(1), LinkInput::Connected);
     let identity = Identity { run_id: "run".into(), version: "7".into(), keys: 0, loading: false };
-    for reply in [Reply::Pong, Reply::Identity(identity), Reply::WriteGuard(0), Reply::Info(info(10))] {
+    let guard = Reply::WriteGuard { replicas: 0, max_lag: 10 };
+    for reply in [Reply::Identity(identity), guard, Reply::Info(info(10)), Reply::Pong] {
         let _ = link.step(at(1), LinkInput::Reply(reply));
     }
     assert_eq!(link.awaiting(), None);
@@ -151,8 +152,12 @@ fn nothing_is_ordered_on_a_connection_that_was_not_accepted() {
 fn the_info_behind_a_freeze_is_what_the_freeze_found() {
     let mut link = settled_link();
     let outputs = link.step(at(20), order(Action::Freeze, at(100)));
-    assert_eq!(sent(&outputs), vec![Command::Replicate(Address::nowhere()), Command::Info]);
-    let _ = link.step(at(21), LinkInput::Reply(Reply::Done));
+    let nowhere = Command::Replicate(Address::nowhere());
+    assert_eq!(sent(&outputs), vec![nowhere, Command::Identify, Command::Info]);
+    let identity = Identity { run_id: "run".into(), version: "7".into(), keys: 3, loading: false };
+    for reply in [Reply::Done, Reply::Identity(identity)] {
+        let _ = link.step(at(21), LinkInput::Reply(reply));
+    }
     let outputs = link.step(at(21), LinkInput::Reply(Reply::Info(info(42))));
     let frozen = outputs.iter().find_map(|output| match output {
         LinkOutput::Observe(Observation::Frozen { epoch, replication }) => Some((*epoch, replication.offset)),
@@ -172,7 +177,8 @@ fn a_promotion_waits_for_a_fresh_pong_and_closes_before_it_promotes() {
     let place = |command: &Command| commands.iter().position(|one| one == command);
     assert!(place(&Command::SetWriteGuard(Replication::CLOSED)) < place(&Command::ReplicateNoOne));
     assert!(place(&Command::DisconnectClients(ClientKind::Normal)) < place(&Command::ReplicateNoOne));
-    assert!(place(&Command::ReplicateNoOne).is_some());
+    assert!(place(&Command::Begin) < place(&Command::DisconnectClients(ClientKind::Normal)));
+    assert!(place(&Command::ReplicateNoOne) < place(&Command::Commit), "all of it or nothing");
 }
 
 #[test]
@@ -208,4 +214,37 @@ fn a_wrong_password_is_named_and_is_no_silence() {
     let _ = link.step(at(1), LinkInput::Connected);
     let outputs = link.step(at(2), LinkInput::Reply(Reply::Refused(Fault::WrongPassword)));
     assert_eq!(health(&outputs), Some(Health::Useless(Fault::WrongPassword)));
+}
+
+#[test]
+fn a_guard_that_redis_ignores_is_made_to_work_before_it_is_relied_on() {
+    let mut link = settled_link();
+    let _ = run_until(&mut link, at(1001));
+    while let Some(command) = link.awaiting().cloned() {
+        let reply = match command {
+            Command::WriteGuard => Reply::WriteGuard { replicas: 1_000_000, max_lag: 0 },
+            Command::Info => Reply::Info(info(10)),
+            _ => Reply::Pong,
+        };
+        let outputs = link.step(at(1002), LinkInput::Reply(reply));
+        for output in outputs {
+            if let LinkOutput::Observe(Observation::Replication(seen)) = output {
+                assert!(!seen.is_closed(), "with min-replicas-max-lag 0 nothing is closed");
+            }
+        }
+    }
+    let outputs = link.step(at(1003), order(Action::Fence, at(1200)));
+    let commands = sent(&outputs);
+    assert_eq!(commands.first(), Some(&Command::EnableWriteGuard), "{commands:?}");
+}
+
+#[test]
+fn a_replica_that_serves_no_stale_data_is_alive() {
+    let mut link = new_link();
+    let _ = link.step(at(1), LinkInput::Connected);
+    for _ in 0..3 {
+        let _ = link.step(at(2), LinkInput::Reply(Reply::Done));
+    }
+    let outputs = link.step(at(2), LinkInput::Reply(Reply::Refused(Fault::PrimaryLost)));
+    assert_eq!(health(&outputs), Some(Health::Up));
 }

@@ -54,13 +54,19 @@ impl World {
                 return Some(format!("a plan is still {:?}", state.phase));
             }
         }
-        let primary = self.primary()?;
-        let reigning = self.servers[primary].redis.as_ref()?;
+        let Some(primary) = self.primary() else {
+            return Some("there is no primary".to_owned());
+        };
+        let Some(reigning) = self.servers[primary].redis.as_ref() else {
+            return Some(format!("{} reigns but does not run", self.servers[primary].name));
+        };
         if !reigning.is_writable() {
             return Some(format!("{} reigns but takes no writes", self.servers[primary].name));
         }
         for (index, server) in self.servers.iter().enumerate().filter(|(index, _)| *index != primary) {
-            let redis = server.redis.as_ref()?;
+            let Some(redis) = server.redis.as_ref() else {
+                return Some(format!("{} does not run", server.name));
+            };
             if redis.follows.as_ref() != Some(&reigning.address) || !redis.link_up {
                 return Some(format!(
                     "{} follows {:?}, link up: {}",

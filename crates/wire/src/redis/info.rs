@@ -71,10 +71,10 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A history that never was is forty zeros, with an offset of -1.
+    /// A history that never was is forty zeros, with an offset of -1. Redis tells the first offset that is not in it.
     fn previous(&self) -> Option<(ReplId, ReplOffset)> {
         let replid = self.get("master_replid2")?;
-        let offset = self.parsed::<u64>("second_repl_offset")?;
+        let offset = self.parsed::<u64>("second_repl_offset")?.saturating_sub(1);
         let real = replid.bytes().any(|byte| byte != b'0');
         real.then(|| (replid.into(), ReplOffset(offset)))
     }

@@ -1,8 +1,8 @@
 //! What Backstay says to a Redis and how it understands the answer. The one place that knows Redis' words: beyond it
 //! there are `Command`, `Reply` and `Fault`. It does not know in which order commands go out, or when.
 //!
-//! The rights that an ACL user needs: `+ping +info +config|get +config|set +client|kill +replicaof +set` and the
-//! service's canary key.
+//! The rights that an ACL user needs: `+ping +info +config|get +config|set +client|kill +replicaof +multi +exec
+//! +set` and the service's canary key.
 
 mod info;
 mod reply;
@@ -22,7 +22,10 @@ pub fn encode_command(out: &mut Vec<u8>, command: &Command) {
         Command::Ping => encode_request(out, &["PING"]),
         Command::Identify => encode_request(out, &["INFO"]),
         Command::Info => encode_request(out, &["INFO", "replication"]),
-        Command::WriteGuard => encode_request(out, &["CONFIG", "GET", "min-replicas-to-write"]),
+        Command::WriteGuard => encode_request(out, &["CONFIG", "GET", "min-replicas-*"]),
+        Command::EnableWriteGuard => encode_request(out, &["CONFIG", "SET", "min-replicas-max-lag", "10"]),
+        Command::Begin => encode_request(out, &["MULTI"]),
+        Command::Commit => encode_request(out, &["EXEC"]),
         Command::SetWriteGuard(replicas) => {
             encode_request(out, &["CONFIG", "SET", "min-replicas-to-write", &replicas.to_string()]);
         }

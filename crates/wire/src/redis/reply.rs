@@ -9,16 +9,23 @@ pub fn decode_reply(command: &Command, value: &Value) -> Reply {
     if let Value::Error(text) = value {
         return Reply::Refused(fault_of(text));
     }
+    if matches!(value, Value::Simple(text) if text == "QUEUED") {
+        return Reply::Done; // It runs with the transaction, whose reply tells how it went.
+    }
     let understood = match command {
         Command::Ping => (value.as_bytes() == Some(b"PONG")).then_some(Reply::Pong),
         Command::Identify => value.as_bytes().and_then(info::identity).map(Reply::Identity),
         Command::Info => value.as_bytes().and_then(info::replication).map(Reply::Info),
-        Command::WriteGuard => write_guard(value).map(Reply::WriteGuard),
+        Command::WriteGuard => write_guard(value),
+        Command::Commit => committed(value),
         Command::DisconnectClients(_) => matches!(value, Value::Integer(_)).then_some(Reply::Done),
         // `REPLICAOF` may add words: `OK Already connected to specified master`.
-        Command::SetWriteGuard(_) | Command::Replicate(_) | Command::ReplicateNoOne | Command::Canary(_) => {
-            is_ok(value).then_some(Reply::Done)
-        }
+        Command::SetWriteGuard(_)
+        | Command::EnableWriteGuard
+        | Command::Begin
+        | Command::Replicate(_)
+        | Command::ReplicateNoOne
+        | Command::Canary(_) => is_ok(value).then_some(Reply::Done),
     };
     understood.unwrap_or(Reply::Refused(Fault::NotRedis))
 }
@@ -70,18 +77,31 @@ fn is_ok(value: &Value) -> bool {
     matches!(value, Value::Simple(text) if text == "OK" || text.starts_with("OK "))
 }
 
-/// `CONFIG GET` answers a flat array in RESP 2 and a map in RESP 3.
-fn write_guard(value: &Value) -> Option<u64> {
-    let text = match value {
-        Value::Array(items) => match items.as_slice() {
-            [_, value] => value.as_text()?,
-            _ => return None,
-        },
-        Value::Map(pairs) => match pairs.as_slice() {
-            [(_, value)] => value.as_text()?,
-            _ => return None,
-        },
+/// Both halves of the guard, in any order. `CONFIG GET` answers a flat array in RESP 2 and a map in RESP 3.
+fn write_guard(value: &Value) -> Option<Reply> {
+    let pairs: Vec<(&Value, &Value)> = match value {
+        Value::Array(items) => items.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
+        Value::Map(pairs) => pairs.iter().map(|(name, value)| (name, value)).collect(),
         _ => return None,
     };
-    text.parse().ok()
+    let number = |wanted: &str| {
+        let (_, value) = pairs.iter().find(|(name, _)| name.as_text() == Some(wanted))?;
+        value.as_text()?.parse::<u64>().ok()
+    };
+    Some(Reply::WriteGuard {
+        replicas: number("min-replicas-to-write")?,
+        max_lag: number("min-replicas-max-lag")?,
+    })
+}
+
+/// What a transaction did: all of it, or the first error in it.
+fn committed(value: &Value) -> Option<Reply> {
+    let Value::Array(replies) = value else {
+        return matches!(value, Value::Null | Value::NullArray).then_some(Reply::Refused(Fault::OtherError));
+    };
+    let error = replies.iter().find_map(|reply| match reply {
+        Value::Error(text) => Some(fault_of(text)),
+        _ => None,
+    });
+    Some(error.map_or(Reply::Done, Reply::Refused))
 }
