@@ -89,6 +89,8 @@ pub enum Decided {
         routed: UnixMicros,
         /// When the canary's write was acknowledged.
         first_write: UnixMicros,
+        /// It began within the cooldown of the one before.
+        quick: bool,
     },
     /// The instance holds the primary's data in this process: it counts.
     Trust {

@@ -14,8 +14,6 @@ use std::time::Duration;
 const HISTORY_MAX: usize = 64;
 /// How many earlier histories' ends are remembered.
 const ENDINGS_MAX: usize = 16;
-/// Failovers that follow each other more closely are flapping.
-const FLAPPING: Duration = Duration::from_secs(10);
 /// The longest wait between plans that fail.
 const BACKOFF_MAX: Duration = Duration::from_secs(64);
 
@@ -204,7 +202,7 @@ impl ServiceState {
                 self.phase = if self.reign.is_some() { Phase::Opening } else { Phase::Forming };
             }
             Decided::Promoted { epoch, replid, offset, at } => self.promoted(epoch, replid, offset, at),
-            Decided::End { routed, first_write, .. } => {
+            Decided::End { routed, first_write, quick, .. } => {
                 self.record(|record| {
                     record.moments.routed = Some(routed);
                     record.moments.first_write = Some(first_write);
@@ -212,7 +210,7 @@ impl ServiceState {
                 self.phase = Phase::Stable;
                 // The first primary's election is no failover: nothing has to cool down after it.
                 if self.history.back().is_some_and(|record| record.from.is_some()) {
-                    self.count_flap(first_write);
+                    self.count_flap(first_write, quick);
                     self.ended = Some(first_write);
                 }
             }
@@ -324,10 +322,8 @@ impl ServiceState {
     }
 
     /// Failovers within the cooldown of each other are flapping: from the third on, each waits twice as long.
-    fn count_flap(&mut self, ended: UnixMicros) {
-        let began = self.history.back().and_then(|record| record.moments.verdict);
-        let pause = began.zip(self.ended).map(|(began, before)| began.since(before));
-        self.flaps = if pause.is_some_and(|pause| pause < FLAPPING) { self.flaps + 1 } else { 0 };
+    fn count_flap(&mut self, ended: UnixMicros, quick: bool) {
+        self.flaps = if quick { self.flaps + 1 } else { 0 };
         self.not_before = None;
         if self.flaps >= 2 {
             self.back_off(ended, self.flaps - 1);

@@ -292,3 +292,115 @@ fn an_old_primary_that_returns_is_closed_before_it_follows() {
         desk.told
     );
 }
+
+/// A desk whose third instance is somebody else's primary, which never was part of the group.
+fn with_a_stranger() -> Desk {
+    let mut desk = Desk::settled();
+    let mut service = desk.brain.state().service(&"shop".into()).clone();
+    service.trusted.remove(&"r3".into());
+    service.known.remove(&"r3".into());
+    let services = [("shop".into(), service)].into();
+    desk.step(Input::Restored(backstay_controller::State { services }));
+    let identity = Identity { run_id: "theirs".into(), version: "7".into(), keys: 77, loading: false };
+    let mut theirs = state("r3", Role::Primary { replicas: 1 }, 9000);
+    (theirs.run_id, theirs.replid) = ("theirs".into(), "theirs".into());
+    desk.sees("r3", Observation::Identity(identity));
+    desk.sees("r3", Observation::Replication(theirs));
+    desk.orders.clear();
+    desk
+}
+
+#[test]
+fn a_strangers_primary_is_neither_fenced_nor_overwritten_by_a_failover() {
+    let mut desk = with_a_stranger();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.link_down("r2", "r1", 1000);
+    desk.frozen("r2", 1000);
+    desk.sees("r2", promoted("r2", true));
+    desk.sees("r2", promoted("r2", false));
+    desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
+    desk.pass(500);
+    assert_eq!(desk.phase(), "epoch 2 stable");
+    assert!(!desk.orders.iter().any(|order| order.starts_with("r3")), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_contradiction_lapses_when_nothing_more_is_received() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &Health::Late);
+    desk.follows("r2", "r1", 1000);
+    desk.follows("r2", "r1", 1001);
+    desk.everybody_thinks("r1", &SILENT);
+    for _ in 0..140 {
+        desk.pass(5);
+        desk.follows("r2", "r1", 1001);
+        desk.follows("r3", "r1", 1001);
+        desk.everybody_thinks("r1", &SILENT);
+    }
+    assert_ne!(desk.phase(), "epoch 1 stable", "{:#?}", desk.told);
+}
+
+#[test]
+fn a_refused_freeze_is_ordered_again() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.link_down("r2", "r1", 1000);
+    let epoch = desk.brain.state().service(&"shop".into()).epoch;
+    let syncing = Role::Replica { of: desk::address("r1"), link_up: false, syncing: true };
+    desk.sees("r2", Observation::Frozen { epoch, replication: state("r2", syncing, 1000) });
+    desk.orders.clear();
+    desk.pass(200);
+    assert!(desk.orders.contains(&"r2 freeze".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_primary_that_somebody_still_talks_to_is_not_held_to_have_crashed() {
+    let mut desk = Desk::settled();
+    desk.peer_thinks("b", "r1", &REFUSED);
+    desk.peer_thinks("c", "r1", &REFUSED);
+    assert_eq!(desk.phase(), "epoch 1 stable", "the news of a crash may still be on its way here");
+    for step in 0..30 {
+        desk.pass(5);
+        desk.follows("r2", "r1", 1001 + step);
+        desk.primary("r1", 1001 + step);
+        desk.peer_thinks("b", "r1", &REFUSED);
+        desk.peer_thinks("c", "r1", &REFUSED);
+    }
+    let cause = desk.brain.history(None).pop().map(|record| record.cause);
+    assert_ne!(cause.as_deref(), Some("2 controllers found its port closed"));
+}
+
+#[test]
+fn failovers_that_follow_each_other_closely_back_off() {
+    let mut desk = Desk::settled();
+    fail_over_to_r2(&mut desk);
+    let mut record = desk.brain.state().service(&"shop".into()).clone();
+    record.flaps = 3;
+    let at = record.ended.unwrap();
+    record.not_before = Some(at + Duration::from_secs(4));
+    let mut state = desk.brain.state().clone();
+    state.services.insert("shop".into(), record);
+    desk.step(Input::Restored(state));
+    desk.everybody_thinks("r2", &REFUSED);
+    desk.pass(1000);
+    assert_eq!(desk.phase(), "epoch 2 stable");
+    assert!(
+        desk.told.iter().any(|sentence| sentence.contains("followed each other closely")),
+        "{:#?}",
+        desk.told
+    );
+    desk.pass(4000);
+    assert_eq!(desk.phase(), "epoch 3 fencing");
+}
+
+#[test]
+fn a_replica_that_somebody_else_promoted_is_left_alone_and_stops_everything() {
+    let mut desk = Desk::settled();
+    let mut usurper = state("r2", Role::Primary { replicas: 0 }, 1000);
+    usurper.replid = "theirs".into();
+    desk.sees("r2", Observation::Replication(usurper));
+    desk.pass(300);
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+    let explanation = desk.brain.status(desk.clock()).services.remove(0);
+    assert!(explanation.problems.iter().any(|problem| problem.code == "ForeignManager"), "{explanation:?}");
+}

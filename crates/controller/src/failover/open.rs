@@ -18,8 +18,9 @@ pub(super) fn open(work: &mut Work) {
         work.view(&reign.instance).is_some_and(|view| view.canary.as_ref() == Some(&reign.run_id));
     let is_primary = work.current(&reign.instance).is_some_and(Replication::is_primary);
     if acknowledged && work.scene.notes.canary_sent && is_primary {
-        let decision = Decided::End { epoch: work.state.epoch, routed, first_write: work.now.unix };
-        return work.propose(decision);
+        let quick = follows_closely(work);
+        let (epoch, first_write) = (work.state.epoch, work.now.unix);
+        return work.propose(Decided::End { epoch, routed, first_write, quick });
     }
     if !work.scene.notes.canary_sent {
         // What an earlier canary found says nothing about this reign.
@@ -32,4 +33,10 @@ pub(super) fn open(work: &mut Work) {
     work.order(&reign.instance, Action::Open { min_replicas_to_write });
     let key = work.scene.spec.canary_key.clone();
     work.order(&reign.instance, Action::Canary { key });
+}
+
+/// This failover began within the cooldown of the one before.
+fn follows_closely(work: &Work) -> bool {
+    let began = work.state.history.back().and_then(|record| record.moments.verdict);
+    began.zip(work.state.ended).is_some_and(|(began, before)| began.since(before) < work.scene.spec.cooldown)
 }

@@ -189,6 +189,10 @@ impl Desk {
         self.step(Input::Reported { from: id(peer), report: Report { digests: [].into(), opinions } });
     }
 
+    pub(crate) fn clock(&self) -> Now {
+        now(self.now_ms)
+    }
+
     pub(crate) fn phase(&self) -> String {
         let state = self.brain.state().service(&"shop".into());
         format!("epoch {} {}", state.epoch, state.phase.name())
