@@ -3,7 +3,7 @@
 
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
-use crate::work::follows;
+use crate::work::{follows, is_of_a_stranger};
 use backstay_model::{
     Address, Evidence, Fault, Health, InstanceName, ProblemStatus, Replication, Severity, UnixMicros,
 };
@@ -206,6 +206,7 @@ fn nothing_to_fail_over_to(s: &Snapshot) -> Option<String> {
     let usable = s.others().any(|(name, view)| {
         view.health == Health::Up
             && s.state.trusted.get(name) == view.run_id()
+            && !is_of_a_stranger(s.state, s.scene, name)
             && s.scene.spec.instance(name).is_some_and(|spec| spec.priority > 0)
     });
     (!usable).then(|| {

@@ -186,7 +186,7 @@ impl ServiceState {
         }
         match decision.clone() {
             Decided::Adopt { primary, run_id, replid, replicas } => {
-                self.adopt(primary, run_id, replid, replicas)
+                self.adopt(primary, run_id, replid, replicas);
             }
             Decided::Begin { epoch, cause, suspected, verdict } => {
                 self.begin(service, epoch, cause, suspected, verdict);

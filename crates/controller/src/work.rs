@@ -6,7 +6,8 @@ use crate::scene::{Moment, Scene, View};
 use crate::state::ServiceState;
 use crate::verdict::Tally;
 use backstay_model::{
-    Action, Event, EventKind, Health, InstanceName, InstanceSpec, NodeId, Now, Order, Replication, Role, Time,
+    Action, Address, Event, EventKind, Health, InstanceName, InstanceSpec, NodeId, Now, Order, Replication,
+    Role, Time,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -128,28 +129,44 @@ impl Work<'_> {
         self.view(instance).filter(|view| view.health == Health::Up)?.replication()
     }
 
-    /// Whether the instance was ever part of the group, or holds nothing that could be somebody's. Others are left
-    /// alone, whatever the file says.
+    /// Whether the instance was ever part of the group and is still, or holds nothing that could be somebody's, or is
+    /// the operator's choice. Others are left alone, whatever the file says.
     pub(crate) fn is_ours(&self, name: &InstanceName) -> bool {
         let identity = self.view(name).and_then(|view| view.identity.as_ref());
         let is_empty = identity.is_some_and(|identity| !identity.loading && identity.keys == 0);
         let founding = self.state.reign.is_none();
         let reigned = self.state.reign.as_ref().is_some_and(|reign| reign.instance == *name);
+        let decided = self.state.decided.as_ref() == Some(name);
+        let was_ever = is_empty || self.state.known.contains(name);
         founding
             || reigned
-            || is_empty
-            || self.state.known.contains(name)
+            || decided
             || self.state.possible_primaries.contains(name)
+            || (was_ever && !is_of_a_stranger(self.state, self.scene, name))
     }
 
     /// Whether this address is an instance of the service.
-    pub(crate) fn is_member(&self, address: &backstay_model::Address) -> bool {
+    pub(crate) fn is_member(&self, address: &Address) -> bool {
         self.scene.spec.instances.iter().any(|instance| instance.address == *address)
     }
 }
 
+/// Whether the instance is a replica of a server that is not in the file, and took a history from there. One that was
+/// pointed elsewhere but never got anything there still holds what is the group's.
+pub(crate) fn is_of_a_stranger(state: &ServiceState, scene: &Scene, name: &InstanceName) -> bool {
+    let seen = scene.views.get(name).and_then(View::replication);
+    let Some((seen, reign)) = seen.zip(state.reign.as_ref()) else {
+        return false;
+    };
+    let elsewhere = follows(seen).is_some_and(|(of, ..)| {
+        *of != Address::nowhere() && !scene.spec.instances.iter().any(|instance| instance.address == *of)
+    });
+    let before = seen.previous.as_ref().map(|(replid, _)| replid);
+    elsewhere && seen.replid != reign.replid && before != Some(&reign.replid)
+}
+
 /// Whom a replica follows, and whether it is connected there.
-pub(crate) const fn follows(replication: &Replication) -> Option<(&backstay_model::Address, bool, bool)> {
+pub(crate) const fn follows(replication: &Replication) -> Option<(&Address, bool, bool)> {
     match &replication.role {
         Role::Replica { of, link_up, syncing } => Some((of, *link_up, *syncing)),
         Role::Primary { .. } => None,

@@ -3,8 +3,10 @@
 mod desk;
 
 use backstay_controller::{Input, Wish};
-use backstay_model::{Health, Identity, Observation, ReplOffset, Replication, Role, Term, Time};
-use desk::{Desk, REFUSED, SILENT, id, spec, state};
+use backstay_model::{
+    Health, Identity, InstanceSpec, Observation, ReplOffset, Replication, Role, Term, Time,
+};
+use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
 use std::time::Duration;
 
 fn promoted(instance: &str, closed: bool) -> Observation {
@@ -346,7 +348,7 @@ fn a_refused_freeze_is_ordered_again() {
     desk.everybody_thinks("r1", &REFUSED);
     desk.link_down("r2", "r1", 1000);
     let epoch = desk.brain.state().service(&"shop".into()).epoch;
-    let syncing = Role::Replica { of: desk::address("r1"), link_up: false, syncing: true };
+    let syncing = Role::Replica { of: address("r1"), link_up: false, syncing: true };
     desk.sees("r2", Observation::Frozen { epoch, replication: state("r2", syncing, 1000) });
     desk.orders.clear();
     desk.pass(200);
@@ -403,4 +405,53 @@ fn a_replica_that_somebody_else_promoted_is_left_alone_and_stops_everything() {
     assert!(desk.orders.is_empty(), "{:?}", desk.orders);
     let explanation = desk.brain.status(desk.clock()).services.remove(0);
     assert!(explanation.problems.iter().any(|problem| problem.code == "ForeignManager"), "{explanation:?}");
+}
+
+/// A replica that somebody pointed at a server outside of the file.
+fn of_elsewhere(instance: &str, replid: &str, offset: u64) -> Observation {
+    let role = Role::Replica { of: address("elsewhere"), link_up: replid != "history", syncing: false };
+    Observation::Replication(Replication { replid: replid.into(), ..state(instance, role, offset) })
+}
+
+#[test]
+fn a_failover_leaves_a_replica_of_a_stranger_alone() {
+    let mut desk = Desk::settled();
+    desk.sees("r3", of_elsewhere("r3", "theirs", 5000));
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.link_down("r2", "r1", 1000);
+    desk.frozen("r2", 1000);
+    assert_eq!(desk.phase(), "epoch 2 promoting");
+    desk.sees("r2", promoted("r2", true));
+    desk.pass(500);
+    assert!(!desk.orders.iter().any(|order| order.starts_with("r3")), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_replica_that_was_pointed_elsewhere_in_vain_still_holds_what_is_ours() {
+    let mut desk = Desk::settled();
+    desk.sees("r3", of_elsewhere("r3", "history", 1010));
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.link_down("r2", "r1", 1000);
+    desk.frozen("r2", 1000);
+    desk.sees("r3", of_elsewhere("r3", "history", 1010));
+    desk.frozen("r3", 1010);
+    assert!(desk.orders.contains(&"r3 promote".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_failover_leaves_a_primary_alone_that_was_never_part_of_the_group() {
+    let before = Desk::settled().brain.state().clone();
+    let mut settings = spec();
+    let fourth = InstanceSpec { name: "r4".into(), address: address("r4"), ..settings.instances[0].clone() };
+    settings.instances.push(fourth);
+    let mut desk = Desk::leading(settings, before);
+    desk.primary("r1", 1000);
+    desk.follows("r2", "r1", 1000);
+    desk.follows("r3", "r1", 1000);
+    desk.primary("r4", 5000);
+    crash_r1_and_freeze_the_rest(&mut desk);
+    assert_eq!(desk.phase(), "epoch 2 promoting");
+    desk.sees("r2", promoted("r2", true));
+    desk.pass(500);
+    assert!(!desk.orders.iter().any(|order| order.starts_with("r4")), "{:?}", desk.orders);
 }

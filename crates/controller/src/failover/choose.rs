@@ -2,6 +2,7 @@
 
 use crate::scene::{Scene, View};
 use crate::state::ServiceState;
+use crate::work::is_of_a_stranger;
 use backstay_model::{
     Health, InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId,
 };
@@ -160,8 +161,11 @@ fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice 
 
 /// Why nothing can be compared yet: somebody who might hold more does not answer.
 fn missing(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Option<String> {
-    // One that was never part of the group has nothing to say, if the group ever had a primary.
-    let counts = |spec: &InstanceSpec| state.reign.is_none() || state.known.contains(&spec.name);
+    // One that was never part of the group, or no longer is, has nothing to say, if the group ever had a primary.
+    let counts = |spec: &InstanceSpec| {
+        let ours = state.known.contains(&spec.name) && !is_of_a_stranger(state, scene, &spec.name);
+        state.reign.is_none() || ours
+    };
     let is_missing =
         |spec: &&InstanceSpec| counts(spec) && !frozen.iter().any(|one| one.spec.name == spec.name);
     let missing: Vec<&str> =
