@@ -72,15 +72,21 @@ impl Controller {
         opinions
     }
 
-    /// Which instances of the service every other controller that was heard of lately finds up.
+    /// Which instances of the service, but the primary that a majority holds to be lost, every other controller that was
+    /// heard of lately finds up.
     pub(crate) fn reached_elsewhere(
         &self,
         now: Time,
         service: &ServiceName,
     ) -> Vec<(NodeId, BTreeSet<InstanceName>)> {
+        let lost = self.state.service(service).reign.as_ref().map(|reign| &reign.instance);
         let fresh = self.peers.iter().filter(|(node, _)| self.is_fresh(now, **node));
         let reached = fresh.filter_map(|(node, peer)| {
-            let up = peer.opinions.get(service)?.iter().filter(|(_, report)| report.health == Health::Up);
+            let up = peer
+                .opinions
+                .get(service)?
+                .iter()
+                .filter(|(name, report)| report.health == Health::Up && Some(*name) != lost);
             Some((*node, up.map(|(name, _)| name.clone()).collect()))
         });
         reached.collect()

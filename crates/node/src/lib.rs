@@ -109,6 +109,11 @@ pub enum Effect {
         /// What was done, or why not.
         result: Result<String, Refusal>,
     },
+    /// Stop: what was committed here cannot be understood, so this node's state would differ from its peers'.
+    Unreadable {
+        /// The entry, or the last one that the unreadable state holds.
+        index: u64,
+    },
     /// Tell the operator of a peer, or of this node's own state folder. If `is_fatal`, stop.
     Refused(ConsensusRefusal),
 }
@@ -243,9 +248,15 @@ impl Node {
             Raft::Refused(refusal) => out.push(Effect::Refused(refusal)),
             Raft::Apply(entry) => {
                 self.compact_before(now, entry.index, raft);
-                return postcard::from_bytes::<Entry>(&entry.data).ok().map(BrainInput::Committed);
+                match postcard::from_bytes::<Entry>(&entry.data) {
+                    Ok(decoded) => return Some(BrainInput::Committed(decoded)),
+                    Err(_) => out.push(Effect::Unreadable { index: entry.index }),
+                }
             }
-            Raft::Restore(snapshot) => return decode_state(&snapshot.data).ok().map(BrainInput::Restored),
+            Raft::Restore(snapshot) => match decode_state(&snapshot.data) {
+                Ok(state) => return Some(BrainInput::Restored(state)),
+                Err(_) => out.push(Effect::Unreadable { index: snapshot.index }),
+            },
             Raft::Leadership { leader, term, me_leading } => {
                 // A leader that has not applied everything yet leads nothing.
                 let leader = leader.filter(|leader| *leader != self.me || me_leading);

@@ -22,6 +22,8 @@ const FRESHNESS: Duration = Duration::from_millis(100);
 const SECOND_TRY: Duration = Duration::from_millis(2);
 /// How often a healthy instance is asked for its replication state.
 const INFO_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is asked for its keys: one that was emptied by hand may be taken into the group.
+const IDENTITY_INTERVAL: Duration = Duration::from_secs(10);
 /// How much later than asked a wakeup may come before the silence is held to be our own.
 const LATE: Duration = Duration::from_millis(100);
 
@@ -122,6 +124,7 @@ pub struct Link {
     check: Check,
     next_ping: Time,
     next_info: Time,
+    next_identity: Time,
     watch: Option<(Duration, Time)>,
     /// Answered `PING` on this connection.
     last_pong: Option<Time>,
@@ -156,6 +159,7 @@ impl Link {
             check: Check::Idle { next: Time::ZERO },
             next_ping: now,
             next_info: now,
+            next_identity: now,
             watch: None,
             last_pong: None,
             last_sign: now,
@@ -207,6 +211,7 @@ impl Link {
         self.last_pong = None;
         self.next_ping = now + self.settings.probe_interval;
         self.next_info = now + INFO_INTERVAL;
+        self.next_identity = now + IDENTITY_INTERVAL;
         // Who it is comes first: health is only ever of a known process.
         let hello = vec![Command::Identify, Command::WriteGuard, Command::Info, Command::Ping];
         self.send(now, hello, &Purpose::Probe, out);
@@ -340,6 +345,10 @@ impl Link {
                 self.next_info = now + interval;
                 self.send(now, vec![Command::WriteGuard, Command::Info], &Purpose::Probe, out);
             }
+            if now >= self.next_identity && !self.awaits(&Command::Identify) {
+                self.next_identity = now + IDENTITY_INTERVAL;
+                self.send(now, vec![Command::Identify], &Purpose::Probe, out);
+            }
         }
         if let Check::Idle { next } = self.check
             && self.is_late(now)
@@ -422,6 +431,9 @@ impl Link {
                 }
                 if !self.awaits(&Command::Info) {
                     timer(self.next_info);
+                }
+                if !self.awaits(&Command::Identify) {
+                    timer(self.next_identity);
                 }
             }
         }

@@ -37,6 +37,11 @@ impl Driver {
                         self.outlets.reply(waiter, Answer::Wish(result));
                     }
                 }
+                Effect::Unreadable { index } => {
+                    return Err(Stopped::StateLost(format!(
+                        "entry {index} of the log cannot be understood: a newer version wrote it; run that version here, too"
+                    )));
+                }
                 Effect::Refused(refusal) => {
                     let sentence = self.outlets.names.sentence(&refusal);
                     if refusal.is_fatal() {

@@ -216,6 +216,9 @@ impl World {
             }
             Effect::Route(route) => self.check_route(&route),
             Effect::Answer { .. } => {}
+            Effect::Unreadable { index } => {
+                self.violate("what is committed is understood", format!("entry {index}"));
+            }
             Effect::Refused(refusal) => {
                 self.trace
                     .line(self.now, "refused", || format!("{}: {refusal:?}", self.controllers[node].name));

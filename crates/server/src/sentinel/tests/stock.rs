@@ -77,6 +77,12 @@ async fn the_fields_and_their_order_are_those_of_the_stock_sentinel() {
     let primary = redis(folder.path(), None);
     until("a primary", async || cli(primary.address.port(), &["ping"]).await == ["PONG"]).await;
     let replica = redis(folder.path(), Some(&primary));
+    // A Sentinel asks its primary for replicas when it starts, and then only every ten seconds.
+    until("a replica", async || {
+        let info = cli(primary.address.port(), &["info", "replication"]).await;
+        info.iter().any(|line| line.trim() == "connected_slaves:1")
+    })
+    .await;
     let stock = sentinel(folder.path(), "first.conf", &primary);
     let other = sentinel(folder.path(), "second.conf", &primary);
     let theirs = stock.address.port();
