@@ -253,7 +253,6 @@ impl Redis {
             }),
             Command::Info => Reply::Info(self.info()),
             Command::WriteGuard => Reply::WriteGuard { replicas: self.guard, max_lag: 10 },
-            Command::Begin | Command::Commit | Command::EnableWriteGuard => Reply::Done,
             Command::SetWriteGuard(guard) => {
                 self.guard = guard;
                 if self.is_writable() {
@@ -261,7 +260,11 @@ impl Redis {
                 }
                 Reply::Done
             }
-            Command::DisconnectClients(ClientKind::PubSub) => Reply::Done,
+            // One thread, nothing in between: a transaction is what it would be without one.
+            Command::Begin
+            | Command::Commit
+            | Command::EnableWriteGuard
+            | Command::DisconnectClients(ClientKind::PubSub) => Reply::Done,
             Command::DisconnectClients(ClientKind::Normal) => {
                 for other in self.accepted.clone() {
                     if other != connection {
