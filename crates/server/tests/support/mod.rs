@@ -8,12 +8,14 @@ pub(crate) mod admin;
 pub(crate) mod redis;
 
 use backstay_config::Config;
+use backstay_lab::servers::ports::Ports;
 use backstay_model::{ClusterStatus, ServiceStatus};
 use backstay_server::{RunError, run};
 use redis::Redis;
 use std::fmt::Write as _;
-use std::net::TcpListener;
+
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -229,7 +231,9 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("took too long")
 }
 
-/// A port that nobody uses now. Two tests of one process never get the same, because the system hands them out in turn.
+/// A port that no other test has, nor any lab, nor somebody's outgoing connection.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static PORTS: Mutex<Option<Ports>> = Mutex::new(None);
+    let mut ports = PORTS.lock().unwrap();
+    ports.get_or_insert_with(|| Ports::open().unwrap()).claim().unwrap()
 }

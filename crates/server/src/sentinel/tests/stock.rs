@@ -1,9 +1,11 @@
 //! Side by side with the stock `redis-sentinel` over an equal group: the same fields in the same order.
 
 use super::node::{Node, talk, until};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use backstay_lab::servers::ports::Ports;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 /// A server that ends with the test.
 struct Server {
@@ -19,9 +21,11 @@ impl Drop for Server {
     }
 }
 
+/// A port that no other test has, nor any lab, nor somebody's outgoing connection.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    static PORTS: Mutex<Option<Ports>> = Mutex::new(None);
+    let mut ports = PORTS.lock().unwrap();
+    ports.get_or_insert_with(|| Ports::open().unwrap()).claim().unwrap()
 }
 
 fn start(program: &str, arguments: &[&str], port: u16, folder: &Path) -> Server {
