@@ -13,11 +13,10 @@ const NEWS_TRAVELS: Duration = Duration::from_millis(100);
 /// Proposes a failover if one is due and nothing stands against it. True: the primary is held to be lost, so nothing
 /// else should be done to the group.
 pub(super) fn begin(work: &mut Work) -> bool {
+    watch_closely_if_suspected(work);
     let Some(cause) = due(work) else {
-        watch_closely_if_suspected(work);
         return false;
     };
-    watch_closely_if_suspected(work);
     if let Some(hindrance) = work.automatic_hindrance(&cause) {
         tell_once(work, format!("no failover although {cause}: {hindrance}"));
         work.look_again(Duration::from_millis(100));

@@ -89,7 +89,7 @@ fn inherit(preference: &Preference, heirs: &[&Frozen]) -> Choice {
         return Choice::Nobody {
             reason:
                 "the most advanced instances have priority 0, and every other one would lose their writes; \
-                     raise a priority, or `backstay decide` for one"
+                     raise a priority, or choose one with `backstay decide SERVICE INSTANCE`"
                     .into(),
         };
     };
