@@ -2,7 +2,7 @@
 //! those in step are trusted. Looks only at what is observed, so it does not matter who changed what.
 
 use crate::entry::Decided;
-use crate::state::Reign;
+use crate::state::{Phase, Reign};
 use crate::work::{Work, follows};
 use backstay_model::{Action, Address, EventKind, InstanceName, InstanceSpec, Replication};
 use std::time::Duration;
@@ -98,6 +98,7 @@ fn demote(
         return; // Its `INFO` comes behind the fence, and with it the next look.
     }
     if reigns && !has_surplus(work, &instance.name, seen) {
+        work.scene.notes.disconnected.insert(instance.name.clone());
         work.order(&instance.name, Action::Follow { primary: primary.address.clone(), disconnect: true });
         work.watch(&instance.name, Duration::from_millis(10));
     }
@@ -116,6 +117,18 @@ fn follow(
         return;
     };
     if *of == primary.address {
+        if work.state.possible_primaries.contains(&instance.name)
+            && !work.scene.notes.disconnected.contains(&instance.name)
+        {
+            // It was a primary, and its clients still take it for one. After a planned move those who wait there are
+            // told first that it takes no writes.
+            if work.state.phase != Phase::Stable {
+                return;
+            }
+            work.scene.notes.disconnected.insert(instance.name.clone());
+            let follow = Action::Follow { primary: primary.address.clone(), disconnect: true };
+            work.order(&instance.name, follow);
+        }
         if link_up && !syncing && seen.replid == reign.replid {
             trust(work, &instance.name, seen);
         } else {

@@ -90,6 +90,24 @@ pub enum Wish {
         /// Who asks.
         by: String,
     },
+    /// Make another instance the primary, losing nothing, or change nothing.
+    SwitchOver {
+        /// The service.
+        service: ServiceName,
+        /// The next primary; the best one, if left out.
+        to: Option<InstanceName>,
+        /// Only say what would be done.
+        dry_run: bool,
+        /// Who asks.
+        by: String,
+    },
+    /// Fail over now, whatever stands against it and whatever is lost.
+    FailOver {
+        /// The service.
+        service: ServiceName,
+        /// Who asks.
+        by: String,
+    },
 }
 
 /// What controllers tell each other, unasked.

@@ -90,6 +90,9 @@ impl Controller {
             (Phase::Promoting { candidate, .. }, _) => {
                 format!("a failover from {} to {candidate} is running (promoting)", reign.instance)
             }
+            (Phase::Moving { to, .. }, _) => {
+                format!("a switchover from {} to {to} is running", reign.instance)
+            }
             (_, Some(cause)) => match self.hindrance_of(now, service, &cause) {
                 Some(hindrance) => format!("no failover although {cause}: {hindrance}"),
                 None => format!("a failover is about to begin, because {cause}"),
@@ -195,7 +198,7 @@ fn lag(seen: &Replication, primary: &Replication) -> Option<u64> {
 }
 
 /// Every instance but the primary, by what was last seen of it: the best first. An estimate, since nothing is frozen.
-fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateStatus> {
+pub(crate) fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateStatus> {
     let Some(reign) = &state.reign else {
         return Vec::new();
     };

@@ -288,6 +288,8 @@ impl Controller {
 pub enum Mistake {
     /// The candidate is promoted as soon as its choice is proposed.
     PromoteBeforeCommit,
+    /// In a planned move the candidate is promoted as soon as the old primary follows it, whatever it holds.
+    PromoteUncompared,
     /// After a promotion that was not observed, another candidate is promoted in the same epoch.
     NextCandidateInSameEpoch,
 }

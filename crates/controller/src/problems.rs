@@ -235,7 +235,8 @@ fn replica_not_in_sync(s: &Snapshot) -> Option<String> {
 
 fn failover_running(s: &Snapshot) -> Option<String> {
     let running = !matches!(s.state.phase, Phase::Stable | Phase::Forming);
-    running.then(|| format!("a failover is running (epoch {}, {})", s.state.epoch, s.state.phase.name()))
+    let what = if matches!(s.state.phase, Phase::Moving { .. }) { "switchover" } else { "failover" };
+    running.then(|| format!("a {what} is running (epoch {}, {})", s.state.epoch, s.state.phase.name()))
 }
 
 fn paused(s: &Snapshot) -> Option<String> {

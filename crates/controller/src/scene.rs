@@ -6,7 +6,7 @@ use backstay_model::{
     Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Observation, ReplId,
     ReplOffset, Replication, Role, RunId, ServiceSpec, Time, UnixMicros,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One service as seen from here.
 #[derive(Debug)]
@@ -49,12 +49,18 @@ pub struct Notes {
     pub started: Option<Moment>,
     /// When the first instance stood still.
     pub first_frozen: Option<Time>,
+    /// In a planned move: since when writes wait.
+    pub paused: Option<Moment>,
+    /// In a planned move: when the old primary was first seen to be a replica.
+    pub demoted: Option<Moment>,
     /// When it began to promote.
     pub promoting: Option<Moment>,
     /// When it began to open.
     pub opening: Option<Moment>,
     /// A canary was sent in this reign.
     pub canary_sent: bool,
+    /// Old primaries whose clients were told to go.
+    pub disconnected: BTreeSet<InstanceName>,
     /// The operator was told that the plan is stuck, with this sentence.
     pub stuck: Option<String>,
 }
@@ -70,6 +76,8 @@ pub struct View {
     pub sample: Option<(Time, Replication)>,
     /// What its last freeze found.
     pub frozen: Option<(Epoch, Replication)>,
+    /// What its last pause of writes found.
+    pub paused: Option<(Epoch, Replication)>,
     /// The error that an order got last.
     pub refused: Option<Fault>,
     /// Since when it has had its present role and primary.
@@ -102,6 +110,7 @@ impl View {
                     // Another process: nothing seen of the one before is true of it.
                     self.sample = None;
                     self.frozen = None;
+                    self.paused = None;
                     self.ordered.clear();
                 }
                 self.identity = Some(identity);
@@ -114,6 +123,10 @@ impl View {
                     self.refused = None;
                     self.frozen = Some((epoch, replication));
                 }
+            }
+            Observation::Paused { epoch, replication } => {
+                self.sampled(now, doubted, replication.clone());
+                self.paused = Some((epoch, replication));
             }
             Observation::CanaryAcknowledged { run_id } => {
                 self.canary = Some(run_id);
@@ -192,6 +205,12 @@ impl View {
     pub fn frozen_in(&self, epoch: Epoch) -> Option<&Replication> {
         let (frozen_in, replication) = self.frozen.as_ref()?;
         (*frozen_in == epoch && self.run_id() == Some(&replication.run_id)).then_some(replication)
+    }
+
+    /// Where its writes stood when they were paused in this epoch, if it is still the same process.
+    pub fn paused_in(&self, epoch: Epoch) -> Option<&Replication> {
+        let (paused_in, replication) = self.paused.as_ref()?;
+        (*paused_in == epoch && self.run_id() == Some(&replication.run_id)).then_some(replication)
     }
 
     /// What peers should know.

@@ -3,6 +3,7 @@
 
 use crate::{Address, Fault, Identity, ReplId, ReplOffset, Role};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// One request to an instance. Each has exactly one reply, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,10 @@ pub enum Command {
     ReplicateNoOne,
     /// Write this key with an expiry of one second.
     Canary(String),
+    /// Keep clients' writes waiting for so long (`CLIENT PAUSE … WRITE`). It expires, and then runs what it postponed.
+    PauseWrites(Duration),
+    /// End that early (`CLIENT UNPAUSE`).
+    ResumeWrites,
 }
 
 /// The clients that `CLIENT KILL TYPE` tells apart.

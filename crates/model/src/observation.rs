@@ -20,6 +20,13 @@ pub enum Observation {
         /// Where the instance stands still.
         replication: Replication,
     },
+    /// The `INFO` behind an accepted pause of writes, on the same connection.
+    Paused {
+        /// The epoch whose pause it was.
+        epoch: Epoch,
+        /// Where its writes stand.
+        replication: Replication,
+    },
     /// A canary write was acknowledged by the instance.
     CanaryAcknowledged {
         /// The run that acknowledged it.

@@ -27,6 +27,8 @@ pub struct Outcome {
     pub lost: u64,
     /// Writes that an old primary took although another reigned already.
     pub stale: u64,
+    /// Planned moves that were begun, and those of them that were completed.
+    pub switchovers: (u64, u64),
     /// From a fault of the primary to the next acknowledged write, in milliseconds.
     pub failover_ms: Vec<u64>,
     /// A digest of everything that happened.
@@ -51,6 +53,7 @@ pub fn run(scenario: Scenario) -> Outcome {
         acknowledged: world.checkers.acknowledged(),
         lost: world.checkers.lost(),
         stale: world.checkers.stale(),
+        switchovers: world.switchovers(),
         failover_ms: world.checkers.times.times.iter().map(|time| Duration::as_millis(time) as u64).collect(),
         digest: world.trace.digest(),
         lines: world.trace.into_lines(),

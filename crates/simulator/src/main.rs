@@ -124,6 +124,10 @@ fn report(options: &Options, outcomes: &[Outcome], seconds: f64, cores: usize) -
             "seeds_per_second_and_core": rate,
             "failovers": times.len(),
             "failover_ms": {"p50": quantile(0.5), "p99": quantile(0.99), "max": times.last()},
+            "switchovers": {
+                "begun": sum(|outcome| outcome.switchovers.0),
+                "completed": sum(|outcome| outcome.switchovers.1),
+            },
             "acknowledged": sum(|outcome| outcome.acknowledged),
             "lost_async": sum(|outcome| outcome.lost),
         });
@@ -136,6 +140,11 @@ fn report(options: &Options, outcomes: &[Outcome], seconds: f64, cores: usize) -
             quantile(0.5).unwrap_or(0),
             quantile(0.99).unwrap_or(0),
             times.last().copied().unwrap_or(0)
+        );
+        println!(
+            "{} switchovers begun, {} completed",
+            sum(|outcome| outcome.switchovers.0),
+            sum(|outcome| outcome.switchovers.1)
         );
         println!(
             "{} writes acknowledged, {} of them lost as async allows, {} taken by old primaries that nobody could reach",

@@ -7,6 +7,7 @@
 
 use backstay_model::{Address, ClientKind, Command, Identity, Info, ReplId, ReplOffset, Reply, Role, RunId};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Every write has a number of its own.
 pub(crate) type WriteId = u64;
@@ -57,6 +58,8 @@ pub(crate) enum Deed {
     },
     /// Its write guard was opened while it was a primary, for the checkers.
     Opened,
+    /// Writes wait for so long, unless that is ended before.
+    Pause(u64, Duration),
 }
 
 /// One thing in the replication stream; each counts one byte.
@@ -125,6 +128,11 @@ pub(crate) struct Redis {
     /// Connections that the kernel holds but the process has not accepted.
     unaccepted: Vec<ConnectionId>,
     accepted: Vec<ConnectionId>,
+    /// The number of the pause in force.
+    paused: Option<u64>,
+    pauses: u64,
+    /// Connections whose next request is a write that waits for the end of a pause.
+    postponed: Vec<ConnectionId>,
     promotions: u64,
 }
 
@@ -152,6 +160,9 @@ impl Redis {
             unread: BTreeMap::new(),
             unaccepted: Vec::new(),
             accepted: Vec::new(),
+            paused: None,
+            pauses: run * 1_000_000,
+            postponed: Vec::new(),
             promotions: 0,
             run_id,
         }
@@ -174,7 +185,7 @@ impl Redis {
     /// Requests arrived on a connection.
     pub(crate) fn arrive(&mut self, connection: ConnectionId, request: Request) -> Vec<Deed> {
         self.unread.entry(connection).or_default().push_back(request);
-        if !self.readable.contains(&connection) {
+        if !self.readable.contains(&connection) && !self.postponed.contains(&connection) {
             self.readable.push(connection);
         }
         if self.stopped { Vec::new() } else { self.serve() }
@@ -200,7 +211,14 @@ impl Redis {
                 continue;
             };
             let connection = self.readable.remove(ready);
-            for request in self.unread.remove(&connection).unwrap_or_default() {
+            let mut requests = self.unread.remove(&connection).unwrap_or_default();
+            while let Some(request) = requests.pop_front() {
+                if self.postpones(&request) {
+                    requests.push_front(request);
+                    self.unread.insert(connection, requests);
+                    self.postponed.push(connection);
+                    break;
+                }
                 let response = match request {
                     Request::Command(command) => {
                         Response::Reply(self.execute(connection, command, &mut deeds))
@@ -210,6 +228,22 @@ impl Redis {
                 deeds.push(Deed::Respond(connection, response));
             }
         }
+    }
+
+    /// A write that would be taken waits for the end of a pause; one that is refused is refused at once.
+    fn postpones(&self, request: &Request) -> bool {
+        let writes = matches!(request, Request::Write(_) | Request::Command(Command::Canary(_)));
+        writes && self.paused.is_some() && self.is_writable()
+    }
+
+    /// The pause is over: this one, or whichever is in force. What was postponed runs now.
+    pub(crate) fn end_pause(&mut self, pause: Option<u64>) -> Vec<Deed> {
+        if self.paused.is_none() || pause.is_some_and(|pause| self.paused != Some(pause)) {
+            return Vec::new();
+        }
+        self.paused = None;
+        self.readable.append(&mut self.postponed);
+        if self.stopped { Vec::new() } else { self.serve() }
     }
 
     fn write(&mut self, id: WriteId, deeds: &mut Vec<Deed>) -> Response {
@@ -280,6 +314,18 @@ impl Redis {
             }
             Command::ReplicateNoOne => {
                 self.replicate_no_one(deeds);
+                Reply::Done
+            }
+            Command::PauseWrites(duration) => {
+                self.pauses += 1;
+                self.paused = Some(self.pauses);
+                deeds.push(Deed::Pause(self.pauses, duration));
+                Reply::Done
+            }
+            Command::ResumeWrites => {
+                // Served in this turn, behind the connection that asked.
+                self.paused = None;
+                self.readable.append(&mut self.postponed);
                 Reply::Done
             }
             Command::Canary(_) if self.is_writable() => {
@@ -391,6 +437,7 @@ impl Redis {
         self.accepted.retain(|one| *one != connection);
         self.unaccepted.retain(|one| *one != connection);
         self.readable.retain(|one| *one != connection);
+        self.postponed.retain(|one| *one != connection);
         self.unread.remove(&connection);
     }
 }

@@ -51,6 +51,8 @@ pub enum FaultKind {
     Wipe,
     /// An operator pauses or resumes.
     Operator,
+    /// An operator moves the primary, or orders a failover.
+    Switchover,
 }
 
 /// Mistakes of safety, section 10, that belong to this path.
@@ -68,19 +70,22 @@ pub enum Mistake {
     RestartedReplicaCounted,
     /// The candidate is promoted before its choice is committed.
     PromoteBeforeCommit,
+    /// A planned move does not compare before it promotes.
+    PromoteUncompared,
     /// A controller decides without the others.
     DecideAlone,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
         Self::WipedVoter,
         Self::RestartedReplicaCounted,
         Self::PromoteBeforeCommit,
+        Self::PromoteUncompared,
         Self::DecideAlone,
     ];
 }
@@ -97,6 +102,7 @@ impl Scenario {
             FaultKind::Partition,
             FaultKind::Wipe,
             FaultKind::Operator,
+            FaultKind::Switchover,
         ];
         let mut kinds: Vec<FaultKind> = all.into_iter().filter(|_| random.chance(450)).collect();
         if kinds.is_empty() {

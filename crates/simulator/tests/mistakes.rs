@@ -26,6 +26,7 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.controllers = 3;
             scenario.faults = 3;
         }
+        Mistake::PromoteUncompared => scenario.kinds = vec![FaultKind::Switchover],
         _ => {}
     }
 }
@@ -50,6 +51,11 @@ fn freezing_onto_another_replica_is_caught() {
 #[test]
 fn a_next_candidate_in_the_same_epoch_is_caught() {
     is_caught(Mistake::NextCandidateInSameEpoch);
+}
+
+#[test]
+fn a_switchover_that_does_not_compare_is_caught() {
+    is_caught(Mistake::PromoteUncompared);
 }
 
 #[test]

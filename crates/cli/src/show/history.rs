@@ -54,7 +54,13 @@ fn lost(record: &FailoverRecord, paint: Paint) -> String {
 
 fn timeline(record: &FailoverRecord, begin: UnixMicros, paint: Paint) -> String {
     let moments = record.moments.in_order();
-    let rows = moments.iter().map(|(name, at)| {
+    // A failover pauses nothing, and a planned move suspects nobody.
+    let belongs = |name: &str| match name {
+        "paused" => record.planned,
+        "suspected" | "verdict" => !record.planned,
+        _ => true,
+    };
+    let rows = moments.iter().filter(|(name, _)| belongs(name)).map(|(name, at)| {
         let after = at.map_or_else(
             || Tone::Faint.cell(format!("{:>9}", "-")),
             |at| Tone::Plain.cell(format!("{:>9.1} ms", millis_between(begin, at))),

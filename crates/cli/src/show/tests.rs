@@ -94,12 +94,14 @@ fn failover() -> FailoverRecord {
             suspected: at(0),
             verdict: at(900),
             committed: at(2100),
+            paused: None,
             fenced: at(5300),
             promoted: at(1_006_850),
             routed: None,
             first_write: None,
         },
         lost: Vec::new(),
+        planned: false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::entry::{Cause, Decided};
 use crate::scene::Scene;
-use crate::state::ServiceState;
+use crate::state::{Phase, ServiceState};
 use crate::work::{Work, follows};
 use backstay_model::{Address, EventKind, Health, InstanceName, Now};
 use std::time::Duration;
@@ -34,7 +34,8 @@ fn due(work: &Work) -> Option<Cause> {
     let tally = work.tally?;
     let reign = work.state.reign.as_ref()?;
     let seen = work.current(&reign.instance).filter(|seen| seen.run_id == reign.run_id);
-    let demoted = seen.is_some_and(|seen| !seen.is_primary());
+    let moving = matches!(work.state.phase, Phase::Moving { .. });
+    let demoted = seen.is_some_and(|seen| !seen.is_primary()) && !moving;
     let cause = tally.cause().or_else(|| tally.demotion().filter(|_| demoted))?;
     if !matches!(cause, Cause::Crashed { .. }) || tally.alive == 0 {
         return Some(cause);
@@ -122,7 +123,11 @@ pub(crate) fn foreign_manager(state: &ServiceState, scene: &Scene) -> Option<Str
     }
     let view = scene.views.get(&reign.instance).filter(|view| view.health == Health::Up)?;
     let (of, ..) = follows(view.replication().filter(|seen| seen.run_id == reign.run_id)?)?;
-    (*of != Address::nowhere()).then(|| {
+    // An order of a planned move that ran late.
+    let ours = state.switchover.as_ref().is_some_and(|it| {
+        it.from == reign.instance && scene.spec.instance(&it.to).is_some_and(|to| to.address == *of)
+    });
+    (*of != Address::nowhere() && !ours).then(|| {
         format!(
             "somebody else made {} a replica of {of}; stop the other manager (a Sentinel?), then make {} a primary again",
             reign.instance, reign.instance

@@ -97,6 +97,7 @@ struct Sent {
 enum Purpose {
     Probe,
     Freeze(Epoch),
+    Pause(Epoch),
     Canary,
     Order,
 }
@@ -300,7 +301,14 @@ impl Link {
             }
             (Reply::Pong | Reply::Done, _) => {}
             (Reply::Refused(fault), Purpose::Probe) => self.set_health(Health::Useless(fault), out),
-            (Reply::Refused(fault), _) => out.push(LinkOutput::Observe(Observation::OrderRefused { fault })),
+            (Reply::Refused(fault), purpose) => {
+                if matches!(purpose, Purpose::Pause(_)) {
+                    // What stands behind it found nothing paused.
+                    let behind = self.outstanding.iter_mut().filter(|sent| sent.purpose == purpose);
+                    behind.for_each(|sent| sent.purpose = Purpose::Order);
+                }
+                out.push(LinkOutput::Observe(Observation::OrderRefused { fault }));
+            }
         }
     }
 
@@ -318,6 +326,7 @@ impl Link {
         };
         out.push(LinkOutput::Observe(match *purpose {
             Purpose::Freeze(epoch) => Observation::Frozen { epoch, replication },
+            Purpose::Pause(epoch) => Observation::Paused { epoch, replication },
             _ => Observation::Replication(replication),
         }));
     }

@@ -120,6 +120,7 @@ impl Desk {
     }
 
     /// The slow quorum agrees at last.
+    #[allow(dead_code, reason = "the desk serves several test binaries")]
     pub(crate) fn commit(&mut self) {
         while let Some(entry) = self.waiting.pop_front() {
             self.step(Input::Committed(entry));
@@ -189,6 +190,15 @@ impl Desk {
         self.step(Input::Reported { from: id(peer), report: Report { digests: [].into(), opinions } });
     }
 
+    /// A peer finds that the instance answers as a replica.
+    #[allow(dead_code, reason = "the desk serves several test binaries")]
+    pub(crate) fn peer_finds_replica(&mut self, peer: &str, instance: &str) {
+        let run_id = Some(format!("run-{instance}").into());
+        let report = InstanceReport { health: Health::Up, run_id, primary: false };
+        let opinions = vec![("shop".into(), instance.into(), report)];
+        self.step(Input::Reported { from: id(peer), report: Report { digests: [].into(), opinions } });
+    }
+
     pub(crate) fn clock(&self) -> Now {
         now(self.now_ms)
     }
@@ -220,6 +230,8 @@ fn verb(action: &Action) -> String {
         Action::Promote => "promote".into(),
         Action::Open { .. } => "open".into(),
         Action::Canary { .. } => "canary".into(),
+        Action::Pause { .. } => "pause".into(),
+        Action::Resume => "resume".into(),
         Action::Follow { primary, .. } => format!("follow {}", primary.host),
     }
 }

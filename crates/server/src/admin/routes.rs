@@ -34,6 +34,8 @@ pub(super) fn router(handle: Handle) -> Router {
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/decide", post(decide))
+        .route("/v1/switchover", post(switchover))
+        .route("/v1/failover", post(failover))
         .fallback(async || Problem::not_found("there is no such resource; see `backstay help`"))
         .method_not_allowed_fallback(async || {
             Problem(StatusCode::METHOD_NOT_ALLOWED, "this resource has another method".into())
@@ -206,6 +208,43 @@ async fn decide(
     let Decide { service, instance, by } = body(sent)?;
     let wish = Wish::Decide { service, instance, by: who(&by)? };
     grant(&handle, wish).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Switchover {
+    service: ServiceName,
+    to: Option<InstanceName>,
+    #[serde(default)]
+    dry_run: bool,
+    by: String,
+}
+
+/// Answers once it is committed; `history` tells how it ends.
+async fn switchover(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let Switchover { service, to, dry_run, by } = body(sent)?;
+    let by = who(&by)?;
+    grant(&handle, Wish::SwitchOver { service, to, dry_run, by }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failover {
+    service: ServiceName,
+    by: String,
+}
+
+/// As `switchover`.
+async fn failover(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let Failover { service, by } = body(sent)?;
+    let by = who(&by)?;
+    grant(&handle, Wish::FailOver { service, by }).await
 }
 
 async fn grant(handle: &Handle, wish: Wish) -> Result<Json<Done>, Problem> {

@@ -4,7 +4,7 @@
 
 use crate::redis::WriteId;
 use crate::world::{Place, World};
-use backstay_controller::{Phase, ServiceState};
+use backstay_controller::{Cause, Phase, ServiceState};
 use backstay_model::{Epoch, InstanceName, RunId, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -68,7 +68,11 @@ impl World {
         if self.checkers.writes.begun.as_ref().is_some_and(|begun| begun.epoch >= state.epoch) {
             return;
         }
+        // One that the operator wants replaced is not waited for.
+        let ordered = matches!(&state.phase, Phase::Fencing { cause: Cause::Ordered { .. } });
+        let unwanted = state.reign.as_ref().map(|reign| &reign.instance).filter(|_| ordered);
         let steady = (0..self.servers.len())
+            .filter(|server| unwanted != Some(&self.servers[*server].name))
             .filter(|server| self.is_steady(*server) && self.is_trusted(*server, state));
         let held = steady.map(|server| {
             let data = self.servers[server].redis.as_ref().map(|redis| redis.data.iter().copied().collect());
@@ -116,6 +120,10 @@ impl World {
             let what = format!("{} is promoted without write {write}, which had reached it", reign.instance);
             return self.violate("what reached the promoted replica survives", what);
         }
+        if let Some(write) = self.left_behind(state, &data) {
+            let what = format!("{} took over by a planned move without write {write}", reign.instance);
+            return self.violate("a switchover loses nothing", what);
+        }
         if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch) {
             for (holder, held) in &begun.held {
                 let undisturbed = self.servers[*holder].disturbed <= begun.at && self.is_steady(*holder);
@@ -134,6 +142,14 @@ impl World {
         let acked = &self.checkers.writes.acked;
         let must = data.into_iter().filter(|write| acked.contains_key(write)).collect();
         self.checkers.writes.reign = Some(ReignMemory { epoch: reign.epoch, server, must });
+    }
+
+    /// After a planned move: an acknowledged write of the reign before that is not here.
+    fn left_behind(&self, state: &ServiceState, data: &BTreeSet<WriteId>) -> Option<WriteId> {
+        let planned =
+            state.history.back().is_some_and(|record| record.planned && record.epoch == state.epoch);
+        let before = self.checkers.writes.reign.as_ref().filter(|_| planned)?;
+        before.must.iter().find(|write| !data.contains(write)).copied()
     }
 
     /// A process ends, and with it what it held.

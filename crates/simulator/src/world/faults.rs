@@ -11,18 +11,42 @@ use std::time::Duration;
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    KillServer { server: usize, primary: bool },
-    StartServer { server: usize, empty: bool },
+    KillServer {
+        server: usize,
+        primary: bool,
+    },
+    StartServer {
+        server: usize,
+        empty: bool,
+    },
     SaveServer(usize),
-    StopServer { server: usize, primary: bool },
+    StopServer {
+        server: usize,
+        primary: bool,
+    },
     ResumeServers,
-    CrashController { node: usize, leader: bool },
+    CrashController {
+        node: usize,
+        leader: bool,
+    },
     StartControllers,
-    PauseController { node: usize, leader: bool, pause: Duration },
+    PauseController {
+        node: usize,
+        leader: bool,
+        pause: Duration,
+    },
     Block(Place, Place),
     Unblock(Place, Place),
     WipeController(usize),
-    Wish { node: usize, wish: Wish },
+    Wish {
+        node: usize,
+        wish: Wish,
+    },
+    /// As `Wish`, to whoever leads, with something else going wrong within milliseconds.
+    Ask {
+        node: usize,
+        wish: Wish,
+    },
 }
 
 impl World {
@@ -64,6 +88,7 @@ impl World {
                 FaultKind::Partition => self.partition(at, lasts, servers, nodes),
                 FaultKind::Wipe => (Fault::WipeController(node), None),
                 FaultKind::Operator => (self.wish(node, lasts), None),
+                FaultKind::Switchover => (self.move_primary(node, server), None),
             };
             self.schedule(at, Event::Fault(begin));
             if let Some(end) = end {
@@ -81,6 +106,18 @@ impl World {
             Wish::Resume { service: None, by }
         };
         Fault::Wish { node, wish }
+    }
+
+    /// Asks the leader for another primary; a pause, a hang or a death of it may come at any step.
+    fn move_primary(&mut self, node: usize, server: usize) -> Fault {
+        let (by, service) = ("operator".to_owned(), self.service.clone());
+        let to = self.random.chance(500).then(|| self.servers[server].name.clone());
+        let wish = if self.random.chance(850) {
+            Wish::SwitchOver { service, to, dry_run: false, by }
+        } else {
+            Wish::FailOver { service, by }
+        };
+        Fault::Ask { node, wish }
     }
 
     /// Blocks the way between two places, sometimes in both directions.
@@ -181,6 +218,14 @@ impl World {
                 self.disturb(from, to);
                 self.network.blocked.remove(&(from, to));
             }
+            Fault::Ask { node, wish } => {
+                let node = self.leader_instead(node, true);
+                self.trouble_soon(node);
+                if self.controllers[node].paused_until <= self.now {
+                    self.trace.line(self.now, "wish", || format!("{wish:?}"));
+                    self.step(node, Input::Asked { request: 1, wish });
+                }
+            }
             Fault::WipeController(node) => self.wipe(node),
             Fault::Wish { node, wish } => {
                 if self.controllers[node].paused_until <= self.now {
@@ -188,6 +233,26 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A planned move takes milliseconds: what is to meet it must come at once.
+    fn trouble_soon(&mut self, leader: usize) {
+        if self.random.chance(500) {
+            return;
+        }
+        let soon = self.random.micros(100, 12_000);
+        let lasts = self.random.micros(1_000, 4_000_000);
+        let server = self.random.range(0, self.servers.len() as u64 - 1) as usize;
+        let primary = self.random.chance(500);
+        let pause = Fault::PauseController { node: leader, leader: false, pause: lasts };
+        let (begin, end) = match self.random.range(0, 3) {
+            0 => (Fault::StopServer { server, primary }, Fault::ResumeServers),
+            1 => (Fault::KillServer { server, primary }, Fault::StartServer { server, empty: false }),
+            2 => (Fault::CrashController { node: leader, leader: false }, Fault::StartControllers),
+            _ => (pause, Fault::StartControllers),
+        };
+        self.schedule(soon, Event::Fault(begin));
+        self.schedule(soon + lasts, Event::Fault(end));
     }
 
     fn disturb(&mut self, from: Place, to: Place) {
@@ -224,6 +289,17 @@ impl World {
             states.map(|node| node.brain().state().service(&self.service)).max_by_key(|state| state.epoch)?;
         let name = &newest.reign.as_ref()?.instance;
         self.servers.iter().position(|server| server.name == *name)
+    }
+
+    /// Planned moves that were begun, and those that were completed, as far as the newest state remembers.
+    pub(crate) fn switchovers(&self) -> (u64, u64) {
+        let states = self.controllers.iter().filter_map(|controller| controller.node());
+        let newest =
+            states.map(|node| node.brain().state().service(&self.service)).max_by_key(|state| state.epoch);
+        let records = newest.into_iter().flat_map(|state| &state.history).filter(|record| record.planned);
+        records.fold((0, 0), |(begun, done), record| {
+            (begun + 1, done + u64::from(record.moments.promoted.is_some()))
+        })
     }
 
     fn primary_instead(&self, server: usize, primary: bool) -> usize {

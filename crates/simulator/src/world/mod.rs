@@ -115,6 +115,7 @@ pub(crate) enum Event {
     Synchronised { server: usize, link: u64, sync: Box<Sync>, primary: usize },
     Stream { server: usize, link: u64, item: Item },
     LinkLost { server: usize, link: u64 },
+    PauseOver { server: usize, pause: u64 },
     ReplicationPing,
     Client { client: usize },
     Fault(Fault),
@@ -241,6 +242,7 @@ impl World {
             | Event::LinkLost { .. } => {
                 self.replication(event);
             }
+            Event::PauseOver { server, pause } => self.pause_over(server, pause),
             Event::ReplicationPing => self.replication_pings(),
             Event::Client { client } => self.client_acts(client),
             Event::Fault(fault) => self.fault(fault),

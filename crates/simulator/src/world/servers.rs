@@ -38,6 +38,9 @@ impl World {
                     self.check_promoted(server, closed);
                 }
                 Deed::Opened => self.check_opened(server),
+                Deed::Pause(pause, duration) => {
+                    self.schedule(duration, Event::PauseOver { server, pause });
+                }
             }
         }
     }
@@ -238,6 +241,14 @@ impl World {
         self.trace.line(self.now, "start", || format!("{} empty={empty}", self.servers[server].name));
         self.servers[server].disturbed = self.now;
         self.servers[server].redis = Some(redis);
+    }
+
+    /// A pause of writes expires.
+    pub(crate) fn pause_over(&mut self, server: usize, pause: u64) {
+        if let Some(redis) = &mut self.servers[server].redis {
+            let deeds = redis.end_pause(Some(pause));
+            self.carry_out(server, deeds);
+        }
     }
 
     /// SIGSTOP.

@@ -40,6 +40,10 @@ pub fn encode_command(out: &mut Vec<u8>, command: &Command) {
             encode_request(out, &["REPLICAOF", &*primary.host, &primary.port.to_string()]);
         }
         Command::ReplicateNoOne => encode_request(out, &["REPLICAOF", "NO", "ONE"]),
+        Command::PauseWrites(duration) => {
+            encode_request(out, &["CLIENT", "PAUSE", &duration.as_millis().to_string(), "WRITE"]);
+        }
+        Command::ResumeWrites => encode_request(out, &["CLIENT", "UNPAUSE"]),
         Command::Canary(key) => encode_request(out, &["SET", key, "backstay", "PX", CANARY_EXPIRY_MS]),
     }
 }

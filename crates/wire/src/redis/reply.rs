@@ -25,6 +25,8 @@ pub fn decode_reply(command: &Command, value: &Value) -> Reply {
         | Command::Begin
         | Command::Replicate(_)
         | Command::ReplicateNoOne
+        | Command::PauseWrites(_)
+        | Command::ResumeWrites
         | Command::Canary(_) => is_ok(value).then_some(Reply::Done),
     };
     understood.unwrap_or(Reply::Refused(Fault::NotRedis))
