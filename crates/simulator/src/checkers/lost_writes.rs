@@ -55,7 +55,9 @@ impl World {
         let memory = &mut self.checkers.writes;
         memory.acknowledged += 1;
         memory.acked.insert(write, server);
-        let holds = self.servers[server].redis.as_ref().is_some_and(|redis| redis.data.contains(&write));
+        // It was accepted a moment ago: near the end.
+        let redis = self.servers[server].redis.as_ref();
+        let holds = redis.is_some_and(|redis| redis.data.iter().rev().any(|held| *held == write));
         if let Some(reign) = memory.reign.as_mut().filter(|reign| reign.server == server && holds) {
             reign.must.insert(write);
         }

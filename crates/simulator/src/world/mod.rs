@@ -5,6 +5,7 @@ mod clients;
 mod controllers;
 mod faults;
 mod network;
+mod queue;
 mod servers;
 
 use crate::checkers::Checkers;
@@ -18,6 +19,7 @@ use backstay_model::{
     ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, Observation, ServiceName, Time, UnixMicros,
 };
 use backstay_node::{Effect, Node, PeerMessage};
+use queue::Queue;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -32,8 +34,7 @@ pub(crate) struct World {
     pub(crate) scenario: Scenario,
     pub(crate) spec: ClusterSpec,
     pub(crate) service: ServiceName,
-    queue: BTreeMap<(Time, u64), Event>,
-    sequence: u64,
+    queue: Queue,
     pub(crate) controllers: Vec<Controller>,
     pub(crate) servers: Vec<Server>,
     pub(crate) clients: Vec<Client>,
@@ -128,8 +129,7 @@ impl World {
         let service = spec.services[0].name.clone();
         let mut world = Self {
             now: Time::from_micros(1_000_000),
-            queue: BTreeMap::new(),
-            sequence: 0,
+            queue: Queue::default(),
             controllers: Vec::new(),
             servers: Vec::new(),
             clients: Vec::new(),
@@ -198,19 +198,14 @@ impl World {
     }
 
     pub(crate) fn schedule_at(&mut self, at: Time, event: Event) {
-        self.sequence += 1;
-        self.queue.insert((at.max(self.now), self.sequence), event);
+        self.queue.push(at.max(self.now), event);
     }
 
     /// Runs until the moment or a violation.
     pub(crate) fn run_until(&mut self, end: Time) {
-        while let Some(((at, _), _)) = self.queue.first_key_value() {
-            if *at > end || self.checkers.violation().is_some() {
-                break;
-            }
-            let Some(((at, _), event)) = self.queue.pop_first() else {
-                break;
-            };
+        while self.checkers.violation().is_none()
+            && let Some((at, event)) = self.queue.pop_until(end)
+        {
             self.now = at;
             self.happen(event);
         }
