@@ -16,7 +16,7 @@ use crate::trace::Trace;
 use backstay_consensus::Durable;
 use backstay_controller::link::{Link, LinkInput};
 use backstay_model::{
-    ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, Observation, ServiceName, Time, UnixMicros,
+    ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, ServiceName, Time, UnixMicros,
 };
 use backstay_node::{Effect, Node, PeerMessage};
 use queue::Queue;
@@ -101,13 +101,12 @@ pub(crate) struct Server {
 }
 
 /// What can happen next.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Event {
     Wake { node: usize, start: u64 },
     LinkWake { node: usize, start: u64, server: usize },
     Deliver { from: usize, to: usize, message: Box<PeerMessage> },
-    Link { node: usize, start: u64, server: usize, connection: Option<ConnectionId>, input: LinkInput },
-    Observed { node: usize, start: u64, server: usize, observation: Observation },
+    Link { node: usize, start: u64, server: usize, connection: Option<ConnectionId>, input: Box<LinkInput> },
     Effects { node: usize, start: u64, effects: Vec<Effect> },
     Dial { node: usize, start: u64, server: usize, check: bool },
     Request { connection: ConnectionId },
@@ -218,10 +217,7 @@ impl World {
             Event::LinkWake { node, start, server } => self.wake_link(node, start, server),
             Event::Deliver { from, to, message } => self.deliver(from, to, message),
             Event::Link { node, start, server, connection, input } => {
-                self.link_input(node, start, server, connection, input);
-            }
-            Event::Observed { node, start, server, observation } => {
-                self.observed(node, start, server, observation);
+                self.link_input(node, start, server, connection, *input);
             }
             Event::Effects { node, start, effects } if self.controllers[node].starts == start => {
                 self.run_effects(node, effects);
