@@ -173,6 +173,12 @@ impl Redis {
 
     /// Requests arrived on a connection.
     pub(crate) fn arrive(&mut self, connection: ConnectionId, request: Request) -> Vec<Deed> {
+        let idle = !self.stopped && self.readable.is_empty() && self.unaccepted.is_empty();
+        if idle && self.accepted.contains(&connection) {
+            let mut deeds = Vec::with_capacity(4);
+            self.answer(connection, request, &mut deeds);
+            return deeds;
+        }
         self.unread.entry(connection).or_default().push_back(request);
         if !self.readable.contains(&connection) {
             self.readable.push(connection);
@@ -201,15 +207,17 @@ impl Redis {
             };
             let connection = self.readable.remove(ready);
             for request in self.unread.remove(&connection).unwrap_or_default() {
-                let response = match request {
-                    Request::Command(command) => {
-                        Response::Reply(self.execute(connection, command, &mut deeds))
-                    }
-                    Request::Write(id) => self.write(id, &mut deeds),
-                };
-                deeds.push(Deed::Respond(connection, response));
+                self.answer(connection, request, &mut deeds);
             }
         }
+    }
+
+    fn answer(&mut self, connection: ConnectionId, request: Request, deeds: &mut Vec<Deed>) {
+        let response = match request {
+            Request::Command(command) => Response::Reply(self.execute(connection, command, deeds)),
+            Request::Write(id) => self.write(id, deeds),
+        };
+        deeds.push(Deed::Respond(connection, response));
     }
 
     fn write(&mut self, id: WriteId, deeds: &mut Vec<Deed>) -> Response {
