@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Command(Command),
     /// A client's write.
     Write(WriteId),
+    /// The dialling end closed: nothing follows.
+    Close,
 }
 
 /// What comes back.
@@ -40,6 +42,8 @@ pub(crate) enum Deed {
     Respond(ConnectionId, Response),
     /// Close this connection, whatever lies unread on it.
     Close(ConnectionId),
+    /// Everything on this connection was read, and its other end is closed.
+    Forget(ConnectionId),
     /// Drop the link to the primary and make one to this address.
     Follow(Address),
     /// Drop the link to the primary.
@@ -216,6 +220,10 @@ impl Redis {
         let response = match request {
             Request::Command(command) => Response::Reply(self.execute(connection, command, deeds)),
             Request::Write(id) => self.write(id, deeds),
+            Request::Close => {
+                self.forget(connection);
+                return deeds.push(Deed::Forget(connection));
+            }
         };
         deeds.push(Deed::Respond(connection, response));
     }

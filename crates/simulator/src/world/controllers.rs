@@ -192,6 +192,7 @@ impl World {
             Effect::Persist(persist) => self.controllers[node].disk.apply(&persist),
             Effect::Send { to, message } => self.send_to_peer(node, to, &message),
             Effect::Order(order) => {
+                self.stir();
                 self.check_order(node, &order);
                 if let Some(server) = self.servers.iter().position(|server| server.name == order.instance) {
                     self.trace.line(self.now, "order", || {

@@ -132,6 +132,7 @@ impl World {
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
+        self.stir();
         if self.healed && !matches!(fault, Fault::StartControllers | Fault::Wish { .. }) {
             return;
         }
@@ -240,6 +241,7 @@ impl World {
     /// Everything that is broken is mended: what hangs goes on, what is dead starts, everyone can be reached.
     pub(crate) fn heal(&mut self) {
         self.healed = true;
+        self.stir();
         self.trace.line(self.now, "heal", String::new);
         self.network.heal();
         for server in 0..self.servers.len() {

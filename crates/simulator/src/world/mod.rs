@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) checkers: Checkers,
     pub(crate) trace: Trace,
     pub(crate) healed: bool,
+    /// When something happened last, so that clients write quickly then.
+    stirred: Time,
 }
 
 /// One controller's machine: its disk, its clock, and the process while there is one.
@@ -139,6 +141,7 @@ impl World {
             checkers: Checkers::new(&scenario),
             trace: Trace::new(scenario.trace),
             healed: false,
+            stirred: Time::ZERO,
             service,
             spec,
             random: Random::new(random.next()),
