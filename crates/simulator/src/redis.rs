@@ -21,6 +21,8 @@ pub(crate) enum Request {
     Command(Command),
     /// A client's write.
     Write(WriteId),
+    /// The dialling end closed: nothing follows.
+    Close,
 }
 
 /// What comes back.
@@ -41,6 +43,8 @@ pub(crate) enum Deed {
     Respond(ConnectionId, Response),
     /// Close this connection, whatever lies unread on it.
     Close(ConnectionId),
+    /// Everything on this connection was read, and its other end is closed.
+    Forget(ConnectionId),
     /// Drop the link to the primary and make one to this address.
     Follow(Address),
     /// Drop the link to the primary.
@@ -184,6 +188,17 @@ impl Redis {
 
     /// Requests arrived on a connection.
     pub(crate) fn arrive(&mut self, connection: ConnectionId, request: Request) -> Vec<Deed> {
+        if request == Request::Close && self.postponed.contains(&connection) {
+            self.forget(connection);
+            return vec![Deed::Forget(connection)];
+        }
+        let idle =
+            !self.stopped && self.paused.is_none() && self.readable.is_empty() && self.unaccepted.is_empty();
+        if idle && self.accepted.contains(&connection) {
+            let mut deeds = Vec::with_capacity(4);
+            self.answer(connection, request, &mut deeds);
+            return deeds;
+        }
         self.unread.entry(connection).or_default().push_back(request);
         if !self.readable.contains(&connection) && !self.postponed.contains(&connection) {
             self.readable.push(connection);
@@ -219,13 +234,7 @@ impl Redis {
                     self.postponed.push(connection);
                     break;
                 }
-                let response = match request {
-                    Request::Command(command) => {
-                        Response::Reply(self.execute(connection, command, &mut deeds))
-                    }
-                    Request::Write(id) => self.write(id, &mut deeds),
-                };
-                deeds.push(Deed::Respond(connection, response));
+                self.answer(connection, request, &mut deeds);
             }
         }
     }
@@ -244,6 +253,18 @@ impl Redis {
         self.paused = None;
         self.readable.append(&mut self.postponed);
         if self.stopped { Vec::new() } else { self.serve() }
+    }
+
+    fn answer(&mut self, connection: ConnectionId, request: Request, deeds: &mut Vec<Deed>) {
+        let response = match request {
+            Request::Command(command) => Response::Reply(self.execute(connection, command, deeds)),
+            Request::Write(id) => self.write(id, deeds),
+            Request::Close => {
+                self.forget(connection);
+                return deeds.push(Deed::Forget(connection));
+            }
+        };
+        deeds.push(Deed::Respond(connection, response));
     }
 
     fn write(&mut self, id: WriteId, deeds: &mut Vec<Deed>) -> Response {

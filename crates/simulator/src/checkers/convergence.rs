@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How long after everything was mended.
 const PATIENCE: Duration = Duration::from_secs(25);
-const STEP: Duration = Duration::from_millis(500);
+const STEP: Duration = Duration::from_millis(100);
 
 impl World {
     /// Runs on until everything is well, and complains if that does not happen in time.

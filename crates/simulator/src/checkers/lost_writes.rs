@@ -2,11 +2,12 @@
 //! promoted replica; but what a replica holds that nothing disturbs survives the choice, and what the new primary
 //! holds when its reign begins, or acknowledges in it, survives its reign.
 
+use super::writes::Writes;
 use crate::redis::WriteId;
 use crate::world::{Place, World};
 use backstay_controller::{Cause, Phase, ServiceState};
 use backstay_model::{Epoch, InstanceName, RunId, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A server that nothing happened to for so long counts as steady.
@@ -17,9 +18,9 @@ pub(super) struct Memory {
     writes: WriteId,
     pub(super) acknowledged: u64,
     pub(super) lost: u64,
-    acked: BTreeMap<WriteId, usize>,
+    acked: Writes,
     /// What each server held in processes that are gone.
-    held_before: BTreeMap<usize, BTreeSet<WriteId>>,
+    held_before: BTreeMap<usize, Writes>,
     begun: Option<Begun>,
     reign: Option<ReignMemory>,
 }
@@ -29,7 +30,7 @@ pub(super) struct Memory {
 struct Begun {
     epoch: Epoch,
     at: Time,
-    held: Vec<(usize, BTreeSet<WriteId>)>,
+    held: Vec<(usize, Writes)>,
     /// The processes that counted then.
     trusted: BTreeMap<InstanceName, RunId>,
 }
@@ -39,7 +40,7 @@ struct Begun {
 struct ReignMemory {
     epoch: Epoch,
     server: usize,
-    must: BTreeSet<WriteId>,
+    must: Writes,
 }
 
 impl Memory {
@@ -54,8 +55,10 @@ impl World {
         self.checkers.times.acknowledged(self.now, self.primary() == Some(server));
         let memory = &mut self.checkers.writes;
         memory.acknowledged += 1;
-        memory.acked.insert(write, server);
-        let holds = self.servers[server].redis.as_ref().is_some_and(|redis| redis.data.contains(&write));
+        memory.acked.insert(write);
+        // It was accepted a moment ago: near the end.
+        let redis = self.servers[server].redis.as_ref();
+        let holds = redis.is_some_and(|redis| redis.data.iter().rev().any(|held| *held == write));
         if let Some(reign) = memory.reign.as_mut().filter(|reign| reign.server == server && holds) {
             reign.must.insert(write);
         }
@@ -75,7 +78,7 @@ impl World {
             .filter(|server| unwanted != Some(&self.servers[*server].name))
             .filter(|server| self.is_steady(*server) && self.is_trusted(*server, state));
         let held = steady.map(|server| {
-            let data = self.servers[server].redis.as_ref().map(|redis| redis.data.iter().copied().collect());
+            let data = self.servers[server].redis.as_ref().map(|redis| redis.data.iter().collect());
             (server, data.unwrap_or_default())
         });
         let begun =
@@ -111,7 +114,7 @@ impl World {
             return;
         };
         let redis = self.servers[server].redis.as_ref().filter(|redis| redis.run_id == reign.run_id);
-        let Some(data) = redis.map(|redis| redis.data.iter().copied().collect::<BTreeSet<_>>()) else {
+        let Some(data) = redis.map(|redis| redis.data.iter().collect::<Writes>()) else {
             return; // Died since; the next reign is judged.
         };
         let begun = self.checkers.writes.begun.take();
@@ -127,9 +130,7 @@ impl World {
         if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch) {
             for (holder, held) in &begun.held {
                 let undisturbed = self.servers[*holder].disturbed <= begun.at && self.is_steady(*holder);
-                let missing = held
-                    .iter()
-                    .find(|write| self.checkers.writes.acked.contains_key(write) && !data.contains(write));
+                let missing = held.without(&data).intersection(&self.checkers.writes.acked).first();
                 if let (true, Some(write)) = (undisturbed, missing) {
                     let (holder, chosen) = (&self.servers[*holder].name, &reign.instance);
                     let what = format!(
@@ -140,32 +141,31 @@ impl World {
             }
         }
         let acked = &self.checkers.writes.acked;
-        let must = data.into_iter().filter(|write| acked.contains_key(write)).collect();
+        let must = data.intersection(acked);
         self.checkers.writes.reign = Some(ReignMemory { epoch: reign.epoch, server, must });
     }
 
     /// After a planned move: an acknowledged write of the reign before that is not here.
-    fn left_behind(&self, state: &ServiceState, data: &BTreeSet<WriteId>) -> Option<WriteId> {
+    fn left_behind(&self, state: &ServiceState, data: &Writes) -> Option<WriteId> {
         let planned =
             state.history.back().is_some_and(|record| record.planned && record.epoch == state.epoch);
         let before = self.checkers.writes.reign.as_ref().filter(|_| planned)?;
-        before.must.iter().find(|write| !data.contains(write)).copied()
+        before.must.without(data).first()
     }
 
     /// A process ends, and with it what it held.
     pub(crate) fn note_death(&mut self, server: usize) {
         if let Some(redis) = &self.servers[server].redis {
-            let held = redis.data.iter().copied();
-            self.checkers.writes.held_before.entry(server).or_default().extend(held);
+            self.checkers.writes.held_before.entry(server).or_default().extend(&redis.data);
         }
     }
 
     /// An acknowledged write that the reign before still had and that had reached this server, but is not there now.
-    fn forgotten(&self, server: usize, data: &BTreeSet<WriteId>) -> Option<WriteId> {
+    fn forgotten(&self, server: usize, data: &Writes) -> Option<WriteId> {
         let memory = &self.checkers.writes;
         let before = memory.reign.as_ref()?;
         let held = memory.held_before.get(&server)?;
-        before.must.iter().find(|write| held.contains(write) && !data.contains(write)).copied()
+        before.must.without(data).intersection(held).first()
     }
 
     /// In the end: everything that had to survive the last reign is there. Counts what `async` lost before.
@@ -174,14 +174,13 @@ impl World {
             return;
         };
         let redis = self.servers[primary].redis.as_ref();
-        let data: BTreeSet<WriteId> =
-            redis.map(|redis| redis.data.iter().copied().collect()).unwrap_or_default();
+        let data: Writes = redis.map(|redis| redis.data.iter().collect()).unwrap_or_default();
         let memory = &mut self.checkers.writes;
-        memory.lost = memory.acked.keys().filter(|write| !data.contains(write)).count() as u64;
+        memory.lost = memory.acked.without(&data).count();
         let Some(reign) = &memory.reign else {
             return;
         };
-        let missing = reign.must.iter().find(|write| !data.contains(write)).copied();
+        let missing = reign.must.without(&data).first();
         if let Some(write) = missing.filter(|_| reign.server == primary) {
             let (epoch, name) = (reign.epoch, self.servers[primary].name.clone());
             let what = format!("write {write} was lost in the middle of {name}'s reign (epoch {epoch})");

@@ -8,6 +8,7 @@ mod failover_times;
 mod identical_state;
 mod lost_writes;
 mod one_primary;
+mod writes;
 
 use crate::redis::WriteId;
 use crate::scenario::Scenario;

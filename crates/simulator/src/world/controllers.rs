@@ -6,7 +6,7 @@ use crate::redis::{ConnectionId, Request, Response};
 use crate::scenario::Mistake;
 use backstay_consensus::Settings;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Address, Command, Observation, Replication, Time};
+use backstay_model::{Address, Command, Replication, Time};
 use backstay_node::{Effect, Input, Node, PeerMessage};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -78,14 +78,9 @@ impl World {
         self.controllers[node].starts == start && self.controllers[node].process.is_some()
     }
 
-    /// A stopped process reads and does nothing; what comes for it waits.
-    fn postponed(&mut self, node: usize, event: Event) -> Option<Event> {
-        let until = self.controllers[node].paused_until;
-        if until > self.now {
-            self.schedule_at(until, event);
-            return None;
-        }
-        Some(event)
+    /// Until when the process is stopped, if it is: it reads and does nothing, and what comes for it waits.
+    fn pause(&self, node: usize) -> Option<Time> {
+        Some(self.controllers[node].paused_until).filter(|until| *until > self.now)
     }
 
     pub(crate) fn wake_controller(&mut self, node: usize, start: u64) {
@@ -107,14 +102,14 @@ impl World {
     }
 
     fn postponed_wake(&mut self, node: usize, start: u64) -> bool {
-        let until = self.controllers[node].paused_until;
-        if until > self.now {
-            if let Some(process) = &mut self.controllers[node].process {
-                process.wake_at = until;
-            }
-            self.schedule_at(until, Event::Wake { node, start });
+        let Some(until) = self.pause(node) else {
+            return false;
+        };
+        if let Some(process) = &mut self.controllers[node].process {
+            process.wake_at = until;
         }
-        until > self.now
+        self.schedule_at(until, Event::Wake { node, start });
+        true
     }
 
     /// Sees to it that the node is woken in time. Of several wakeups only the one last planned counts.
@@ -133,10 +128,11 @@ impl World {
     }
 
     pub(crate) fn deliver(&mut self, from: usize, to: usize, message: Box<PeerMessage>) {
-        if self.postponed(to, Event::Deliver { from, to, message: message.clone() }).is_some() {
-            let from = self.controllers[from].id;
-            self.step(to, Input::Message { from, message: *message });
+        if let Some(until) = self.pause(to) {
+            return self.schedule_at(until, Event::Deliver { from, to, message });
         }
+        let from = self.controllers[from].id;
+        self.step(to, Input::Message { from, message: *message });
     }
 
     /// One step of a node, and its effects.
@@ -196,6 +192,7 @@ impl World {
             Effect::Persist(persist) => self.controllers[node].disk.apply(&persist),
             Effect::Send { to, message } => self.send_to_peer(node, to, &message),
             Effect::Order(order) => {
+                self.stir();
                 self.check_order(node, &order);
                 if let Some(server) = self.servers.iter().position(|server| server.name == order.instance) {
                     self.trace.line(self.now, "order", || {
@@ -242,18 +239,8 @@ impl World {
 
     /// The driver and its links are tasks of their own: what one tells the other is queued.
     fn tell_link(&mut self, node: usize, start: u64, server: usize, input: LinkInput) {
+        let input = Box::new(input);
         self.schedule(Duration::ZERO, Event::Link { node, start, server, connection: None, input });
-    }
-
-    pub(crate) fn observed(&mut self, node: usize, start: u64, server: usize, observation: Observation) {
-        if !self.is_current(node, start) {
-            return;
-        }
-        let event = Event::Observed { node, start, server, observation };
-        if let Some(Event::Observed { observation, .. }) = self.postponed(node, event) {
-            let (service, instance) = (self.service.clone(), self.servers[server].name.clone());
-            self.step(node, Input::Observed { service, instance, observation });
-        }
     }
 
     /// Something happens to a link. Input of a connection that it no longer has is void.
@@ -268,10 +255,10 @@ impl World {
         if !self.is_current(node, start) {
             return;
         }
-        let event = Event::Link { node, start, server, connection, input };
-        let Some(Event::Link { input, .. }) = self.postponed(node, event) else {
-            return;
-        };
+        if let Some(until) = self.pause(node) {
+            let input = Box::new(input);
+            return self.schedule_at(until, Event::Link { node, start, server, connection, input });
+        }
         let now = self.clock(node).time;
         let Some(process) = &mut self.controllers[node].process else {
             return;
@@ -290,7 +277,7 @@ impl World {
         }
         if let Some(id) = connection.filter(|id| !self.connections.contains_key(id)) {
             // The server closed it before we learnt that it was open.
-            let input = LinkInput::Closed;
+            let input = Box::new(LinkInput::Closed);
             self.schedule(Duration::ZERO, Event::Link { node, start, server, connection: Some(id), input });
         }
         if self.is_current(node, start) {
@@ -385,6 +372,7 @@ impl World {
             Err(failure) => (None, LinkInput::ConnectFailed(failure)),
             Ok(()) => (Some(self.open_connection(here, start, server)), LinkInput::Connected),
         };
+        let input = Box::new(input);
         self.schedule(delay, Event::Link { node, start, server, connection, input });
     }
 

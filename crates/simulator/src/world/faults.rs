@@ -169,6 +169,7 @@ impl World {
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
+        self.stir();
         if self.healed && !matches!(fault, Fault::StartControllers | Fault::Wish { .. }) {
             return;
         }
@@ -316,6 +317,7 @@ impl World {
     /// Everything that is broken is mended: what hangs goes on, what is dead starts, everyone can be reached.
     pub(crate) fn heal(&mut self) {
         self.healed = true;
+        self.stir();
         self.trace.line(self.now, "heal", String::new);
         self.network.heal();
         for server in 0..self.servers.len() {

@@ -5,6 +5,7 @@ mod clients;
 mod controllers;
 mod faults;
 mod network;
+mod queue;
 mod servers;
 
 use crate::checkers::Checkers;
@@ -15,9 +16,10 @@ use crate::trace::Trace;
 use backstay_consensus::Durable;
 use backstay_controller::link::{Link, LinkInput};
 use backstay_model::{
-    ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, Observation, ServiceName, Time, UnixMicros,
+    ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, ServiceName, Time, UnixMicros,
 };
 use backstay_node::{Effect, Node, PeerMessage};
+use queue::Queue;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -32,8 +34,7 @@ pub(crate) struct World {
     pub(crate) scenario: Scenario,
     pub(crate) spec: ClusterSpec,
     pub(crate) service: ServiceName,
-    queue: BTreeMap<(Time, u64), Event>,
-    sequence: u64,
+    queue: Queue,
     pub(crate) controllers: Vec<Controller>,
     pub(crate) servers: Vec<Server>,
     pub(crate) clients: Vec<Client>,
@@ -44,6 +45,8 @@ pub(crate) struct World {
     pub(crate) checkers: Checkers,
     pub(crate) trace: Trace,
     pub(crate) healed: bool,
+    /// When something happened last, so that clients write quickly then.
+    stirred: Time,
 }
 
 /// One controller's machine: its disk, its clock, and the process while there is one.
@@ -100,13 +103,12 @@ pub(crate) struct Server {
 }
 
 /// What can happen next.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Event {
     Wake { node: usize, start: u64 },
     LinkWake { node: usize, start: u64, server: usize },
     Deliver { from: usize, to: usize, message: Box<PeerMessage> },
-    Link { node: usize, start: u64, server: usize, connection: Option<ConnectionId>, input: LinkInput },
-    Observed { node: usize, start: u64, server: usize, observation: Observation },
+    Link { node: usize, start: u64, server: usize, connection: Option<ConnectionId>, input: Box<LinkInput> },
     Effects { node: usize, start: u64, effects: Vec<Effect> },
     Dial { node: usize, start: u64, server: usize, check: bool },
     Request { connection: ConnectionId },
@@ -129,8 +131,7 @@ impl World {
         let service = spec.services[0].name.clone();
         let mut world = Self {
             now: Time::from_micros(1_000_000),
-            queue: BTreeMap::new(),
-            sequence: 0,
+            queue: Queue::default(),
             controllers: Vec::new(),
             servers: Vec::new(),
             clients: Vec::new(),
@@ -141,6 +142,7 @@ impl World {
             checkers: Checkers::new(&scenario),
             trace: Trace::new(scenario.trace),
             healed: false,
+            stirred: Time::ZERO,
             service,
             spec,
             random: Random::new(random.next()),
@@ -199,19 +201,14 @@ impl World {
     }
 
     pub(crate) fn schedule_at(&mut self, at: Time, event: Event) {
-        self.sequence += 1;
-        self.queue.insert((at.max(self.now), self.sequence), event);
+        self.queue.push(at.max(self.now), event);
     }
 
     /// Runs until the moment or a violation.
     pub(crate) fn run_until(&mut self, end: Time) {
-        while let Some(((at, _), _)) = self.queue.first_key_value() {
-            if *at > end || self.checkers.violation().is_some() {
-                break;
-            }
-            let Some(((at, _), event)) = self.queue.pop_first() else {
-                break;
-            };
+        while self.checkers.violation().is_none()
+            && let Some((at, event)) = self.queue.pop_until(end)
+        {
             self.now = at;
             self.happen(event);
         }
@@ -224,10 +221,7 @@ impl World {
             Event::LinkWake { node, start, server } => self.wake_link(node, start, server),
             Event::Deliver { from, to, message } => self.deliver(from, to, message),
             Event::Link { node, start, server, connection, input } => {
-                self.link_input(node, start, server, connection, input);
-            }
-            Event::Observed { node, start, server, observation } => {
-                self.observed(node, start, server, observation);
+                self.link_input(node, start, server, connection, *input);
             }
             Event::Effects { node, start, effects } if self.controllers[node].starts == start => {
                 self.run_effects(node, effects);

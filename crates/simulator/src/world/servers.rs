@@ -17,6 +17,7 @@ impl World {
             match deed {
                 Deed::Respond(connection, response) => self.respond(connection, Some(response)),
                 Deed::Close(connection) => self.respond(connection, None),
+                Deed::Forget(connection) => self.forget(connection),
                 Deed::Follow(address) => {
                     self.servers[server].link += 1;
                     let link = self.servers[server].link;
