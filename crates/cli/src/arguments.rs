@@ -40,6 +40,9 @@ pub(crate) enum Command {
     Status(Status),
     /// Show the failovers that were, each with its timeline, its cause and what was lost.
     History(History),
+    /// Show what one controller saw and did, as far back as it remembers, one event per line.
+    #[command(after_help = EVENTS_HELP)]
+    Events(Events),
     /// Say why a service is or is not failing over, who would win, and what that would lose.
     Explain(Explain),
     /// Stop all automatic action for a while; watching goes on. A failover that is running is finished.
@@ -106,6 +109,27 @@ pub(crate) struct Status {
 pub(crate) struct History {
     /// Only of this service.
     pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+const EVENTS_HELP: &str = "\
+Every controller keeps its own log of the last 2048 events since it was started; `backstay history` shows what all of \
+them remember for good. With -o json each line is one object: at (microseconds since 1970), node, service, kind, \
+severity, sentence, and what belongs to the kind.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Only of this service, and those of the controller itself.
+    pub(crate) service: Option<String>,
+    /// Go on with what happens next, until Ctrl-C; exits with 4 if the controller is lost.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only what happened this long ago or later: 90s, 10m, 2h, 1d. With --follow: before what happens next.
+    #[arg(long, value_name = "DURATION", value_parser = times::parse)]
+    pub(crate) since: Option<Duration>,
     #[command(flatten)]
     pub(crate) target: Target,
     #[command(flatten)]

@@ -48,19 +48,32 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Prints a text and ends its last line.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write_line(text).map(drop)
+}
+
+/// What became of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    Whole,
+    /// Who read it has closed the pipe.
+    NobodyReads,
+}
+
+/// As `print`, for a command that goes on as long as somebody reads.
+pub(crate) fn write_line(text: &str) -> Result<Written, Failure> {
     let mut stdout = std::io::stdout().lock();
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     let written = write!(stdout, "{text}{end}").and_then(|()| stdout.flush());
     match written {
         // Who closed the pipe has read enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Written::NobodyReads),
         Err(error) => Err(Failure::new(
             FAILED,
             "the result cannot be written",
             error,
             "look at where the output goes: a full disk or a closed terminal",
         )),
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Written::Whole),
     }
 }
 
