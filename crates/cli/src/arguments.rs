@@ -2,10 +2,11 @@
 
 use crate::admin::Target;
 use crate::confirm::{Consent, DryRun};
-use crate::output::Output;
+use crate::output::{Colours, Output};
 use crate::times;
 use backstay_lab::Fault;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ Environment:
 #[derive(Debug, Parser)]
 #[command(name = "backstay", version, after_help = EXIT_CODES, max_term_width = 100, propagate_version = true)]
 pub(crate) struct Arguments {
+    /// When to use colours. NO_COLOR in the environment means never, unless this says otherwise.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, global = true)]
+    pub(crate) color: Colours,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -51,13 +55,33 @@ pub(crate) enum Command {
     Resume(Resume),
     /// Settle a doubt that a failover waits with: take this instance's data.
     Decide(Decide),
+    /// Watch the cluster: its status, running failovers and the last events, drawn anew whenever something changes.
+    Watch(Watch),
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(Config),
     /// A local cluster of real servers, to try Backstay on this machine.
     #[command(subcommand)]
     Lab(Lab),
+    /// Print the completion script of a shell.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands into a folder.
+    Man {
+        /// The folder, which is made if need be: for `man`, one called man1 in its search path.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
+
+const COMPLETIONS_HELP: &str = "\
+For bash:  backstay completions bash > /etc/bash_completion.d/backstay
+For zsh:   backstay completions zsh > /usr/local/share/zsh/site-functions/_backstay
+For fish:  backstay completions fish > /etc/fish/completions/backstay.fish";
 
 const RUN_HELP: &str = "\
 Every controller of a cluster reads the same file and is told by --node which one it is. --bootstrap belongs to the \
@@ -134,6 +158,14 @@ pub(crate) struct Events {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Only this service.
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 #[derive(Debug, Args)]
@@ -226,6 +258,8 @@ pub(crate) enum Config {
     Show {
         /// The configuration file.
         file: PathBuf,
+        #[command(flatten)]
+        output: Output,
     },
 }
 

@@ -71,6 +71,15 @@ impl Failure {
         self.code.into()
     }
 
+    /// What happened and why, for where there is one line.
+    pub(crate) fn in_one_line(&self) -> String {
+        match &self.message {
+            Message::Parts(what, why, _) => format!("{what}: {why}"),
+            Message::Text(text) => text.clone(),
+            Message::Report(_) | Message::Said => self.to_string(),
+        }
+    }
+
     /// Says it on the standard error output.
     pub(crate) fn tell(&self) {
         if matches!(self.message, Message::Said) {

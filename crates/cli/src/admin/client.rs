@@ -77,6 +77,18 @@ impl Controllers {
         self.runtime.block_on(what)
     }
 
+    /// As `get_best`, among other things to wait for.
+    pub(crate) async fn look<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        is_good: impl Fn(&T) -> bool,
+    ) -> Result<T, Failure> {
+        let attempt = async |candidate: &Candidate| {
+            converse(&candidate.socket, request(Method::GET, path, Bytes::new())).await
+        };
+        self.first(attempt, is_good).await
+    }
+
     /// Lines from the first controller that sends some.
     pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
         self.first(async |candidate| Lines::open(candidate, path).await, |_| true).await

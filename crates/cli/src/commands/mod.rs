@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod completions;
 pub(crate) mod config;
 mod decide;
 mod events;
@@ -7,10 +8,12 @@ mod explain;
 mod history;
 mod known;
 mod lab;
+mod man;
 mod pause;
 mod resume;
 mod run;
 mod status;
+mod watch;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
@@ -28,6 +31,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Pause(arguments) => pause::pause(&arguments),
         Command::Resume(arguments) => resume::resume(&arguments),
         Command::Decide(arguments) => decide::decide(&arguments),
+        Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { dir } => man::man(dir.as_deref()),
         Command::Config(arguments) => config::config(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
     }?;

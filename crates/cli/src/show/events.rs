@@ -17,7 +17,17 @@ pub(crate) struct EventLine {
 
 /// One event.
 pub(crate) fn event_line(event: &EventLine, paint: Paint) -> String {
-    let at = paint.text(Tone::Faint, event.at.to_string());
+    line(&event.at.to_string(), event, paint)
+}
+
+/// One event of the last minutes: without its date.
+pub(super) fn recent_event_line(event: &EventLine, paint: Paint) -> String {
+    let at = event.at.to_string();
+    line(at.split_once(' ').map_or("", |(_, time)| time), event, paint)
+}
+
+fn line(at: &str, event: &EventLine, paint: Paint) -> String {
+    let at = paint.text(Tone::Faint, at);
     let service = event.service.as_ref();
     let service = service.map(|service| format!("{}: ", paint.text(Tone::Strong, service.as_str())));
     let sentence = match event.severity {

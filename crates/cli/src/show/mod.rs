@@ -2,10 +2,12 @@
 
 mod events;
 mod explain;
+mod fold;
 mod history;
 mod lab;
 mod status;
 mod table;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -16,3 +18,4 @@ pub(crate) use history::history;
 pub(crate) use lab::lab;
 pub(crate) use status::status;
 pub(crate) use table::bytes;
+pub(crate) use watch::{Picture, watch};
