@@ -1,10 +1,12 @@
 //! The command line: what can be said, and the help that explains it.
 
 use crate::admin::Target;
-use crate::output::Output;
+use crate::confirm::{Consent, DryRun};
+use crate::output::{Colours, Output};
 use crate::times;
 use backstay_lab::Fault;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +28,9 @@ Environment:
 #[derive(Debug, Parser)]
 #[command(name = "backstay", version, after_help = EXIT_CODES, max_term_width = 100, propagate_version = true)]
 pub(crate) struct Arguments {
+    /// When to use colours. NO_COLOR in the environment means never, unless this says otherwise.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, global = true)]
+    pub(crate) color: Colours,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -39,6 +44,9 @@ pub(crate) enum Command {
     Status(Status),
     /// Show the failovers that were, each with its timeline, its cause and what was lost.
     History(History),
+    /// Show what one controller saw and did, as far back as it remembers, one event per line.
+    #[command(after_help = EVENTS_HELP)]
+    Events(Events),
     /// Say why a service is or is not failing over, who would win, and what that would lose.
     Explain(Explain),
     /// Stop all automatic action for a while; watching goes on. A failover that is running is finished.
@@ -47,13 +55,33 @@ pub(crate) enum Command {
     Resume(Resume),
     /// Settle a doubt that a failover waits with: take this instance's data.
     Decide(Decide),
+    /// Watch the cluster: its status, running failovers and the last events, drawn anew whenever something changes.
+    Watch(Watch),
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(Config),
     /// A local cluster of real servers, to try Backstay on this machine.
     #[command(subcommand)]
     Lab(Lab),
+    /// Print the completion script of a shell.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands into a folder.
+    Man {
+        /// The folder, which is made if need be: for `man`, one called man1 in its search path.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
+
+const COMPLETIONS_HELP: &str = "\
+For bash:  backstay completions bash > /etc/bash_completion.d/backstay
+For zsh:   backstay completions zsh > /usr/local/share/zsh/site-functions/_backstay
+For fish:  backstay completions fish > /etc/fish/completions/backstay.fish";
 
 const RUN_HELP: &str = "\
 Every controller of a cluster reads the same file and is told by --node which one it is. --bootstrap belongs to the \
@@ -111,6 +139,35 @@ pub(crate) struct History {
     pub(crate) output: Output,
 }
 
+const EVENTS_HELP: &str = "\
+Every controller keeps its own log of the last 2048 events since it was started; `backstay history` shows what all of \
+them remember for good. With -o json each line is one object: at (microseconds since 1970), node, service, kind, \
+severity, sentence, and what belongs to the kind.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Only of this service, and those of the controller itself.
+    pub(crate) service: Option<String>,
+    /// Go on with what happens next, until Ctrl-C; exits with 4 if the controller is lost.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only what happened this long ago or later: 90s, 10m, 2h, 1d. With --follow: before what happens next.
+    #[arg(long, value_name = "DURATION", value_parser = times::parse)]
+    pub(crate) since: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Only this service.
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// The service.
@@ -129,6 +186,8 @@ pub(crate) struct Pause {
     #[arg(long = "for", value_name = "DURATION", value_parser = times::parse)]
     pub(crate) duration: Duration,
     #[command(flatten)]
+    pub(crate) dry_run: DryRun,
+    #[command(flatten)]
     pub(crate) asker: Asker,
     #[command(flatten)]
     pub(crate) target: Target,
@@ -140,6 +199,8 @@ pub(crate) struct Pause {
 pub(crate) struct Resume {
     /// Only this service; all of them, if left out.
     pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) dry_run: DryRun,
     #[command(flatten)]
     pub(crate) asker: Asker,
     #[command(flatten)]
@@ -154,6 +215,8 @@ pub(crate) struct Decide {
     pub(crate) service: String,
     /// The instance whose data shall count.
     pub(crate) instance: String,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
     #[command(flatten)]
     pub(crate) asker: Asker,
     #[command(flatten)]
@@ -195,6 +258,8 @@ pub(crate) enum Config {
     Show {
         /// The configuration file.
         file: PathBuf,
+        #[command(flatten)]
+        output: Output,
     },
 }
 

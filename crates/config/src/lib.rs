@@ -10,7 +10,6 @@ mod finding;
 mod section;
 mod services;
 mod show;
-mod suggest;
 mod values;
 
 pub use config::{Config, Credentials, NodeSettings, SecretSource, UnknownNode};

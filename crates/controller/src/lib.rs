@@ -14,6 +14,7 @@ mod converge;
 mod effect;
 mod explain;
 mod failover;
+mod names;
 mod opinions;
 mod suspicion;
 mod telling;

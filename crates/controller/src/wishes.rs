@@ -63,7 +63,7 @@ impl Controller {
                 let service = &services[0];
                 let spec = self.scenes.get(service).map(|scene| &scene.spec);
                 if spec.and_then(|spec| spec.instance(&instance)).is_none() {
-                    return Err(Refusal::NoSuch(format!("{service} has no instance called {instance}")));
+                    return Err(Refusal::NoSuch(self.no_such_instance(service, &instance)));
                 }
                 let state = self.state.service(service);
                 if !matches!(state.phase, Phase::Fencing { .. }) {
@@ -165,13 +165,7 @@ impl Controller {
         match wanted {
             None => Ok(self.scenes.keys().cloned().collect()),
             Some(name) if self.scenes.contains_key(&name) => Ok(vec![name]),
-            Some(name) => {
-                let known: Vec<&str> = self.scenes.keys().map(ServiceName::as_str).collect();
-                Err(Refusal::NoSuch(format!(
-                    "there is no service called {name}; there is {}",
-                    known.join(", ")
-                )))
-            }
+            Some(name) => Err(Refusal::NoSuch(self.no_such_service(&name))),
         }
     }
 

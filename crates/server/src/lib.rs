@@ -7,6 +7,7 @@ mod admin;
 mod clock;
 mod driver;
 mod handle;
+mod journal;
 mod limits;
 mod link;
 mod peers;

@@ -5,6 +5,7 @@ use crate::admin::{self, AdminError};
 use crate::clock;
 use crate::driver::{Driver, INCOMING_MAX, Names, Outlets, REQUESTS_MAX, Stopped};
 use crate::handle::Handle;
+use crate::journal::Journal;
 use crate::limits;
 use crate::link;
 use crate::peers::{self, Mesh};
@@ -20,11 +21,8 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-
-/// How many events a slow listener may be behind before it loses some.
-const EVENTS_MAX: usize = 1024;
 
 /// Why a controller did not start, or stopped without being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +105,8 @@ pub async fn run(
 
     let (incoming, incoming_rx) = mpsc::channel(INCOMING_MAX);
     let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
-    let (events, _) = broadcast::channel(EVENTS_MAX);
-    let handle = Handle::new(node.clone(), requests, events.clone());
+    let journal = Journal::new();
+    let handle = Handle::new(node.clone(), requests, journal.clone());
     let mut tasks = JoinSet::new();
     let mesh = mesh(&config, &node);
     let mut links = BTreeMap::new();
@@ -123,7 +121,7 @@ pub async fn run(
         storage: Writer::start(storage).map_err(RunError::NoThread)?,
         links,
         peers: peers::dial_all(&mesh, &incoming, &mut tasks),
-        events,
+        journal,
         names: Names::of(&config.spec),
     };
     tasks.spawn(peers::listen(ports.peer, mesh, incoming));

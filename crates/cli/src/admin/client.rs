@@ -1,12 +1,13 @@
 //! HTTP over a Unix socket: one request, one answer, in bounded time and size.
 
+use super::lines::Lines;
 use super::target::{Candidate, Target};
 use crate::failure::{FAILED, Failure, UNREACHABLE};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Collected, Full, Limited};
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ pub(crate) struct Controllers {
 }
 
 /// Why one controller gave no answer.
-enum Miss {
+pub(super) enum Miss {
     /// It cannot be reached.
     Unreachable(String),
     /// It can, but not do it; another one may.
@@ -71,6 +72,28 @@ impl Controllers {
         self.ask(&Method::POST, path, &body.into(), |_| true)
     }
 
+    /// Runs what waits for controllers.
+    pub(crate) fn block_on<T>(&self, what: impl Future<Output = T>) -> T {
+        self.runtime.block_on(what)
+    }
+
+    /// As `get_best`, among other things to wait for.
+    pub(crate) async fn look<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        is_good: impl Fn(&T) -> bool,
+    ) -> Result<T, Failure> {
+        let attempt = async |candidate: &Candidate| {
+            converse(&candidate.socket, request(Method::GET, path, Bytes::new())).await
+        };
+        self.first(attempt, is_good).await
+    }
+
+    /// Lines from the first controller that sends some.
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
+        self.first(async |candidate| Lines::open(candidate, path).await, |_| true).await
+    }
+
     fn ask<T: DeserializeOwned>(
         &self,
         method: &Method,
@@ -78,10 +101,21 @@ impl Controllers {
         body: &Bytes,
         is_good: fn(&T) -> bool,
     ) -> Result<T, Failure> {
+        let attempt = async |candidate: &Candidate| {
+            converse(&candidate.socket, request(method.clone(), path, body.clone())).await
+        };
+        self.runtime.block_on(self.first(attempt, is_good))
+    }
+
+    /// What the first controller whose answer `is_good` says; if there is none, what the first one said.
+    async fn first<T>(
+        &self,
+        attempt: impl AsyncFn(&Candidate) -> Result<T, Miss>,
+        is_good: impl Fn(&T) -> bool,
+    ) -> Result<T, Failure> {
         let (mut misses, mut unable, mut second_best) = (String::new(), None, None);
         for candidate in &self.candidates {
-            let request = request(method.clone(), path, body.clone());
-            match self.runtime.block_on(converse(&candidate.socket, request)) {
+            match attempt(candidate).await {
                 Ok(answer) if is_good(&answer) => return Ok(answer),
                 Ok(answer) => {
                     second_best.get_or_insert(answer);
@@ -152,17 +186,37 @@ enum Lost {
 }
 
 async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Lost> {
+    let response = send(socket, request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| Lost::AfterSent(error.to_string()))?;
+    Ok((status, body.to_bytes()))
+}
+
+async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Lost> {
     let stream = UnixStream::connect(socket).await.map_err(Lost::BeforeSent)?;
     let lost = |error: hyper::Error| Lost::AfterSent(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-    // Its errors come out of the request as well.
-    let driver = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(lost)?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-    driver.abort();
-    let body = body.map_err(|error| Lost::AfterSent(error.to_string()))?;
-    Ok((status, body.to_bytes()))
+    // Its errors come out of the request and the answer as well; it ends with them.
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(lost)
+}
+
+/// Asks for a stream; returns once its head has come.
+pub(super) async fn open(socket: &Path, path: &str) -> Result<Incoming, Miss> {
+    match timeout(QUESTION_PATIENCE, send(socket, request(Method::GET, path, Bytes::new()))).await {
+        Ok(Ok(response)) if response.status().is_success() => Ok(response.into_body()),
+        Ok(Ok(response)) => {
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
+            let body = timeout(QUESTION_PATIENCE, body).await;
+            let body = body.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
+            Err(refusal(status, &body))
+        }
+        Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error))),
+        Ok(Err(Lost::AfterSent(why))) => Err(Miss::Unreachable(why)),
+        Err(_) => Err(Miss::Unreachable(format!("no answer within {} s", QUESTION_PATIENCE.as_secs()))),
+    }
 }
 
 /// How a controller says no.
@@ -179,12 +233,13 @@ fn understand<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T,
             ))
         });
     }
+    Err(refusal(status, body))
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> Miss {
     let sentence = serde_json::from_slice::<Problem>(body)
         .map_or_else(|_| format!("the controller answers {status}"), |problem| problem.error);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        return Err(Miss::Unable(sentence));
-    }
-    Err(Miss::Refused(sentence))
+    if status == StatusCode::SERVICE_UNAVAILABLE { Miss::Unable(sentence) } else { Miss::Refused(sentence) }
 }
 
 fn reason(error: &io::Error) -> String {

@@ -1,14 +1,19 @@
 //! What each command does.
 
+mod completions;
 pub(crate) mod config;
 mod decide;
+mod events;
 mod explain;
 mod history;
+mod known;
 mod lab;
+mod man;
 mod pause;
 mod resume;
 mod run;
 mod status;
+mod watch;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
@@ -21,10 +26,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::History(arguments) => history::history(&arguments),
+        Command::Events(arguments) => events::events(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Pause(arguments) => pause::pause(&arguments),
         Command::Resume(arguments) => resume::resume(&arguments),
         Command::Decide(arguments) => decide::decide(&arguments),
+        Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { dir } => man::man(dir.as_deref()),
         Command::Config(arguments) => config::config(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
     }?;

@@ -3,6 +3,7 @@
 use crate::admin::Controllers;
 use crate::arguments::Status;
 use crate::failure::{Failure, UNHEALTHY};
+use crate::output::columns;
 use crate::show;
 use backstay_model::{ClusterStatus, Severity};
 
@@ -14,7 +15,7 @@ pub(super) fn status(arguments: &Status) -> Result<(), Failure> {
         // One that has lost the others knows less than they do.
         controllers.get_best("/v1/status", |status: &ClusterStatus| status.quorum)?
     };
-    arguments.output.show(&status, show::status)?;
+    arguments.output.show(&status, |status, paint| show::status(status, paint, columns()))?;
     if arguments.check && !is_healthy(&status) {
         return Err(Failure::said(UNHEALTHY));
     }

@@ -3,6 +3,10 @@
 use super::table::{Tone, bytes};
 use crate::output::Paint;
 use backstay_model::{FailoverRecord, UnixMicros};
+use std::time::Duration;
+
+/// How long a failover that is over is shown as news.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// `backstay history`.
 pub(crate) fn history(records: &[FailoverRecord], paint: Paint) -> String {
@@ -36,6 +40,30 @@ fn record(record: &FailoverRecord, paint: Paint) -> String {
         text.push_str(&timeline(record, begin, paint));
     }
     text
+}
+
+/// The same in few lines, for a picture that holds more than that.
+pub(super) fn in_brief(record: &FailoverRecord, paint: Paint) -> String {
+    let to = record.to.as_ref().map_or("nobody yet", |to| to.as_str());
+    let from = record.from.as_ref().map(|from| format!("{from} to "));
+    let head = format!("{}, epoch {}: {}{to}", record.service, record.epoch, from.unwrap_or_default());
+    let mut text = format!("{}, because {}\n", paint.text(Tone::Strong, head), record.cause);
+    let begin = begin(record).unwrap_or_default();
+    for (name, at) in record.moments.in_order() {
+        if let Some(at) = at {
+            let after = format!(" {:.1} ms", millis_between(begin, at));
+            text.extend(["  ", paint.text(Tone::Faint, name).as_str(), &after]);
+        }
+    }
+    if !record.lost.is_empty() {
+        text.extend(["\n  lost: ", &lost(record, paint)]);
+    }
+    text
+}
+
+/// Whether it runs, or ended less than a minute ago.
+pub(super) fn is_recent(record: &FailoverRecord, now: UnixMicros) -> bool {
+    record.moments.first_write.is_none_or(|end| now.since(end) < RECENT)
 }
 
 /// The first moment that is known.

@@ -7,8 +7,11 @@ use backstay_model::{
 };
 use comfy_table::Cell;
 
-/// `backstay status`.
-pub(crate) fn status(status: &ClusterStatus, paint: Paint) -> String {
+/// Columns of instances that a narrow terminal does without, the first ones first.
+const EXPENDABLE: [&str; 5] = ["offset", "place", "link", "address", "in sync"];
+
+/// `backstay status`, in tables that are no wider than so many columns, as far as that goes.
+pub(crate) fn status(status: &ClusterStatus, paint: Paint, width: usize) -> String {
     let mut text = format!(
         "cluster {}: {}, {} (as {} sees it)\n\n",
         paint.text(Tone::Strong, &status.cluster),
@@ -23,7 +26,7 @@ pub(crate) fn status(status: &ClusterStatus, paint: Paint) -> String {
     }
     for service in &status.services {
         text.push('\n');
-        text.push_str(&self::service(service, paint));
+        text.push_str(&self::service(service, paint, width));
     }
     text
 }
@@ -55,7 +58,7 @@ fn controller(controller: &ControllerStatus) -> Vec<Cell> {
     vec![Tone::Plain.cell(&controller.name), Tone::Plain.cell(&controller.address), tone.cell(state)]
 }
 
-fn service(service: &ServiceStatus, paint: Paint) -> String {
+fn service(service: &ServiceStatus, paint: Paint, width: usize) -> String {
     let mut text = format!(
         "{}: {} in epoch {}, {}\n",
         paint.text(Tone::Strong, service.name.as_str()),
@@ -82,7 +85,7 @@ fn service(service: &ServiceStatus, paint: Paint) -> String {
         }
         row
     });
-    text.push_str(&paint.table(&columns, rows));
+    text.push_str(&paint.table_within(width, &columns, rows, &EXPENDABLE));
     if !service.problems.is_empty() {
         text.push('\n');
         text.push_str(&problems(&service.problems, paint));

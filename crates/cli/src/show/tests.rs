@@ -1,6 +1,6 @@
 //! What people see, as they see it.
 
-use super::{explanation, history, status};
+use super::{EventLine, Picture, event_line, explanation, history, watch};
 use crate::output::Paint;
 use backstay_model::{
     Address, CandidateStatus, ClusterStatus, ControllerStatus, Epoch, Explanation, FailoverRecord,
@@ -103,6 +103,10 @@ fn failover() -> FailoverRecord {
         lost: Vec::new(),
         planned: false,
     }
+}
+
+fn status(status: &ClusterStatus, paint: Paint) -> String {
+    super::status(status, paint, usize::MAX)
 }
 
 #[test]
@@ -229,4 +233,125 @@ fn colours_are_only_around_the_words() {
     let painted = status(&cluster(), Paint::Colours);
     assert!(painted.contains("\u{1b}["));
     assert_ne!(painted, status(&cluster(), Paint::Plain));
+}
+
+#[test]
+fn status_on_a_narrow_terminal_does_without_the_least_important_columns() {
+    insta::assert_snapshot!(super::status(&cluster(), Paint::Plain, 80), @"
+    cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
+
+      controller  address        state
+      a           10.0.0.1:7600  leads
+      b           10.0.0.1:7600  connected
+      c           10.0.0.1:7600  not heard of
+
+    mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
+    paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
+
+      instance  address        role         health               lag        in sync
+      r1        10.0.0.1:6379  primary      up                   -          yes
+      r2        10.0.0.1:6380  replica      late to answer       120.6 KiB  no
+      r3        10.0.0.1:6381  was primary  refuses connections  -          -
+
+      error Stuck: r3 does not answer; start it or mend its network
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+    ");
+    insta::assert_snapshot!(super::status(&cluster(), Paint::Plain, 40), @"
+    cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
+
+      controller  address        state
+      a           10.0.0.1:7600  leads
+      b           10.0.0.1:7600  connected
+      c           10.0.0.1:7600  not heard of
+
+    mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
+    paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
+
+      instance  role         health               lag
+      r1        primary      up                   -
+      r2        replica      late to answer       120.6 KiB
+      r3        was primary  refuses connections  -
+
+      error Stuck: r3 does not answer; start it or mend its network
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+    ");
+}
+
+fn event(severity: &str, sentence: &str) -> EventLine {
+    let line = serde_json::json!({
+        "at": MOMENT, "node": "b", "service": "mymaster", "severity": severity, "sentence": sentence,
+        "kind": "unheard_of", "more": 1,
+    });
+    serde_json::from_value(line).unwrap()
+}
+
+#[test]
+fn an_event_is_one_line() {
+    insta::assert_snapshot!(event_line(&event("info", "r2 answers here again"), Paint::Plain), @"2026-11-21 04:38:42.123  b  mymaster: r2 answers here again");
+}
+
+fn picture() -> Picture {
+    let running = FailoverRecord {
+        moments: Moments { fenced: None, promoted: None, ..failover().moments },
+        ..failover()
+    };
+    let sentence = "r3 (10.0.0.1:6381) refuses connections, as seen from here";
+    Picture {
+        status: Some(cluster()),
+        history: vec![running],
+        events: (0..9).map(|_| event("warning", sentence)).collect(),
+        trouble: Some("no controller answers".to_owned()),
+    }
+}
+
+#[test]
+fn watch_shows_the_status_the_running_failover_and_the_last_events() {
+    insta::assert_snapshot!(watch(&picture(), MOMENT, (80, 36), Paint::Plain).join("\n"), @"
+    this may be old: no controller answers
+    cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
+
+      controller  address        state
+      a           10.0.0.1:7600  leads
+      b           10.0.0.1:7600  connected
+      c           10.0.0.1:7600  not heard of
+
+    mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
+    paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
+
+      instance  address        role         health               lag        in sync
+      r1        10.0.0.1:6379  primary      up                   -          yes
+      r2        10.0.0.1:6380  replica      late to answer       120.6 KiB  no
+      r3        10.0.0.1:6381  was primary  refuses connections  -          -
+
+      error Stuck: r3 does not answer; start it or mend its network
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+
+    mymaster, epoch 2: r3 to r1, because 2 controllers found its port closed
+      suspected 0.0 ms  verdict 0.9 ms  committed 2.1 ms
+
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+
+    q leaves
+    ");
+}
+
+#[test]
+fn watch_fits_on_every_terminal() {
+    for size in [(0, 0), (1, 1), (20, 5), (40, 10), (80, 24), (300, 100)] {
+        let lines = watch(&picture(), MOMENT, size, Paint::Colours);
+        assert_eq!(lines.len(), size.1);
+        let widest = lines.iter().map(|line| super::fold::width(line)).max().unwrap_or(0);
+        assert!(widest <= size.0.max(70), "{size:?}: {widest}");
+    }
 }

@@ -10,6 +10,7 @@ use crate::servers::redis::{self, Boot, RedisServer};
 use crate::servers::sentinel::{self, SentinelServer, Watch};
 use crate::stack::health::group_fault;
 use crate::wait::{poll_every, wait_until};
+use backstay_model::hint;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -172,12 +173,7 @@ impl StockStack {
         let found = self.instances.iter().position(|(server, _)| server.name == name);
         found.ok_or_else(|| LabError::UnknownName {
             name: name.to_owned(),
-            known: self
-                .instances
-                .iter()
-                .map(|(server, _)| server.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
+            hint: hint(name, self.instances.iter().map(|(server, _)| server.name.as_str())),
         })
     }
 }

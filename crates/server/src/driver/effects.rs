@@ -6,7 +6,6 @@ use crate::question::Answer;
 use backstay_controller::link::LinkInput;
 use backstay_model::{Event, InstanceName, NodeId, ServiceName, Severity};
 use backstay_node::Effect;
-use std::sync::Arc;
 
 impl Driver {
     /// Carries out effects in order. After an error none of the rest was.
@@ -92,7 +91,6 @@ impl Outlets {
             Severity::Warning => tracing::warn!(service, "{}", event.kind),
             Severity::Error => tracing::error!(service, "{}", event.kind),
         }
-        // Nobody listening is fine.
-        let _ = self.events.send(Arc::new(event));
+        self.journal.note(event);
     }
 }

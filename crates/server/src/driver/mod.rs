@@ -10,17 +10,17 @@ mod waiting;
 pub(crate) use refusals::Names;
 
 use crate::clock;
+use crate::journal::Journal;
 use crate::question::{Answer, Question, Request, Scope};
 use crate::storage::{StorageError, Writer};
 use backstay_controller::Refusal;
 use backstay_controller::link::LinkInput;
-use backstay_model::{Event, InstanceName, NodeId, Observation, ServiceName, Time};
+use backstay_model::{InstanceName, NodeId, Observation, ServiceName, Time};
 use backstay_node::{Input, Node, PeerMessage};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use waiting::{Waiter, Waiting};
 
@@ -79,7 +79,7 @@ pub(crate) struct Outlets {
     pub(crate) storage: Writer,
     pub(crate) links: BTreeMap<(ServiceName, InstanceName), mpsc::Sender<LinkInput>>,
     pub(crate) peers: BTreeMap<NodeId, PeerOutlet>,
-    pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) journal: Journal,
     pub(crate) names: Names,
 }
 
@@ -253,10 +253,7 @@ impl Driver {
             Question::Status => Answer::Status(Box::new(brain.status(now))),
             Question::History(service) => Answer::History(brain.history(service.as_ref())),
             Question::Explain(service) => Answer::Explanation(
-                brain
-                    .explain(now, &service)
-                    .map(Box::new)
-                    .ok_or_else(|| format!("there is no service called {service}; see `backstay status`")),
+                brain.explain(now, &service).map(Box::new).ok_or_else(|| brain.no_such_service(&service)),
             ),
             Question::Address(service) => Answer::Address(brain.address(&service).cloned()),
             Question::Wish(wish) => {

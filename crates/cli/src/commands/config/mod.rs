@@ -11,7 +11,7 @@ use std::path::Path;
 pub(super) fn config(arguments: &arguments::Config) -> Result<(), Failure> {
     match arguments {
         arguments::Config::Check { file, output } => check::check(file, *output),
-        arguments::Config::Show { file } => show::show(file),
+        arguments::Config::Show { file, output } => show::show(file, *output),
     }
 }
 
