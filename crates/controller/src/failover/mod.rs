@@ -10,7 +10,7 @@ mod form;
 mod open;
 mod promote;
 
-pub(crate) use begin::{automatic_hindrance, foreign_manager};
+pub(crate) use begin::{automatic_hindrance, foreign_manager, sentinels};
 
 use crate::converge;
 use crate::scene::Notes;
