@@ -71,6 +71,10 @@ pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> D
         canonical.text(&instance.zone);
         canonical.number(u64::from(instance.priority));
     }
+    if spec.ignore_sentinels {
+        // Left out otherwise: versions that do not know it agree.
+        canonical.text("ignore_sentinels");
+    }
     canonical.finish()
 }
 

@@ -125,6 +125,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// True or false; false if it is left out.
+    pub(crate) fn flag(&mut self, key: &'static str, findings: &mut Findings) -> bool {
+        let Some(value) = self.value(key) else {
+            return false;
+        };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            let help = "Write true or false, without quotation marks; the default is false.".to_owned();
+            wrong_type(findings, key, "true or false", value, help);
+            false
+        })
+    }
+
     /// A table inside this one.
     pub(crate) fn table(
         &mut self,

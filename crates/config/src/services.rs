@@ -29,6 +29,7 @@ pub(crate) struct ServiceDraft {
     cooldown: At<Duration>,
     parallel_syncs: At<u64>,
     pub(crate) min_replicas_to_write: At<u64>,
+    ignore_sentinels: bool,
     canary_key: String,
     pub(crate) preference: PreferenceDraft,
     pub(crate) username: Option<At<String>>,
@@ -77,6 +78,7 @@ impl ServiceDraft {
             cooldown: s.duration("cooldown", findings, ms(10_000), ms(0)..=ms(24 * 3_600_000)),
             parallel_syncs: s.number("parallel_syncs", findings, 1, 1..=1000),
             min_replicas_to_write: s.number("min_replicas_to_write", findings, 0, 0..=1000),
+            ignore_sentinels: s.flag("ignore_sentinels", findings),
             canary_key: s
                 .optional("canary_key", findings, values::key)
                 .map_or_else(|| "backstay:canary".into(), |key| key.value),
@@ -107,6 +109,7 @@ impl ServiceDraft {
             },
             canary_key: self.canary_key.clone(),
             min_replicas_to_write: self.min_replicas_to_write.value,
+            ignore_sentinels: self.ignore_sentinels,
             digest: Digest::from(""),
         })
     }

@@ -22,6 +22,9 @@ pub(crate) fn converge(work: &mut Work) {
     }
     keep_primary_open(work, &reign);
     follow_rename(work, &reign);
+    if crate::failover::sentinels(work.scene).is_some() {
+        return; // Whatever it does now, doing something else is a fight.
+    }
     // Nobody is pointed at a primary before it was seen to be one in this reign.
     let reigns =
         work.current(&reign.instance).is_some_and(|seen| seen.is_primary() && seen.run_id == reign.run_id);

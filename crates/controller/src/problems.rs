@@ -5,7 +5,8 @@ use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::{follows, is_of_a_stranger};
 use backstay_model::{
-    Address, Evidence, Fault, Health, InstanceName, ProblemStatus, Replication, Severity, UnixMicros,
+    Address, Evidence, Fault, Health, InstanceName, ProblemStatus, Replication, Sentinels, Severity,
+    UnixMicros,
 };
 
 /// What the matchers look at.
@@ -46,6 +47,7 @@ pub const CATALOGUE: &[Problem] = &[
     row("StrayPrimary", Severity::Error, stray_primary),
     row("ConfigurationsDiffer", Severity::Error, |s| s.disagreement.clone()),
     row("PasswordRefused", Severity::Error, |s| replicas_faulty(s, |fault| fault == Fault::WrongPassword)),
+    row("SentinelsUnseen", Severity::Warning, sentinels_unseen),
     row("ReplicaOfStranger", Severity::Warning, replica_of_stranger),
     row("NothingToFailOverTo", Severity::Warning, nothing_to_fail_over_to),
     row("ReplicaDown", Severity::Warning, replica_down),
@@ -170,6 +172,14 @@ fn primary_closed(s: &Snapshot) -> Option<String> {
 
 fn foreign_manager(s: &Snapshot) -> Option<String> {
     crate::failover::foreign_manager(s.state, s.scene)
+}
+
+fn sentinels_unseen(s: &Snapshot) -> Option<String> {
+    let silent = s.scene.views.iter().filter(|(_, view)| view.sentinels == Sentinels::Hidden);
+    let names = list(silent.map(|(name, _)| name)).filter(|_| !s.scene.spec.ignore_sentinels);
+    names.map(|names| {
+        format!("{names} does not say whether a Sentinel manages it, too: grant the user +pubsub|numsub")
+    })
 }
 
 fn stray_primary(s: &Snapshot) -> Option<String> {

@@ -4,7 +4,7 @@
 use crate::entry::Entry;
 use backstay_model::{
     Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Observation, ReplId,
-    ReplOffset, Replication, Role, RunId, ServiceSpec, Time, UnixMicros,
+    ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time, UnixMicros,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,6 +94,8 @@ pub struct View {
     pub streams: bool,
     /// When which order was sent last.
     pub ordered: Vec<(Action, Epoch, Time)>,
+    /// Which Sentinels manage it, as it said last.
+    pub sentinels: Sentinels,
     /// The canary was acknowledged by this run.
     pub canary: Option<RunId>,
     /// What peers were told last.
@@ -111,6 +113,7 @@ impl View {
                     self.sample = None;
                     self.frozen = None;
                     self.paused = None;
+                    self.sentinels = Sentinels::Unknown;
                     self.ordered.clear();
                 }
                 self.identity = Some(identity);
@@ -128,6 +131,7 @@ impl View {
                 self.sampled(now, doubted, replication.clone());
                 self.paused = Some((epoch, replication));
             }
+            Observation::Sentinels(sentinels) => self.sentinels = sentinels,
             Observation::CanaryAcknowledged { run_id } => {
                 self.canary = Some(run_id);
                 self.refused = None;

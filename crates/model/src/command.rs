@@ -16,6 +16,8 @@ pub enum Command {
     Info,
     /// What are your `min-replicas-to-write` and `min-replicas-max-lag`?
     WriteGuard,
+    /// How many listen to Sentinels' hellos (`PUBSUB NUMSUB`)? Every Sentinel that manages the instance does.
+    Sentinels,
     /// Set `min-replicas-to-write`.
     SetWriteGuard(u64),
     /// Set `min-replicas-max-lag` to Redis' default: at 0 the guard is ignored.
@@ -63,6 +65,8 @@ pub enum Reply {
         /// `min-replicas-max-lag`, in seconds.
         max_lag: u64,
     },
+    /// To `Sentinels`.
+    Sentinels(u64),
     /// To everything else.
     Done,
     /// An error reply, or one that makes no sense as an answer to the command.

@@ -19,7 +19,7 @@ pub use ids::{
 };
 pub use names::{hint, nearest};
 pub use observation::{
-    Evidence, Fault, Health, Identity, InstanceReport, Observation, Replication, Role, Suspicion,
+    Evidence, Fault, Health, Identity, InstanceReport, Observation, Replication, Role, Sentinels, Suspicion,
 };
 pub use order::{Action, Order};
 pub use spec::{ClusterSpec, ControllerSpec, InstanceSpec, Preference, ServiceSpec};

@@ -27,6 +27,8 @@ pub enum Observation {
         /// Where its writes stand.
         replication: Replication,
     },
+    /// Whether Sentinels manage the instance beside us. Only when that changed.
+    Sentinels(Sentinels),
     /// A canary write was acknowledged by the instance.
     CanaryAcknowledged {
         /// The run that acknowledged it.
@@ -37,6 +39,18 @@ pub enum Observation {
         /// What the engine's reply amounts to.
         fault: Fault,
     },
+}
+
+/// Sentinels that manage an instance, as it tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sentinels {
+    /// It was not asked yet.
+    #[default]
+    Unknown,
+    /// We lack the right to ask.
+    Hidden,
+    /// So many listen to Sentinels' hellos.
+    Seen(u64),
 }
 
 /// One vantage point's opinion of one instance.

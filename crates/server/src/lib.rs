@@ -6,6 +6,8 @@
 mod admin;
 mod clock;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handle;
 mod journal;
 mod limits;

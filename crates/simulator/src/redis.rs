@@ -307,6 +307,7 @@ impl Redis {
                 loading: false,
             }),
             Command::Info => Reply::Info(self.info()),
+            Command::Sentinels => Reply::Sentinels(0),
             Command::WriteGuard => Reply::WriteGuard { replicas: self.guard, max_lag: 10 },
             Command::SetWriteGuard(guard) => {
                 self.guard = guard;

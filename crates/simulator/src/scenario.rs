@@ -158,6 +158,7 @@ impl Scenario {
                 preference: Preference::default(),
                 canary_key: "canary".into(),
                 min_replicas_to_write: 0,
+                ignore_sentinels: false,
                 digest: "same".into(),
             }],
         }

@@ -4,7 +4,7 @@ use crate::entry::{Cause, Decided};
 use crate::scene::Scene;
 use crate::state::{Phase, ServiceState};
 use crate::work::{Work, follows};
-use backstay_model::{Address, EventKind, Health, InstanceName, Now};
+use backstay_model::{Address, EventKind, Health, InstanceName, Now, Sentinels};
 use std::time::Duration;
 
 /// How long the news of a crash may take to reach every controller.
@@ -107,8 +107,30 @@ fn contradiction<'a>(now: Now, state: &ServiceState, scene: &'a Scene) -> Option
         .map(|(name, _)| name)
 }
 
-/// Somebody else changed a role: the primary was made a replica, or a replica a primary that nobody here promoted.
+/// Somebody else manages the group: a role was changed, or a Sentinel is there that may do so at any moment.
 pub(crate) fn foreign_manager(state: &ServiceState, scene: &Scene) -> Option<String> {
+    changed_role(state, scene).or_else(|| sentinels(scene))
+}
+
+/// Sentinels manage instances that answer. One that is down cannot say whether they still do.
+pub(crate) fn sentinels(scene: &Scene) -> Option<String> {
+    let managed = scene.views.iter().filter(|(_, view)| {
+        let said = matches!(view.sentinels, Sentinels::Seen(1..));
+        said && !matches!(view.health, Health::Down(_))
+    });
+    let names: Vec<&str> = managed.map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty() && !scene.spec.ignore_sentinels).then(|| {
+        format!(
+            "a Sentinel manages {} (somebody listens to __sentinel__:hello there), and two managers would fight; \
+             `redis-cli CLIENT LIST TYPE pubsub` there shows who: stop it, or write ignore_sentinels = true if you \
+             know of it",
+            names.join(", ")
+        )
+    })
+}
+
+/// The primary was made a replica, or a replica a primary that nobody here promoted.
+fn changed_role(state: &ServiceState, scene: &Scene) -> Option<String> {
     let reign = state.primary()?;
     let usurper = scene.views.iter().find(|(name, view)| {
         let seen = view.replication().filter(|_| view.health == Health::Up);

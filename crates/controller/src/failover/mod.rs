@@ -11,7 +11,7 @@ pub(crate) mod moving;
 mod open;
 mod promote;
 
-pub(crate) use begin::{automatic_hindrance, foreign_manager};
+pub(crate) use begin::{automatic_hindrance, foreign_manager, sentinels};
 
 use crate::converge;
 use crate::scene::Notes;

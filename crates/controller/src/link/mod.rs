@@ -11,7 +11,7 @@ mod orders;
 
 use backstay_model::{
     ClientKind, Command, Epoch, Evidence, Fault, Health, Info, Observation, Order, Replication, Reply, RunId,
-    Time,
+    Sentinels, Time,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,6 +24,8 @@ const SECOND_TRY: Duration = Duration::from_millis(2);
 const INFO_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is asked for its keys: one that was emptied by hand may be taken into the group.
 const IDENTITY_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is asked for Sentinels, at the next `INFO`. They say hello every 2 s.
+const SENTINELS_INTERVAL: Duration = Duration::from_secs(2);
 /// How much later than asked a wakeup may come before the silence is held to be our own.
 const LATE: Duration = Duration::from_millis(100);
 
@@ -126,6 +128,9 @@ pub struct Link {
     next_ping: Time,
     next_info: Time,
     next_identity: Time,
+    next_sentinels: Time,
+    /// What the brain was told of Sentinels on this connection.
+    sentinels: Sentinels,
     watch: Option<(Duration, Time)>,
     /// Answered `PING` on this connection.
     last_pong: Option<Time>,
@@ -161,6 +166,8 @@ impl Link {
             next_ping: now,
             next_info: now,
             next_identity: now,
+            next_sentinels: now,
+            sentinels: Sentinels::Unknown,
             watch: None,
             last_pong: None,
             last_sign: now,
@@ -213,8 +220,11 @@ impl Link {
         self.next_ping = now + self.settings.probe_interval;
         self.next_info = now + INFO_INTERVAL;
         self.next_identity = now + IDENTITY_INTERVAL;
+        self.next_sentinels = now + SENTINELS_INTERVAL;
+        self.sentinels = Sentinels::Unknown;
         // Who it is comes first: health is only ever of a known process.
-        let hello = vec![Command::Identify, Command::WriteGuard, Command::Info, Command::Ping];
+        let hello =
+            vec![Command::Identify, Command::WriteGuard, Command::Info, Command::Ping, Command::Sentinels];
         self.send(now, hello, &Purpose::Probe, out);
     }
 
@@ -299,6 +309,13 @@ impl Link {
                     out.push(LinkOutput::Observe(Observation::CanaryAcknowledged { run_id }));
                 }
             }
+            (Reply::Sentinels(count), _) => self.observe_sentinels(Sentinels::Seen(count), out),
+            // Whether Sentinels can be seen says nothing about the instance's health.
+            (Reply::Refused(fault), _) if sent.command == Command::Sentinels => {
+                if fault == Fault::NoPermission {
+                    self.observe_sentinels(Sentinels::Hidden, out);
+                }
+            }
             (Reply::Pong | Reply::Done, _) => {}
             (Reply::Refused(fault), Purpose::Probe) => self.set_health(Health::Useless(fault), out),
             (Reply::Refused(fault), purpose) => {
@@ -331,6 +348,13 @@ impl Link {
         }));
     }
 
+    fn observe_sentinels(&mut self, sentinels: Sentinels, out: &mut Vec<LinkOutput>) {
+        if self.sentinels != sentinels {
+            self.sentinels = sentinels;
+            out.push(LinkOutput::Observe(Observation::Sentinels(sentinels)));
+        }
+    }
+
     fn watch(&mut self, now: Time, interval: Duration, until: Time) {
         self.watch = Some((interval, until));
         self.next_info = self.next_info.min(now + interval);
@@ -352,7 +376,12 @@ impl Link {
             if now >= self.next_info && !self.awaits(&Command::Info) {
                 let interval = self.info_interval(now);
                 self.next_info = now + interval;
-                self.send(now, vec![Command::WriteGuard, Command::Info], &Purpose::Probe, out);
+                let mut look = vec![Command::WriteGuard, Command::Info];
+                if now >= self.next_sentinels && !self.awaits(&Command::Sentinels) {
+                    self.next_sentinels = now + SENTINELS_INTERVAL;
+                    look.push(Command::Sentinels);
+                }
+                self.send(now, look, &Purpose::Probe, out);
             }
             if now >= self.next_identity && !self.awaits(&Command::Identify) {
                 self.next_identity = now + IDENTITY_INTERVAL;

@@ -1,5 +1,6 @@
 //! A desk to try a brain on: one leader, two peers, three instances, and a quorum that commits whatever is proposed
 //! unless it is told to wait.
+#![allow(dead_code, reason = "each test uses what it needs")]
 
 use backstay_controller::{Controller, Effect, Entry, Input, Report, State};
 use backstay_model::{
@@ -42,6 +43,7 @@ pub(crate) fn spec() -> ServiceSpec {
         preference: Preference::default(),
         canary_key: "canary".into(),
         min_replicas_to_write: 0,
+        ignore_sentinels: false,
         digest: "same".into(),
     }
 }

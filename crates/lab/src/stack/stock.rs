@@ -61,14 +61,7 @@ impl StockStack {
         let watch =
             Watch { service: SERVICE, primary: stack.instances[0].0.address(), quorum: QUORUM, down_after };
         for number in 1..=SENTINELS {
-            let server = SentinelServer {
-                name: format!("s{number}"),
-                port: stack.ports.claim()?,
-                folder: stack.dir.path().join(format!("s{number}")),
-            };
-            server.write_configuration(&watch)?;
-            let process = server.start()?;
-            stack.sentinels.push((server, process));
+            stack.start_sentinel(&format!("s{number}"), &watch)?;
         }
         stack.await_known()?;
         Ok(stack)
@@ -86,6 +79,20 @@ impl StockStack {
         self.instances.push((server.clone(), process));
         server.await_answer(process)?;
         Ok(server)
+    }
+
+    /// Starts one more Sentinel, which may watch somebody else's instances.
+    pub fn start_sentinel(&mut self, name: &str, watch: &Watch<'_>) -> Result<Process> {
+        sentinel::program()?;
+        let server = SentinelServer {
+            name: name.to_owned(),
+            port: self.ports.claim()?,
+            folder: self.dir.path().join(name),
+        };
+        server.write_configuration(watch)?;
+        let process = server.start()?;
+        self.sentinels.push((server, process));
+        Ok(process)
     }
 
     /// Starts an instance of this stack again, after it ended.

@@ -2,6 +2,8 @@
 //! answers is not decided here. Clients that are slow or talk nonsense cost a bounded amount of memory and time.
 
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod routes;
 mod socket;
 

@@ -3,6 +3,8 @@
 
 mod dial;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hello;
 mod listen;
 

@@ -5,6 +5,8 @@
 
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod writer;
 
 pub use error::StorageError;

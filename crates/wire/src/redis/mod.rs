@@ -2,7 +2,7 @@
 //! there are `Command`, `Reply` and `Fault`. It does not know in which order commands go out, or when.
 //!
 //! The rights that an ACL user needs: `+ping +info +config|get +config|set +client|kill +replicaof +multi +exec
-//! +set` and the service's canary key.
+//! +set +pubsub|numsub` and the service's canary key.
 
 mod info;
 mod reply;
@@ -15,6 +15,10 @@ use backstay_model::{ClientKind, Command};
 /// The milliseconds after which a canary key is gone.
 const CANARY_EXPIRY_MS: &str = "1000";
 
+/// Where Sentinels tell each other of themselves, on every instance that they manage (sentinel.c,
+/// `SENTINEL_HELLO_CHANNEL`).
+const SENTINEL_CHANNEL: &str = "__sentinel__:hello";
+
 /// Writes the request that `command` stands for behind what `out` holds. It is answered by exactly one reply, in
 /// order; hand that to `decode_reply`.
 pub fn encode_command(out: &mut Vec<u8>, command: &Command) {
@@ -23,6 +27,7 @@ pub fn encode_command(out: &mut Vec<u8>, command: &Command) {
         Command::Identify => encode_request(out, &["INFO"]),
         Command::Info => encode_request(out, &["INFO", "replication"]),
         Command::WriteGuard => encode_request(out, &["CONFIG", "GET", "min-replicas-*"]),
+        Command::Sentinels => encode_request(out, &["PUBSUB", "NUMSUB", SENTINEL_CHANNEL]),
         Command::EnableWriteGuard => encode_request(out, &["CONFIG", "SET", "min-replicas-max-lag", "10"]),
         Command::Begin => encode_request(out, &["MULTI"]),
         Command::Commit => encode_request(out, &["EXEC"]),
