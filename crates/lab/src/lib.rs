@@ -8,6 +8,7 @@ pub mod admin;
 pub mod bench;
 pub mod demo;
 pub mod error;
+pub mod fakes;
 pub mod load;
 pub mod servers;
 pub mod stack;

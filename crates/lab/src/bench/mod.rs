@@ -4,7 +4,9 @@
 pub mod case;
 pub mod measure;
 pub mod report;
+pub mod scale;
 pub mod stack;
+pub mod steady;
 
 use crate::error::Result;
 use case::{Case, Selection, cases, schedule};

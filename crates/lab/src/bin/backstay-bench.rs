@@ -1,7 +1,10 @@
-//! `backstay-bench failover`: how long writes stop when a Redis primary dies, under Backstay and under stock Sentinel.
+//! `backstay-bench failover`: how long writes stop when a Redis primary dies, under Backstay and under stock Sentinel;
+//! `scale`: what a thousand groups cost; `steady`: what an overloaded machine does to one.
 
 use backstay_lab::bench::case::{BenchFault, Case, Selection, System, WriterKind};
 use backstay_lab::bench::measure::Sample;
+use backstay_lab::bench::scale::{ScaleOptions, scale};
+use backstay_lab::bench::steady::{SteadyOptions, steady};
 use backstay_lab::bench::{BenchOptions, Progress, failover};
 use backstay_lab::servers::{controller, redis, sentinel};
 use backstay_lab::{Result, nursery};
@@ -9,9 +12,10 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Parser)]
-#[command(name = "backstay-bench", about = "Measures Backstay and stock redis-sentinel side by side.")]
+#[command(name = "backstay-bench", about = "Measures Backstay, and stock redis-sentinel beside it.")]
 struct Cli {
     #[command(subcommand)]
     bench: Bench,
@@ -21,6 +25,10 @@ struct Cli {
 enum Bench {
     /// From the fault to the first acknowledged write, as a client sees it.
     Failover(Failover),
+    /// What a controller takes with many groups, and how soon a third of them is failed over at once.
+    Scale(Scale),
+    /// What a controller takes with one group, and whether an overloaded machine causes failovers.
+    Steady(Steady),
 }
 
 #[derive(Args)]
@@ -45,10 +53,47 @@ struct Failover {
     backstay: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct Scale {
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// How many groups of a primary and two replicas.
+    #[arg(long, default_value_t = 1000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    groups: usize,
+    /// For how long processor time is counted.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// The backstay program; by default the one beside this one.
+    #[arg(long, env = "BACKSTAY_EXE")]
+    backstay: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Steady {
+    /// Print JSON instead of sentences.
+    #[arg(long)]
+    json: bool,
+    /// For how long the machine is overloaded.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    minutes: u64,
+    /// For how long idle controllers are measured before.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    idle_seconds: u64,
+    /// The backstay program; by default the one beside this one.
+    #[arg(long, env = "BACKSTAY_EXE")]
+    backstay: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
-    let Bench::Failover(arguments) = Cli::parse().bench;
+    let bench = Cli::parse().bench;
     nursery::end_all_on_interrupt();
-    match run(arguments) {
+    let outcome = match bench {
+        Bench::Failover(arguments) => run(arguments),
+        Bench::Scale(arguments) => run_scale(arguments),
+        Bench::Steady(arguments) => run_steady(arguments),
+    };
+    match outcome {
         Ok(complete) if complete => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -77,12 +122,39 @@ fn run(arguments: Failover) -> Result<bool> {
         backstay: arguments.backstay,
     };
     let report = failover(&options, &mut Bar::new());
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
-    } else {
-        print!("{}", report.table());
-    }
+    print(arguments.json, &report, report.table());
     Ok(report.is_complete())
+}
+
+fn run_scale(arguments: Scale) -> Result<bool> {
+    let options = ScaleOptions {
+        groups: arguments.groups,
+        measured: Duration::from_secs(arguments.seconds),
+        backstay: arguments.backstay,
+    };
+    let report = scale(&options, |what| eprintln!("{what}"))?;
+    print(arguments.json, &report, report.table());
+    Ok(true)
+}
+
+fn run_steady(arguments: Steady) -> Result<bool> {
+    redis::program()?;
+    let options = SteadyOptions {
+        busy: Duration::from_secs(arguments.minutes * 60),
+        idle: Duration::from_secs(arguments.idle_seconds),
+        backstay: arguments.backstay,
+    };
+    let report = steady(&options, |what| eprintln!("{what}"))?;
+    print(arguments.json, &report, report.table());
+    Ok(true)
+}
+
+fn print(json: bool, report: &impl serde::Serialize, table: String) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report).unwrap_or_default());
+    } else {
+        print!("{table}");
+    }
 }
 
 /// Progress on standard error.

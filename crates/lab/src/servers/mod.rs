@@ -7,3 +7,4 @@ pub mod ports;
 pub mod process;
 pub mod redis;
 pub mod sentinel;
+pub mod usage;

@@ -1,0 +1,116 @@
+//! The scale benchmark: three real controllers watch many groups of fake instances. What a controller takes of the
+//! machine once everything is in step, and how long it takes until all are failed over when a third of the primaries
+//! vanish at once.
+
+mod cluster;
+mod report;
+
+pub use report::{ControllerFigures, ScaleReport};
+
+use crate::error::{LabError, Result};
+use crate::fakes::{Fakes, INSTANCES_PER_GROUP};
+use crate::servers::controller::find_backstay;
+use crate::servers::ports::Ports;
+use crate::servers::usage::Usage;
+use crate::wait::poll_every;
+use cluster::Cluster;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long the groups may take to get in step.
+const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+/// How long nothing happens between that and the measurement.
+const CALM: Duration = Duration::from_secs(5);
+/// How long failovers may take before they count as failed.
+const FAILOVER_LIMIT: Duration = Duration::from_secs(60);
+/// Files of this process beside the fakes' connections.
+const OTHER_FILES: u64 = 128;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct ScaleOptions {
+    /// How many groups.
+    pub groups: usize,
+    /// For how long processor time is counted.
+    pub measured: Duration,
+    /// The `backstay` program; none: it is looked for.
+    pub backstay: Option<PathBuf>,
+}
+
+/// Measures; `say` is told what is being done.
+pub fn scale(options: &ScaleOptions, mut say: impl FnMut(&str)) -> Result<ScaleReport> {
+    let backstay = find_backstay(options.backstay.clone())?;
+    allow_files(options.groups)?;
+    let mut ports = Ports::open()?;
+    say(&format!("starting {} fake instances", options.groups * INSTANCES_PER_GROUP));
+    let fakes = Fakes::start(options.groups, ports.claim()?)?;
+    say("starting three controllers");
+    let began = Instant::now();
+    let cluster = Cluster::start(&backstay, &fakes, &mut ports)?;
+    cluster.await_calm(SETTLE_LIMIT)?;
+    let ready = began.elapsed();
+    say(&format!(
+        "in step after {:.1} s; measuring for {} s",
+        ready.as_secs_f64(),
+        options.measured.as_secs()
+    ));
+    sleep(CALM);
+    let before = cluster.usage()?;
+    sleep(options.measured);
+    let idle = cluster.usage()?;
+    let lost: Vec<usize> = (0..options.groups).step_by(3).collect();
+    say(&format!("{} primaries vanish", lost.len()));
+    let failover = fail_over(&fakes, &lost);
+    let after = cluster.usage()?;
+    say("checking what became of every group");
+    cluster.check(&fakes, &lost)?;
+    let figures = |((before, idle), after): ((&(String, Usage), &(String, Usage)), &(String, Usage))| {
+        ControllerFigures {
+            name: before.0.clone(),
+            cpu_percent: idle.1.percent_since(&before.1),
+            rss_mib: idle.1.rss_mib,
+            failover_cpu_percent: after.1.percent_since(&idle.1),
+            peak_rss_mib: after.1.peak_mib,
+        }
+    };
+    let controllers = before.iter().zip(&idle).zip(&after).map(figures).collect();
+    Ok(ScaleReport::of(options.groups, lost.len(), ready, failover?, controllers))
+}
+
+/// When each of them was failed over, in milliseconds from the loss, ascending.
+fn fail_over(fakes: &Fakes, lost: &[usize]) -> Result<Vec<f64>> {
+    let began = fakes.lose_primaries(lost.to_vec());
+    let recovered = || -> Vec<Instant> { fakes.groups().filter_map(|group| group.recovered()).collect() };
+    // A look locks every group for a moment, so not too often.
+    let done = poll_every(Duration::from_millis(50), FAILOVER_LIMIT, || {
+        (recovered().len() == lost.len()).then_some(())
+    });
+    let mut times: Vec<f64> = recovered()
+        .into_iter()
+        .map(|at| at.saturating_duration_since(began).as_secs_f64() * 1000.0)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    done.map(|()| times.clone()).ok_or_else(|| LabError::Deadline {
+        what: format!("that {} groups have a new primary", lost.len()),
+        waited: FAILOVER_LIMIT,
+        hint: format!("{} have one.", times.len()),
+    })
+}
+
+/// Each fake instance is a listener and one connection of each controller.
+fn allow_files(groups: usize) -> Result<()> {
+    let wanted = (groups * INSTANCES_PER_GROUP * 4) as u64 + OTHER_FILES;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+    if soft >= wanted {
+        return Ok(());
+    }
+    if hard < wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_err() {
+        return Err(LabError::Options(format!(
+            "{groups} groups need {wanted} open files, and this process may have {hard}. \
+             Raise the limit (`ulimit -n`), or measure fewer groups."
+        )));
+    }
+    Ok(())
+}
