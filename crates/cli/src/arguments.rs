@@ -55,6 +55,11 @@ pub(crate) enum Command {
     Resume(Resume),
     /// Settle a doubt that a failover waits with: take this instance's data.
     Decide(Decide),
+    /// Make another instance the primary without losing a write: for planned work. Undone if it cannot be done.
+    #[command(after_help = SWITCHOVER_HELP)]
+    Switchover(Switchover),
+    /// Fail over now, whatever stands against it: shows what would be lost, and asks.
+    Failover(Failover),
     /// Watch the cluster: its status, running failovers and the last events, drawn anew whenever something changes.
     Watch(Watch),
     /// Look at a configuration file.
@@ -215,6 +220,42 @@ pub(crate) struct Decide {
     pub(crate) service: String,
     /// The instance whose data shall count.
     pub(crate) instance: String,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+const SWITCHOVER_HELP: &str = "\
+Writes wait at the old primary for some milliseconds, until the new one has everything; then clients are sent there. A \
+direct client whose write waited is answered READONLY once, and asks a controller (or Sentinel) for the new address.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Switchover {
+    /// The service.
+    pub(crate) service: String,
+    /// The next primary; the best one, if left out.
+    #[arg(long, value_name = "INSTANCE")]
+    pub(crate) to: Option<String>,
+    /// Say who would take over, or why nobody can, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Failover {
+    /// The service.
+    pub(crate) service: String,
     #[command(flatten)]
     pub(crate) consent: Consent,
     #[command(flatten)]

@@ -13,6 +13,7 @@ mod pause;
 mod resume;
 mod run;
 mod status;
+mod switchover;
 mod watch;
 
 use crate::arguments::{Arguments, Command};
@@ -31,6 +32,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Pause(arguments) => pause::pause(&arguments),
         Command::Resume(arguments) => resume::resume(&arguments),
         Command::Decide(arguments) => decide::decide(&arguments),
+        Command::Switchover(arguments) => switchover::switchover(&arguments),
+        Command::Failover(arguments) => switchover::failover(&arguments),
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { dir } => man::man(dir.as_deref()),

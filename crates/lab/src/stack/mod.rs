@@ -6,6 +6,7 @@ pub mod fault;
 pub mod health;
 pub mod lab;
 pub mod options;
+mod planned;
 pub mod state;
 pub mod stock;
 pub mod up;

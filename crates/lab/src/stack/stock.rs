@@ -3,6 +3,7 @@
 
 use crate::error::{LabError, Result, file_error};
 use crate::load::client::Client;
+use crate::load::connection::{Connection, is_ok};
 use crate::servers::nursery;
 use crate::servers::ports::Ports;
 use crate::servers::process::{Liveness, Moment, Process};
@@ -146,6 +147,23 @@ impl StockStack {
         };
         process.await_liveness(name, wanted)?;
         Ok(at)
+    }
+
+    /// `SENTINEL FAILOVER`; returns the moment before it was asked.
+    pub fn switch_over(&self) -> Result<Moment> {
+        let sentinel = self.sentinels[0].0.address();
+        let at = Moment::now();
+        let reply = Connection::open(sentinel, READY_LIMIT)
+            .and_then(|mut link| link.call(&["SENTINEL", "FAILOVER", SERVICE]))
+            .map_err(|source| LabError::Connection {
+                to: format!("{sentinel}, to move the primary"),
+                source,
+            })?;
+        if is_ok(&reply) {
+            return Ok(at);
+        }
+        let what = format!("{reply:?} to SENTINEL FAILOVER");
+        Err(LabError::Answer { from: sentinel.to_string(), what })
     }
 
     /// The process of the instance called `name`.
