@@ -141,7 +141,7 @@ pub(crate) struct History {
 
 const EVENTS_HELP: &str = "\
 Every controller keeps its own log of the last 2048 events since it was started; `backstay history` shows what all of \
-them remember for good. With -o json each line is one object: at (microseconds since 1970), node, service, kind, \
+them remember for good. With -o json each line is one object: at (microseconds since 1970), seen_by, service, kind, \
 severity, sentence, and what belongs to the kind.";
 
 #[derive(Debug, Args)]

@@ -51,8 +51,9 @@ pub(super) fn in_brief(record: &FailoverRecord, paint: Paint) -> String {
     let begin = begin(record).unwrap_or_default();
     for (name, at) in record.moments.in_order() {
         if let Some(at) = at {
-            let after = format!(" {:.1} ms", millis_between(begin, at));
-            text.extend(["  ", paint.text(Tone::Faint, name).as_str(), &after]);
+            // A moment is not folded.
+            let (name, after) = (name.replace(' ', "\u{a0}"), millis_between(begin, at));
+            text.extend(["  ", &paint.text(Tone::Faint, name), &format!("\u{a0}{after:.1}\u{a0}ms")]);
         }
     }
     if !record.lost.is_empty() {
