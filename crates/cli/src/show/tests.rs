@@ -294,9 +294,12 @@ fn picture() -> Picture {
         ..failover()
     };
     let sentence = "r3 (10.0.0.1:6381) refuses connections, as seen from here";
+    let given_up = FailoverRecord { epoch: Epoch(1), ..running.clone() };
+    let mut status = cluster();
+    status.services[0].phase = "promoting".into();
     Picture {
-        status: Some(cluster()),
-        history: vec![running],
+        status: Some(status),
+        history: vec![given_up, running],
         events: (0..9).map(|_| event("warning", sentence)).collect(),
         trouble: Some("no controller answers".to_owned()),
     }
@@ -313,7 +316,7 @@ fn watch_shows_the_status_the_running_failover_and_the_last_events() {
       b           10.0.0.1:7600  connected
       c           10.0.0.1:7600  not heard of
 
-    mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
+    mymaster: promoting in epoch 2, clients go to r1 at 10.0.0.1:6379
     paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
 
       instance  address        role         health               lag        in sync
@@ -346,7 +349,7 @@ fn watch_shows_the_status_the_running_failover_and_the_last_events() {
     this may be old: no controller answers
     cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
 
-    mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
+    mymaster: promoting in epoch 2, clients go to r1 at 10.0.0.1:6379
     paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
 
       instance  address        role         health               lag        in sync

@@ -40,7 +40,7 @@ pub(crate) fn watch(
     };
     above.extend(folded(&head(status, paint)));
     let mut below = folded(&format!("\n{}", services(&worst_first(status), paint, columns)));
-    for record in picture.history.iter().rev().filter(|record| is_recent(record, now)) {
+    for record in picture.history.iter().rev().filter(|record| is_recent(record, &status.services, now)) {
         below.extend(folded(&format!("\n{}", in_brief(record, paint))));
     }
     let room = rows.saturating_sub(EVENT_LINES_MIN + 2);
