@@ -49,7 +49,8 @@ pub(crate) enum Command {
     Events(Events),
     /// Say why a service is or is not failing over, who would win, and what that would lose.
     Explain(Explain),
-    /// Stop all automatic action for a while; watching goes on. A failover that is running is finished.
+    /// Stop all automatic action for a while; watching goes on. A failover that has chosen is finished, one that has not
+    /// waits.
     Pause(Pause),
     /// End a pause.
     Resume(Resume),
