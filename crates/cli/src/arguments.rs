@@ -49,7 +49,8 @@ pub(crate) enum Command {
     Events(Events),
     /// Say why a service is or is not failing over, who would win, and what that would lose.
     Explain(Explain),
-    /// Stop all automatic action for a while; watching goes on. A failover that is running is finished.
+    /// Stop all automatic action for a while; watching goes on. A failover that has chosen is finished, one that has not
+    /// waits.
     Pause(Pause),
     /// End a pause.
     Resume(Resume),
@@ -146,7 +147,7 @@ pub(crate) struct History {
 
 const EVENTS_HELP: &str = "\
 Every controller keeps its own log of the last 2048 events since it was started; `backstay history` shows what all of \
-them remember for good. With -o json each line is one object: at (microseconds since 1970), node, service, kind, \
+them remember for good. With -o json each line is one object: at (microseconds since 1970), seen_by, service, kind, \
 severity, sentence, and what belongs to the kind.";
 
 #[derive(Debug, Args)]

@@ -57,6 +57,9 @@ impl Screen {
 
     /// Shows these lines, none of which is wider than the terminal.
     pub(crate) fn draw(&mut self, lines: Vec<String>) -> io::Result<()> {
+        if lines == self.shown {
+            return Ok(());
+        }
         queue!(self.stdout, BeginSynchronizedUpdate)?;
         for row in 0..lines.len().max(self.shown.len()) {
             let line = lines.get(row).map_or("", String::as_str);

@@ -174,8 +174,15 @@ fn a_cold_start_in_doubt_waits_for_the_operators_word() {
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("nothing was done") && refused.stderr.contains("--yes"), "{refused:?}");
 
-    let answer = group.told(&["decide", "mymaster", "r2", "--yes"]);
-    assert!(answer.starts_with("r2 will be the primary of mymaster"), "{answer}");
+    for (answer, code, outcome) in
+        [("no\n", 1, "nothing was done"), ("yes\n", 0, "r2 will be the primary of mymaster")]
+    {
+        let mut terminal = group.on_terminal(&["decide", "mymaster", "r2"]);
+        terminal.await_text("type yes to do it: ");
+        terminal.press(answer);
+        assert_eq!(terminal.end(), Some(code), "{}", terminal.shown());
+        terminal.await_text(outcome);
+    }
     let record = group.await_failover(epoch);
     assert_eq!(record.choice, "the operator chose it");
     assert_eq!(group.named_primary().name, "r2");

@@ -155,7 +155,7 @@ async fn told(cluster: &Cluster, query: &str) -> Vec<Value> {
 async fn what_happened_is_remembered_from_any_moment_on() {
     let cluster = Cluster::with_primary().await;
     let all = told(&cluster, "since=0&follow=false").await;
-    assert!(all.iter().all(|line| line["node"] == "a"), "{all:?}");
+    assert!(all.iter().all(|line| line["seen_by"] == "a"), "{all:?}");
     assert!(all.iter().any(|line| line["service"] == SERVICE), "{all:?}");
     let last = all.last().unwrap()["at"].as_u64().unwrap();
     let newest = told(&cluster, &format!("since={last}&follow=false")).await;

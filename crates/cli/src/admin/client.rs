@@ -164,7 +164,8 @@ async fn converse<T: DeserializeOwned>(socket: &Path, request: Request<Full<Byte
     let patience = if is_order { ORDER_PATIENCE } else { QUESTION_PATIENCE };
     match timeout(patience, exchange(socket, request)).await {
         Ok(Ok((status, body))) => understand(status, &body),
-        Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error))),
+        Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error, socket))),
+        Ok(Err(Lost::NoController)) => Err(Miss::Unreachable(NO_CONTROLLER.to_owned())),
         Ok(Err(Lost::AfterSent(why))) if is_order => Err(Miss::Refused(format!(
             "the controller was lost before it answered ({why}), so it may or may not have been done. Look at `backstay \
              status` and ask again if need be"
@@ -183,7 +184,11 @@ async fn converse<T: DeserializeOwned>(socket: &Path, request: Request<Full<Byte
 enum Lost {
     BeforeSent(io::Error),
     AfterSent(String),
+    /// What answered speaks something else.
+    NoController,
 }
+
+const NO_CONTROLLER: &str = "what answers there is not a controller";
 
 async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Lost> {
     let response = send(socket, request).await?;
@@ -195,7 +200,9 @@ async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> Result<(Statu
 
 async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Lost> {
     let stream = UnixStream::connect(socket).await.map_err(Lost::BeforeSent)?;
-    let lost = |error: hyper::Error| Lost::AfterSent(error.to_string());
+    let lost = |error: hyper::Error| {
+        if error.is_parse() { Lost::NoController } else { Lost::AfterSent(error.to_string()) }
+    };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     // Its errors come out of the request and the answer as well; it ends with them.
     tokio::spawn(connection);
@@ -213,8 +220,9 @@ pub(super) async fn open(socket: &Path, path: &str) -> Result<Incoming, Miss> {
             let body = body.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
             Err(refusal(status, &body))
         }
-        Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error))),
+        Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error, socket))),
         Ok(Err(Lost::AfterSent(why))) => Err(Miss::Unreachable(why)),
+        Ok(Err(Lost::NoController)) => Err(Miss::Unreachable(NO_CONTROLLER.to_owned())),
         Err(_) => Err(Miss::Unreachable(format!("no answer within {} s", QUESTION_PATIENCE.as_secs()))),
     }
 }
@@ -242,8 +250,9 @@ fn refusal(status: StatusCode, body: &[u8]) -> Miss {
     if status == StatusCode::SERVICE_UNAVAILABLE { Miss::Unable(sentence) } else { Miss::Refused(sentence) }
 }
 
-fn reason(error: &io::Error) -> String {
+fn reason(error: &io::Error, socket: &Path) -> String {
     match error.kind() {
+        io::ErrorKind::ConnectionRefused if socket.is_file() => "it is a file and not a socket".to_owned(),
         io::ErrorKind::NotFound => "it has no such socket, so it is not running".to_owned(),
         io::ErrorKind::ConnectionRefused => "nobody listens, so it is not running".to_owned(),
         io::ErrorKind::PermissionDenied => "this user may not open it".to_owned(),

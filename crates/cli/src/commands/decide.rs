@@ -1,6 +1,6 @@
 //! `backstay decide`.
 
-use super::{Done, known};
+use super::{Done, FENCING, known};
 use crate::admin::Controllers;
 use crate::arguments::Decide;
 use crate::confirm::Plan;
@@ -8,9 +8,6 @@ use crate::failure::{FAILED, Failure};
 use crate::show::bytes;
 use backstay_model::{InstanceStatus, ServiceStatus};
 use serde_json::json;
-
-/// The phase in which a failover may wait for a decision.
-const FENCING: &str = "fencing";
 
 pub(super) fn decide(arguments: &Decide) -> Result<(), Failure> {
     let controllers = Controllers::of(&arguments.target)?;
@@ -40,10 +37,16 @@ pub(super) fn decide(arguments: &Decide) -> Result<(), Failure> {
 
 fn plan(service: &ServiceStatus, chosen: &InstanceStatus) -> Plan {
     let would = format!("make {} the primary of {} in epoch {}", chosen.name, service.name, service.epoch);
-    let all = service.instances.iter();
-    all.filter(|other| other.name != chosen.name).fold(Plan::new(would).with(held(chosen)), |plan, other| {
-        plan.with(format!("{}; what it alone holds is given up when it follows", held(other)))
-    })
+    let mut plan = Plan::new(would).with(held(chosen));
+    for other in service.instances.iter().filter(|other| other.name != chosen.name) {
+        plan = plan.with(format!("{}; what it alone holds is given up when it follows", held(other)));
+    }
+    match &service.paused {
+        Some(pause) => {
+            plan.with(format!("it waits for the end of the pause ({} UTC, by {})", pause.until, pause.by))
+        }
+        None => plan,
+    }
 }
 
 /// What an instance was last seen to hold.

@@ -21,6 +21,9 @@ use crate::failure::Failure;
 use serde::{Deserialize, Serialize};
 use std::process::ExitCode;
 
+/// The phase of a failover that has not chosen yet: in it, it may wait for a decision.
+const FENCING: &str = "fencing";
+
 /// Does what the command line says.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {

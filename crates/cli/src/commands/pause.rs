@@ -1,12 +1,12 @@
 //! `backstay pause`.
 
-use super::{Done, known};
+use super::{Done, FENCING, known};
 use crate::admin::Controllers;
 use crate::arguments::Pause;
 use crate::confirm::Plan;
 use crate::failure::Failure;
 use crate::times;
-use backstay_model::ClusterStatus;
+use backstay_model::{ClusterStatus, ServiceStatus};
 use serde_json::json;
 
 pub(super) fn pause(arguments: &Pause) -> Result<(), Failure> {
@@ -16,16 +16,7 @@ pub(super) fn pause(arguments: &Pause) -> Result<(), Failure> {
         let until = times::now() + arguments.duration;
         let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
         let plan = Plan::new(format!("pause {} until about {until} UTC", names.join(", ")));
-        Ok(services.iter().fold(plan, |plan, service| match (&service.paused, service.phase.as_str()) {
-            (Some(pause), _) => plan.with(format!(
-                "{}: it would replace the pause until {} by {}",
-                service.name, pause.until, pause.by
-            )),
-            (None, "stable") => plan,
-            (None, phase) => {
-                plan.with(format!("{}: it is {phase}, and that would be finished first", service.name))
-            }
-        }))
+        Ok(services.iter().filter_map(|service| meaning(service)).fold(plan, Plan::with))
     };
     if !arguments.dry_run.passed(|| plan(&known::cluster(&controllers)?), arguments.output)? {
         return Ok(());
@@ -37,4 +28,21 @@ pub(super) fn pause(arguments: &Pause) -> Result<(), Failure> {
     });
     let done: Done = controllers.post("/v1/pause", &body)?;
     arguments.output.show(&done, Done::sentence)
+}
+
+/// What a pause would mean for a service with which something goes on.
+fn meaning(service: &ServiceStatus) -> Option<String> {
+    let name = &service.name;
+    if let Some(pause) = &service.paused {
+        return Some(format!("{name}: it would replace the pause until {} by {}", pause.until, pause.by));
+    }
+    match service.phase.as_str() {
+        "promoting" | "opening" => {
+            Some(format!("{name}: a failover runs and has chosen; it would be finished all the same"))
+        }
+        FENCING => Some(format!(
+            "{name}: a failover runs and has not chosen yet; it would wait, without a primary, until the pause ends"
+        )),
+        _ => None,
+    }
 }

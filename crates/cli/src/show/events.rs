@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct EventLine {
     pub(crate) at: UnixMicros,
-    node: String,
+    seen_by: String,
     service: Option<String>,
     severity: Severity,
     sentence: String,
@@ -35,6 +35,6 @@ fn line(at: &str, event: &EventLine, paint: Paint) -> String {
         Severity::Warning => paint.text(Tone::Doubtful, &event.sentence),
         Severity::Error => paint.text(Tone::Bad, &event.sentence),
     };
-    let node = paint.text(Tone::Faint, &event.node);
+    let node = paint.text(Tone::Faint, &event.seen_by);
     format!("{at}  {node}  {}{sentence}", service.unwrap_or_default())
 }

@@ -2,7 +2,7 @@
 
 use super::table::{Tone, bytes};
 use crate::output::Paint;
-use backstay_model::{FailoverRecord, UnixMicros};
+use backstay_model::{FailoverRecord, ServiceStatus, UnixMicros};
 use std::time::Duration;
 
 /// How long a failover that is over is shown as news.
@@ -51,8 +51,9 @@ pub(super) fn in_brief(record: &FailoverRecord, paint: Paint) -> String {
     let begin = begin(record).unwrap_or_default();
     for (name, at) in record.moments.in_order() {
         if let Some(at) = at {
-            let after = format!(" {:.1} ms", millis_between(begin, at));
-            text.extend(["  ", paint.text(Tone::Faint, name).as_str(), &after]);
+            // A moment is not folded.
+            let (name, after) = (name.replace(' ', "\u{a0}"), millis_between(begin, at));
+            text.extend(["  ", &paint.text(Tone::Faint, name), &format!("\u{a0}{after:.1}\u{a0}ms")]);
         }
     }
     if !record.lost.is_empty() {
@@ -62,8 +63,14 @@ pub(super) fn in_brief(record: &FailoverRecord, paint: Paint) -> String {
 }
 
 /// Whether it runs, or ended less than a minute ago.
-pub(super) fn is_recent(record: &FailoverRecord, now: UnixMicros) -> bool {
-    record.moments.first_write.is_none_or(|end| now.since(end) < RECENT)
+pub(super) fn is_recent(record: &FailoverRecord, services: &[ServiceStatus], now: UnixMicros) -> bool {
+    match record.moments.first_write {
+        Some(end) => now.since(end) < RECENT,
+        // One that was given up, or followed by another before its end, has no end either.
+        None => services.iter().any(|service| {
+            service.name == record.service && service.epoch == record.epoch && service.phase != "stable"
+        }),
+    }
 }
 
 /// The first moment that is known.

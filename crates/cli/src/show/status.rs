@@ -12,23 +12,31 @@ const EXPENDABLE: [&str; 5] = ["offset", "place", "link", "address", "in sync"];
 
 /// `backstay status`, in tables that are no wider than so many columns, as far as that goes.
 pub(crate) fn status(status: &ClusterStatus, paint: Paint, width: usize) -> String {
-    let mut text = format!(
-        "cluster {}: {}, {} (as {} sees it)\n\n",
+    format!("{}\n{}\n{}", head(status, paint), controllers(status, paint), services(status, paint, width))
+}
+
+/// The line above everything.
+pub(super) fn head(status: &ClusterStatus, paint: Paint) -> String {
+    format!(
+        "cluster {}: {}, {} (as {} sees it)\n",
         paint.text(Tone::Strong, &status.cluster),
         leader(status, paint),
         quorum(status, paint),
         status.node,
-    );
-    let columns = ["controller", "address", "state"];
-    text.push_str(&paint.table(&columns, status.controllers.iter().map(controller)));
+    )
+}
+
+pub(super) fn controllers(status: &ClusterStatus, paint: Paint) -> String {
+    paint.table(&["controller", "address", "state"], status.controllers.iter().map(controller))
+}
+
+/// Every service, in tables that are no wider than so many columns, as far as that goes.
+pub(super) fn services(status: &ClusterStatus, paint: Paint, width: usize) -> String {
     if status.services.is_empty() {
-        text.push_str("\nthe file has no service to watch\n");
+        return "the file has no service to watch\n".to_owned();
     }
-    for service in &status.services {
-        text.push('\n');
-        text.push_str(&self::service(service, paint, width));
-    }
-    text
+    let services = status.services.iter().map(|it| service(it, paint, width));
+    services.collect::<Vec<_>>().join("\n")
 }
 
 fn leader(status: &ClusterStatus, paint: Paint) -> String {

@@ -279,7 +279,7 @@ fn status_on_a_narrow_terminal_does_without_the_least_important_columns() {
 
 fn event(severity: &str, sentence: &str) -> EventLine {
     let line = serde_json::json!({
-        "at": MOMENT, "node": "b", "service": "mymaster", "severity": severity, "sentence": sentence,
+        "at": MOMENT, "seen_by": "b", "service": "mymaster", "severity": severity, "sentence": sentence,
         "kind": "unheard_of", "more": 1,
     });
     serde_json::from_value(line).unwrap()
@@ -296,9 +296,12 @@ fn picture() -> Picture {
         ..failover()
     };
     let sentence = "r3 (10.0.0.1:6381) refuses connections, as seen from here";
+    let given_up = FailoverRecord { epoch: Epoch(1), ..running.clone() };
+    let mut status = cluster();
+    status.services[0].phase = "promoting".into();
     Picture {
-        status: Some(cluster()),
-        history: vec![running],
+        status: Some(status),
+        history: vec![given_up, running],
         events: (0..9).map(|_| event("warning", sentence)).collect(),
         trouble: Some("no controller answers".to_owned()),
     }
@@ -315,7 +318,7 @@ fn watch_shows_the_status_the_running_failover_and_the_last_events() {
       b           10.0.0.1:7600  connected
       c           10.0.0.1:7600  not heard of
 
-    mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
+    mymaster: promoting in epoch 2, clients go to r1 at 10.0.0.1:6379
     paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
 
       instance  address        role         health               lag        in sync
@@ -327,7 +330,7 @@ fn watch_shows_the_status_the_running_failover_and_the_last_events() {
       warning ReplicaDown: r3 does not answer; start it or mend its network
 
     mymaster, epoch 2: r3 to r1, because 2 controllers found its port closed
-      suspected 0.0 ms  verdict 0.9 ms  committed 2.1 ms
+      suspected 0.0 ms  verdict 0.9 ms  committed 2.1 ms
 
     04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
         here
@@ -341,6 +344,38 @@ fn watch_shows_the_status_the_running_failover_and_the_last_events() {
         here
     04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
         here
+
+    q leaves
+    ");
+    insta::assert_snapshot!(watch(&picture(), MOMENT, (80, 24), Paint::Plain).join("\n"), @"
+    this may be old: no controller answers
+    cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
+
+    mymaster: promoting in epoch 2, clients go to r1 at 10.0.0.1:6379
+    paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
+
+      instance  address        role         health               lag        in sync
+      r1        10.0.0.1:6379  primary      up                   -          yes
+      r2        10.0.0.1:6380  replica      late to answer       120.6 KiB  no
+      r3        10.0.0.1:6381  was primary  refuses connections  -          -
+
+      error Stuck: r3 does not answer; start it or mend its network
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+
+    mymaster, epoch 2: r3 to r1, because 2 controllers found its port closed
+      suspected 0.0 ms  verdict 0.9 ms  committed 2.1 ms
+
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    q leaves
+    ");
+    insta::assert_snapshot!(watch(&Picture::default(), MOMENT, (80, 4), Paint::Plain).join("\n"), @"
+    asking the controllers
+
 
     q leaves
     ");

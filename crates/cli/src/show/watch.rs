@@ -3,14 +3,14 @@
 use super::events::{EventLine, recent_event_line};
 use super::fold::fold;
 use super::history::{in_brief, is_recent};
-use super::status::status;
+use super::status::{controllers, head, services};
 use super::table::Tone;
 use crate::output::Paint;
 use backstay_model::{ClusterStatus, FailoverRecord, ServiceStatus, Severity, UnixMicros};
 use std::collections::VecDeque;
 
 /// Events keep at least this many lines.
-const EVENT_LINES_MIN: usize = 6;
+const EVENT_LINES_MIN: usize = 5;
 
 /// All that is known.
 #[derive(Default)]
@@ -34,25 +34,34 @@ pub(crate) fn watch(
     if let Some(trouble) = &picture.trouble {
         above.extend(folded(&paint.text(Tone::Bad, format!("this may be old: {trouble}"))));
     }
-    match &picture.status {
-        Some(known) => above.extend(folded(&status(&worst_first(known), paint, columns))),
-        None => above.push("asking the controllers".to_owned()),
-    }
-    for record in picture.history.iter().filter(|record| is_recent(record, now)) {
-        above.push(String::new());
-        above.extend(folded(&in_brief(record, paint)));
+    let Some(status) = &picture.status else {
+        above.push("asking the controllers".to_owned());
+        return fitted(above, rows, paint);
+    };
+    above.extend(folded(&head(status, paint)));
+    let mut below = folded(&format!("\n{}", services(&worst_first(status), paint, columns)));
+    for record in picture.history.iter().rev().filter(|record| is_recent(record, &status.services, now)) {
+        below.extend(folded(&format!("\n{}", in_brief(record, paint))));
     }
     let room = rows.saturating_sub(EVENT_LINES_MIN + 2);
+    let who = folded(&format!("\n{}", controllers(status, paint)));
+    if above.len() + who.len() + below.len() <= room {
+        above.extend(who);
+    }
+    above.extend(below);
     if above.len() > room {
         let hidden = above.len() - room.saturating_sub(1);
         above.truncate(room.saturating_sub(1));
-        above
-            .push(paint.text(Tone::Faint, format!("... {hidden} more lines; watch one service to see less")));
+        above.push(paint.text(Tone::Faint, format!("... and {hidden} lines for which there is no room")));
     }
-    let mut lines = above;
-    lines.push(String::new());
-    let room = rows.saturating_sub(lines.len() + 1);
-    lines.extend(last_events(&picture.events, (columns, room), paint));
+    above.push(String::new());
+    let room = rows.saturating_sub(above.len() + 1);
+    above.extend(last_events(&picture.events, (columns, room), paint));
+    fitted(above, rows, paint)
+}
+
+/// As many lines as there are rows, the last of which says how to leave.
+fn fitted(mut lines: Vec<String>, rows: usize, paint: Paint) -> Vec<String> {
     lines.resize(rows.saturating_sub(1), String::new());
     lines.push(paint.text(Tone::Faint, "q leaves"));
     // The smallest of terminals shows the beginning.

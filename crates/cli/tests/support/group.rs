@@ -1,5 +1,6 @@
 //! A lab of real servers, and the few words in which the failovers on it are told.
 
+use super::terminal::Terminal;
 use super::{Outcome, run};
 use backstay_lab::load::checker::{Expected, missing};
 use backstay_lab::load::connection::{is_ok, items, text};
@@ -77,6 +78,13 @@ impl Group {
         let file = self.config();
         let config = ["--config", file.to_str().unwrap()];
         run(self.temporary.path(), &[words, &config].concat())
+    }
+
+    /// Runs it on a terminal.
+    pub(crate) fn on_terminal(&self, words: &[&str]) -> Terminal {
+        let file = self.config();
+        let config = ["--config", file.to_str().unwrap()];
+        Terminal::run(self.temporary.path(), &[words, &config].concat())
     }
 
     /// What a command that must succeed says.

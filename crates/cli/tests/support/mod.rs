@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses what it needs")]
 
 pub(crate) mod group;
+pub(crate) mod terminal;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

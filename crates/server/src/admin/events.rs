@@ -44,7 +44,7 @@ const fn yes() -> bool {
 #[derive(Serialize)]
 struct Line<'a> {
     at: UnixMicros,
-    node: &'a NodeName,
+    seen_by: &'a NodeName,
     service: Option<&'a ServiceName>,
     #[serde(flatten)]
     kind: &'a EventKind,
@@ -56,7 +56,7 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct Gap<'a> {
     at: UnixMicros,
-    node: &'a NodeName,
+    seen_by: &'a NodeName,
     service: Option<ServiceName>,
     kind: &'static str,
     count: u64,
@@ -99,7 +99,7 @@ fn answer(lines: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static)
 fn line(node: &NodeName, event: &Event) -> Bytes {
     encode(&Line {
         at: event.at,
-        node,
+        seen_by: node,
         service: event.service.as_ref(),
         kind: &event.kind,
         severity: event.kind.severity(),
@@ -110,7 +110,7 @@ fn line(node: &NodeName, event: &Event) -> Bytes {
 fn gap(node: &NodeName, count: u64) -> Bytes {
     encode(&Gap {
         at: clock::now().unix,
-        node,
+        seen_by: node,
         service: None,
         kind: "skipped",
         count,
