@@ -2,9 +2,11 @@
 
 use super::frames::{FrameReader, ReadError, append};
 use super::hello::{HELLO_BYTES_MAX, HELLO_PATIENCE, Hello, Reception};
+use super::stream::{self, Stream};
 use super::{FRAME_BYTES_MAX, GIVE_UP, Mesh};
 use crate::driver::{Incoming, Letter, PeerOutlet};
 use crate::link::notice_dead_hosts;
+use crate::tls::HandshakeError;
 use backstay_model::{ControllerSpec, NodeId};
 use socket2::SockRef;
 use std::collections::BTreeMap;
@@ -31,8 +33,10 @@ enum Lost {
     Io(#[from] io::Error),
     #[error("it did not answer in time")]
     Silent,
-    #[error("{0}")]
+    #[error("{}", .0.sentence())]
     Read(#[from] ReadError),
+    #[error("{0}")]
+    Handshake(#[from] HandshakeError),
     #[error("{0}")]
     Refused(Reception),
     #[error("it was closed")]
@@ -107,19 +111,21 @@ impl Dialler {
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, Lost> {
+    async fn connect(&self) -> Result<Stream, Lost> {
         timeout(HELLO_PATIENCE, self.introduce()).await.unwrap_or(Err(Lost::Silent))
     }
 
-    async fn introduce(&self) -> Result<TcpStream, Lost> {
+    async fn introduce(&self) -> Result<Stream, Lost> {
         let address = (&*self.peer.address.host, self.peer.address.port);
-        let mut stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
+        let mut stream = stream::dial(&self.mesh, stream, &self.peer.name).await?;
         let hello = Hello::new(&self.mesh.cluster, &self.mesh.me, &self.peer.name);
         let mut bytes = Vec::new();
         append(&mut bytes, &hello).map_err(ReadError::from)?;
         stream.write_all(&bytes).await?;
+        stream.flush().await?;
         match FrameReader::new(HELLO_BYTES_MAX).next(&mut stream).await? {
             Reception::Welcome => Ok(stream),
             refusal => Err(Lost::Refused(refusal)),
@@ -127,13 +133,13 @@ impl Dialler {
     }
 
     /// Writes what is posted until the connection ends.
-    async fn keep(&mut self, stream: TcpStream) -> Lost {
+    async fn keep(&mut self, stream: Stream) -> Lost {
         // What was posted for an earlier connection is older than what the peer will be told now.
         while self.posted.try_recv().is_ok() {}
         if self.tell(true).await.is_err() {
             return Lost::Over;
         }
-        let (mut reading, mut writing) = stream.into_split();
+        let (mut reading, mut writing) = tokio::io::split(stream);
         // The peer says nothing here, so whatever can be read is the end.
         let mut byte = [0];
         tokio::select! {
@@ -168,7 +174,11 @@ async fn write(posted: &mut mpsc::Receiver<Letter>, stream: &mut (impl AsyncWrit
             }
             next = (bytes.len() < BATCH_BYTES).then(|| posted.try_recv().ok()).flatten();
         }
-        if let Err(error) = stream.write_all(&bytes).await {
+        let written = async {
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        };
+        if let Err(error) = written.await {
             return Lost::Io(error);
         }
         bytes.shrink_to(BATCH_BYTES);

@@ -5,11 +5,14 @@ mod dial;
 mod frames;
 mod hello;
 mod listen;
+mod stream;
 
 pub(crate) use dial::dial_all;
 pub(crate) use listen::listen;
 
+use crate::tls::Keyring;
 use backstay_model::{ClusterName, ControllerSpec, NodeName};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest frame once the caller is known: room for the whole replicated state of a large cluster.
@@ -24,4 +27,6 @@ pub(crate) struct Mesh {
     pub(crate) me: NodeName,
     /// All controllers but this one.
     pub(crate) others: Vec<ControllerSpec>,
+    /// What proves who somebody is; without it nothing does, and nothing is encrypted.
+    pub(crate) keyring: Option<Arc<Keyring>>,
 }
