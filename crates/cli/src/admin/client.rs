@@ -1,7 +1,8 @@
-//! HTTP over a Unix socket: one request, one answer, in bounded time and size.
+//! HTTP over a Unix socket or TLS: one request, one answer, in bounded time and size.
 
 use super::target::{Candidate, Target};
 use crate::failure::{FAILED, Failure, UNREACHABLE};
+use backstay_server::tls::refusal;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -10,10 +11,11 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -81,7 +83,7 @@ impl Controllers {
         let (mut misses, mut unable, mut second_best) = (String::new(), None, None);
         for candidate in &self.candidates {
             let request = request(method.clone(), path, body.clone());
-            match self.runtime.block_on(converse(&candidate.socket, request)) {
+            match self.runtime.block_on(converse(candidate, request)) {
                 Ok(answer) if is_good(&answer) => return Ok(answer),
                 Ok(answer) => {
                     second_best.get_or_insert(answer);
@@ -91,12 +93,7 @@ impl Controllers {
                 Err(Miss::Unreachable(why)) => {
                     let separator = if misses.is_empty() { "" } else { "; " };
                     // Writing to a string cannot fail.
-                    let _ = write!(
-                        misses,
-                        "{separator}{} ({}): {why}",
-                        candidate.name,
-                        candidate.socket.display()
-                    );
+                    let _ = write!(misses, "{separator}{} ({}): {why}", candidate.name, candidate.place());
                 }
             }
         }
@@ -125,10 +122,13 @@ fn request(method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
     request
 }
 
-async fn converse<T: DeserializeOwned>(socket: &Path, request: Request<Full<Bytes>>) -> Result<T, Miss> {
+async fn converse<T: DeserializeOwned>(
+    candidate: &Candidate,
+    request: Request<Full<Bytes>>,
+) -> Result<T, Miss> {
     let is_order = request.method() == Method::POST;
     let patience = if is_order { ORDER_PATIENCE } else { QUESTION_PATIENCE };
-    match timeout(patience, exchange(socket, request)).await {
+    match timeout(patience, exchange(candidate, request)).await {
         Ok(Ok((status, body))) => understand(status, &body),
         Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error))),
         Ok(Err(Lost::AfterSent(why))) if is_order => Err(Miss::Refused(format!(
@@ -151,13 +151,34 @@ enum Lost {
     AfterSent(String),
 }
 
-async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Lost> {
-    let stream = UnixStream::connect(socket).await.map_err(Lost::BeforeSent)?;
-    let lost = |error: hyper::Error| Lost::AfterSent(error.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+fn lost(error: &hyper::Error) -> Lost {
+    // With TLS 1.3 this side may speak before it hears that its certificate is refused; nobody listened then.
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match io.and_then(refusal) {
+        Some(why) => Lost::BeforeSent(io::Error::other(why)),
+        None => Lost::AfterSent(error.to_string()),
+    }
+}
+
+async fn exchange(candidate: &Candidate, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Lost> {
+    match &candidate.remote {
+        None => {
+            let stream = UnixStream::connect(&candidate.socket).await.map_err(Lost::BeforeSent)?;
+            exchange_on(stream, request).await
+        }
+        Some(remote) => exchange_on(remote.connect().await.map_err(Lost::BeforeSent)?, request).await,
+    }
+}
+
+async fn exchange_on<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), Lost> {
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
     // Its errors come out of the request as well.
     let driver = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(lost)?;
+    let response = sender.send_request(request).await.map_err(|error| lost(&error))?;
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     driver.abort();

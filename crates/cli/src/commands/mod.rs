@@ -1,5 +1,6 @@
 //! What each command does.
 
+pub(crate) mod cert;
 pub(crate) mod config;
 mod decide;
 mod explain;
@@ -26,6 +27,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Resume(arguments) => resume::resume(&arguments),
         Command::Decide(arguments) => decide::decide(&arguments),
         Command::Config(arguments) => config::config(&arguments),
+        Command::Cert(arguments) => cert::cert(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -16,8 +16,23 @@ pub(crate) fn status(status: &ClusterStatus, paint: Paint) -> String {
         quorum(status, paint),
         status.node,
     );
-    let columns = ["controller", "address", "state"];
-    text.push_str(&paint.table(&columns, status.controllers.iter().map(controller)));
+    let encrypted = status.controllers.iter().any(|controller| controller.certificate_expires.is_some());
+    let mut columns = vec!["controller", "address", "state"];
+    if encrypted {
+        columns.push("certificate until");
+    }
+    let rows = status.controllers.iter().map(|controller| {
+        let mut row = self::controller(controller);
+        if encrypted {
+            row.push(Tone::Plain.cell(or_dash(controller.certificate_expires)));
+        }
+        row
+    });
+    text.push_str(&paint.table(&columns, rows));
+    if !status.problems.is_empty() {
+        text.push('\n');
+        text.push_str(&problems(&status.problems, paint));
+    }
     if status.services.is_empty() {
         text.push_str("\nthe file has no service to watch\n");
     }
