@@ -264,6 +264,9 @@ pub(crate) struct LabUp {
     /// How long a server must be silent to count as down.
     #[arg(long, value_name = "DURATION", value_parser = times::parse_short)]
     pub(crate) down_after: Option<Duration>,
+    /// Controllers prove who they are with certificates made for this lab, and also answer over TLS.
+    #[arg(long)]
+    pub(crate) tls: bool,
     #[command(flatten)]
     pub(crate) folder: Folder,
     #[command(flatten)]
