@@ -19,6 +19,7 @@ use backstay_node::{Effect, Node, NodeError};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -223,7 +224,19 @@ fn keyring(config: &Config, node: &NodeName) -> Result<Option<Arc<Keyring>>, Tls
     };
     let files = Files { authority: tls.authority.clone(), own: Some((tls.certificate(node), tls.key(node))) };
     let me = Identity::Node { cluster: config.spec.cluster.clone(), name: node.clone() };
-    Keyring::open(files, me).map(|keyring| Some(Arc::new(keyring)))
+    let keyring = Keyring::open(files, me)?;
+    warn_of_open_key(&tls.key(node));
+    Ok(Some(Arc::new(keyring)))
+}
+
+fn warn_of_open_key(key: &Path) {
+    let mode = std::fs::metadata(key).map_or(0, |found| found.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            "the key {} is open to others than its owner: whoever has it can take this controller's place; `chmod 600` it",
+            key.display()
+        );
+    }
 }
 
 fn mesh(config: &Config, node: &NodeName, keyring: Option<Arc<Keyring>>) -> Mesh {

@@ -28,7 +28,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// Why a connection ended or was never made.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+pub(super) enum Lost {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("it did not answer in time")]
@@ -112,24 +112,7 @@ impl Dialler {
     }
 
     async fn connect(&self) -> Result<Stream, Lost> {
-        timeout(HELLO_PATIENCE, self.introduce()).await.unwrap_or(Err(Lost::Silent))
-    }
-
-    async fn introduce(&self) -> Result<Stream, Lost> {
-        let address = (&*self.peer.address.host, self.peer.address.port);
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
-        let mut stream = stream::dial(&self.mesh, stream, &self.peer.name).await?;
-        let hello = Hello::new(&self.mesh.cluster, &self.mesh.me, &self.peer.name);
-        let mut bytes = Vec::new();
-        append(&mut bytes, &hello).map_err(ReadError::from)?;
-        stream.write_all(&bytes).await?;
-        stream.flush().await?;
-        match FrameReader::new(HELLO_BYTES_MAX).next(&mut stream).await? {
-            Reception::Welcome => Ok(stream),
-            refusal => Err(Lost::Refused(refusal)),
-        }
+        timeout(HELLO_PATIENCE, introduce(&self.mesh, &self.peer)).await.unwrap_or(Err(Lost::Silent))
     }
 
     /// Writes what is posted until the connection ends.
@@ -151,6 +134,24 @@ impl Dialler {
     async fn tell(&self, connected: bool) -> Result<(), mpsc::error::SendError<Incoming>> {
         let node = self.peer.id();
         self.incoming.send(Incoming::Peer { node, connected }).await
+    }
+}
+
+/// Connects, and says who calls.
+pub(super) async fn introduce(mesh: &Mesh, peer: &ControllerSpec) -> Result<Stream, Lost> {
+    let address = (&*peer.address.host, peer.address.port);
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
+    let mut stream = stream::dial(mesh, stream, &peer.name).await?;
+    let hello = Hello::new(&mesh.cluster, &mesh.me, &peer.name);
+    let mut bytes = Vec::new();
+    append(&mut bytes, &hello).map_err(ReadError::from)?;
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    match FrameReader::new(HELLO_BYTES_MAX).next(&mut stream).await? {
+        Reception::Welcome => Ok(stream),
+        refusal => Err(Lost::Refused(refusal)),
     }
 }
 

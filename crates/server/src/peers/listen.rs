@@ -29,7 +29,7 @@ const UNKNOWN_MAX: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A peer that was welcomed, and where it will be heard.
-type Welcomed = (NodeId, Stream, FrameReader);
+pub(super) type Welcomed = (NodeId, Stream, FrameReader);
 
 /// Accepts callers for ever.
 pub(crate) async fn listen(listener: TcpListener, mesh: Mesh, incoming: mpsc::Sender<Incoming>) {
@@ -74,7 +74,7 @@ struct Hall {
 
 /// Why a caller was not welcomed.
 #[derive(Debug, thiserror::Error)]
-enum Unwelcome {
+pub(super) enum Unwelcome {
     #[error("{}", .0.sentence())]
     Read(#[from] ReadError),
     #[error("{0}")]
@@ -106,7 +106,8 @@ async fn greet(hall: Arc<Hall>, stream: TcpStream, address: SocketAddr) {
     }
 }
 
-async fn meet(mesh: &Mesh, stream: TcpStream) -> Result<Welcomed, Unwelcome> {
+/// Hears who calls.
+pub(super) async fn meet(mesh: &Mesh, stream: TcpStream) -> Result<Welcomed, Unwelcome> {
     stream.set_nodelay(true)?;
     notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
     let (mut stream, proven) = stream::accept(mesh, stream).await?;

@@ -6,6 +6,8 @@ mod frames;
 mod hello;
 mod listen;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use dial::dial_all;
 pub(crate) use listen::listen;

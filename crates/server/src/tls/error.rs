@@ -108,6 +108,14 @@ impl TlsError {
         }
     }
 
+    pub(super) fn empty(path: &Path) -> Self {
+        Self::Senseless {
+            what: "the authority's certificate",
+            path: path.to_owned(),
+            reason: "it is empty".to_owned(),
+        }
+    }
+
     pub(super) fn unreadable(path: &Path, reason: String) -> Self {
         Self::Unreadable { what: "the authority's certificate", path: path.to_owned(), reason }
     }

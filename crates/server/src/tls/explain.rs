@@ -55,7 +55,7 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { presented, .. } => format!(
             "its certificate does not stand for this host, but for {}: use one of these, or make one with `backstay cert \
              node --host`",
-            if presented.is_empty() { "none".to_owned() } else { presented.join(", ") }
+            hosts(presented)
         ),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "its certificate is for another purpose: one of a client is not good for a controller, nor one of an \
@@ -65,6 +65,16 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::Other(stranger) => stranger.to_string(),
         error => format!("its certificate is not accepted: {error}"),
     }
+}
+
+/// The hosts among a certificate's names, as rustls writes them: `DnsName("a.b")`, `IpAddress(10.0.0.1)`.
+fn hosts(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let name = name.strip_prefix("DnsName(").or_else(|| name.strip_prefix("IpAddress("))?;
+        Some(name.trim_end_matches(')').trim_matches('"').to_owned())
+    };
+    let hosts: Vec<_> = presented.iter().filter_map(bare).collect();
+    if hosts.is_empty() { "none".to_owned() } else { hosts.join(", ") }
 }
 
 fn of_alert(alert: AlertDescription) -> String {

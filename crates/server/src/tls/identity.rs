@@ -86,7 +86,9 @@ impl Identity {
 /// Names get into messages and records.
 fn is_name(part: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    !part.is_empty() && part.len() <= NAME_BYTES_MAX && part.bytes().all(is_plain)
+    part.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && part.len() <= NAME_BYTES_MAX
+        && part.bytes().all(is_plain)
 }
 
 impl fmt::Display for Identity {
@@ -122,6 +124,7 @@ mod tests {
             "backstay://shop/node",
             "backstay://shop/node/",
             "backstay://shop/node/a/b",
+            "backstay://shop/node/..",
             "backstay://shop/client/all/c",
             "https://shop/node/a",
             "backstay://shop/client/read/a b",

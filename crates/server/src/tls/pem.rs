@@ -3,7 +3,7 @@
 use super::certificate::Certificate;
 use super::error::TlsError;
 use super::identity::Identity;
-use super::settings::check_own;
+use super::settings::{check_own, dialling_peer};
 use crate::clock;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -58,7 +58,9 @@ impl Files {
 
     /// Whether a controller called `me` could start with them.
     pub fn check(&self, me: &Identity) -> Result<(), TlsError> {
-        check_own(&self.read()?, me).map(drop)
+        let material = self.read()?;
+        check_own(&material, me)?;
+        dialling_peer(&material).map(drop)
     }
 
     /// The same whatever the date.
@@ -90,6 +92,10 @@ impl Material {
     /// Every certificate of the authority's file in words.
     pub fn authorities(&self) -> Vec<Certificate> {
         self.authorities.iter().filter_map(Certificate::read).collect()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.files.authority
     }
 
     pub(super) fn check_dates(&self) -> Result<(), TlsError> {

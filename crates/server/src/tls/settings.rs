@@ -1,6 +1,5 @@
 //! What the files hold as rustls' settings, for each end and purpose.
 
-use super::certificate::Certificate;
 use super::error::TlsError;
 use super::identity::Identity;
 use super::members::{Kind, Members};
@@ -74,17 +73,12 @@ pub fn dialling_host(material: &Material) -> Result<Arc<ClientConfig>, TlsError>
     Ok(Arc::new(config))
 }
 
-/// That this side's own certificate was made by the authority beside it and is `me`'s. Both in words.
-pub(super) fn check_own(material: &Material, me: &Identity) -> Result<(Certificate, Certificate), TlsError> {
+/// That this side's own certificate was made by the authority beside it and is `me`'s.
+pub(super) fn check_own(material: &Material, me: &Identity) -> Result<(), TlsError> {
     let own = own(material)?;
     let path = material.files.own.as_ref().map(|(certificate, _)| certificate.clone()).unwrap_or_default();
-    let (Some(certificate), Some(authority)) = (material.certificate(), material.authority()) else {
-        return Err(useless_authority(material, "it is empty"));
-    };
-    let other_authority = || TlsError::OtherAuthority {
-        certificate: path.clone(),
-        authority: material.files.authority.clone(),
-    };
+    let authority = || material.files.authority.clone();
+    let other_authority = || TlsError::OtherAuthority { certificate: path.clone(), authority: authority() };
     let verifier = AnyName { roots: roots(material)?, provider: provider() };
     let (first, rest) = own.chain.split_first().ok_or_else(other_authority)?;
     match verifier.check(first, rest, UnixTime::now()) {
@@ -94,13 +88,11 @@ pub(super) fn check_own(material: &Material, me: &Identity) -> Result<(Certifica
         }
         Err(error) => return Err(useless_own(material, &error)),
     }
-    match &certificate.identity {
-        Some(identity) if identity == me => Ok((certificate, authority)),
+    match material.certificate().and_then(|certificate| certificate.identity) {
+        Some(identity) if identity == *me => Ok(()),
         found => Err(TlsError::OtherIdentity {
             path,
-            found: found
-                .as_ref()
-                .map_or_else(|| "nobody's that Backstay knows".to_owned(), Identity::to_string),
+            found: found.map_or_else(|| "nobody's that Backstay knows".to_owned(), |found| found.to_string()),
             wanted: me.to_string(),
             next: "Name that one in [tls], or make it with `backstay cert node`",
         }),
