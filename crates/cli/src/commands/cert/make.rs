@@ -132,7 +132,7 @@ fn check_name(identity: &Identity, name: &str) -> Result<(), Failure> {
         FAILED,
         format!("'{}' cannot be a name", name.escape_debug()),
         "it becomes part of file names and of certificates",
-        "use letters, digits, '.', '-' and '_', at most 64, and not 'authority'",
+        "use letters, digits, '.', '-' and '_', at most 64, begin with a letter or digit, and do not take 'authority'",
     ))
 }
 
