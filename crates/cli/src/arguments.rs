@@ -1,6 +1,7 @@
 //! The command line: what can be said, and the help that explains it.
 
 use crate::admin::Target;
+use crate::commands::cert::Cert;
 use crate::confirm::{Consent, DryRun};
 use crate::output::{Colours, Output};
 use crate::times;
@@ -22,6 +23,8 @@ Exit codes:
 Environment:
   BACKSTAY_SOCKET   the admin socket of a controller, as --socket
   BACKSTAY_CONFIG   the configuration file, as --config
+  BACKSTAY_SERVER, BACKSTAY_CERT, BACKSTAY_KEY, BACKSTAY_CA
+                    as --server, --cert, --key and --ca
   NO_COLOR          no colours, even on a terminal";
 
 /// Keeps replicated Redis writable: watches it, and fails over by quorum when a primary dies.
@@ -66,6 +69,9 @@ pub(crate) enum Command {
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(Config),
+    /// Make and look at certificates, with which controllers and clients prove who they are.
+    #[command(subcommand)]
+    Cert(Cert),
     /// A local cluster of real servers, to try Backstay on this machine.
     #[command(subcommand)]
     Lab(Lab),
@@ -293,6 +299,9 @@ pub(crate) enum Config {
     Check {
         /// The configuration file.
         file: PathBuf,
+        /// Check the certificates of this controller; left out: of those whose files are on this machine.
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
         #[command(flatten)]
         output: Output,
     },
@@ -362,6 +371,9 @@ pub(crate) struct LabUp {
     /// How long a server must be silent to count as down.
     #[arg(long, value_name = "DURATION", value_parser = times::parse_short)]
     pub(crate) down_after: Option<Duration>,
+    /// Controllers prove who they are with certificates made for this lab, and also answer over TLS.
+    #[arg(long)]
+    pub(crate) tls: bool,
     #[command(flatten)]
     pub(crate) folder: Folder,
     #[command(flatten)]

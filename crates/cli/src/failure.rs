@@ -1,6 +1,6 @@
 //! How a command fails: a message with three parts (what happened, why, what to do next) and an exit code.
 
-use backstay_config::{ConfigErrors, UnknownNode};
+use backstay_config::{ConfigErrors, Note, UnknownNode};
 use backstay_lab::LabError;
 use backstay_server::RunError;
 use miette::Report;
@@ -77,6 +77,16 @@ impl Failure {
             Message::Parts(what, why, _) => format!("{what}: {why}"),
             Message::Text(text) => text.clone(),
             Message::Report(_) | Message::Said => self.to_string(),
+        }
+    }
+
+    /// Its places in the user's file as plain values, if it has some.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        match &self.message {
+            Message::Report(report) => {
+                report.downcast_ref::<ConfigErrors>().map(ConfigErrors::notes).unwrap_or_default()
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -10,7 +10,9 @@ mod finding;
 mod section;
 mod services;
 mod show;
+mod tls;
 mod values;
 
 pub use config::{Config, Credentials, NodeSettings, SecretSource, UnknownNode};
 pub use finding::{ConfigErrors, Finding, Note};
+pub use tls::{Tls, TlsSetting};

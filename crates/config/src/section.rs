@@ -261,6 +261,7 @@ fn remedy(key: &str) -> Option<&'static str> {
             "Never write a password into this file. Put it into a file of its own and write \
              sentinel_password_file = \"/path\", or into the environment and write sentinel_password_env = \"NAME\"."
         }
+        "auth" => "Write sentinel_auth = \"none\" at the top of the file.",
         "auth_user" | "auth-user" | "user" => "Write username = \"...\".",
         "down-after-milliseconds" | "down_after_ms" => {
             "Write down_after = \"...\" with a unit, such as \"500ms\"."

@@ -13,6 +13,16 @@ impl Config {
         let mut out = Toml::default();
         out.text("cluster", &self.spec.cluster);
         out.secret("sentinel_password", self.sentinel_password.as_ref());
+        if self.sentinel_auth_none {
+            out.text("sentinel_auth", "none");
+        }
+        if let Some(tls) = &self.tls {
+            let (certificate, key) = tls.patterns();
+            out.line("\n[tls]");
+            out.text("authority", tls.authority.display());
+            out.text("certificate", certificate);
+            out.text("key", key);
+        }
         for controller in &self.spec.controllers {
             self.show_controller(controller, &mut out);
         }
@@ -32,6 +42,9 @@ impl Config {
                 None => out.text("sentinel", SENTINEL_OFF),
             }
             out.text("admin", node.admin.display());
+            if let Some(address) = &node.admin_address {
+                out.text("admin_address", address);
+            }
             out.text("state", node.state.display());
         }
         out.text_unless_empty("site", &controller.site);

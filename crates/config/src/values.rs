@@ -101,6 +101,18 @@ pub(crate) fn identifier(text: &str) -> Result<String, Refusal> {
     }
 }
 
+/// The only thing to say about authentication without saying where the password is.
+pub(crate) fn no_auth(text: &str) -> Result<(), Refusal> {
+    if text == "none" {
+        return Ok(());
+    }
+    refuse(
+        format!("'{}' is no way to authenticate", short(text)),
+        "Write sentinel_auth = \"none\" if no password is needed; else leave it out and write sentinel_password_file or \
+         sentinel_password_env.",
+    )
+}
+
 fn printable(text: &str, bytes_max: usize, what: &str) -> Result<String, Refusal> {
     if text.is_empty() || text.len() > bytes_max || text.contains(char::is_control) {
         return refuse(

@@ -23,6 +23,7 @@ impl Controller {
                 address: controller.address.clone(),
                 connected: id == self.me || self.is_fresh(now.time, id),
                 leader: self.leader == Some(id),
+                certificate_expires: None,
             }
         });
         ClusterStatus {
@@ -33,6 +34,8 @@ impl Controller {
             quorum: self.has_quorum(now.time),
             controllers: controllers.collect(),
             services: self.scenes.values().map(|scene| self.service_status(now, scene)).collect(),
+            // Of controllers' own troubles the one who runs this knows.
+            problems: Vec::new(),
         }
     }
 

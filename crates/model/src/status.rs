@@ -20,6 +20,9 @@ pub struct ClusterStatus {
     pub controllers: Vec<ControllerStatus>,
     /// Every service.
     pub services: Vec<ServiceStatus>,
+    /// What is wrong with the controllers themselves, worst first.
+    #[serde(default)]
+    pub problems: Vec<ProblemStatus>,
 }
 
 /// One controller as the one who answers sees it.
@@ -33,6 +36,9 @@ pub struct ControllerStatus {
     pub connected: bool,
     /// Whether it leads.
     pub leader: bool,
+    /// When its certificate ends, if it has one and told.
+    #[serde(default)]
+    pub certificate_expires: Option<UnixMicros>,
 }
 
 /// One service.

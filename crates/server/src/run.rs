@@ -3,7 +3,7 @@
 
 use crate::admin::{self, AdminError};
 use crate::clock;
-use crate::driver::{Driver, INCOMING_MAX, Names, Outlets, REQUESTS_MAX, Stopped};
+use crate::driver::{Certificates, Driver, INCOMING_MAX, Names, Outlets, REQUESTS_MAX, Stopped};
 use crate::handle::Handle;
 use crate::journal::Journal;
 use crate::limits;
@@ -12,6 +12,7 @@ use crate::peers::{self, Mesh};
 use crate::secret::{self, Login, SecretError};
 use crate::sentinel;
 use crate::storage::{Storage, StorageError, Writer};
+use crate::tls::{self, Files, Identity, Keyring, TlsError};
 use backstay_config::{Config, NodeSettings, UnknownNode};
 use backstay_consensus::Settings;
 use backstay_model::{Address, ControllerSpec, NodeId, NodeName};
@@ -19,7 +20,9 @@ use backstay_node::{Effect, Node, NodeError};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -33,6 +36,9 @@ pub enum RunError {
     /// A password cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The state folder cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -79,7 +85,7 @@ impl RunError {
     /// it holds may not be used, 69 a port cannot be had, 70 a bug or a system without threads or random numbers (as in `sysexits.h`).
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::UnknownNode(_) | Self::Secret(_) => 78,
+            Self::UnknownNode(_) | Self::Secret(_) | Self::Tls(_) => 78,
             Self::Storage(_) | Self::Node(_) | Self::Stopped(_) => 74,
             Self::Listen { .. } | Self::Admin(_) => 69,
             Self::NoEntropy | Self::NoThread(_) | Self::Bug(_) => 70,
@@ -98,6 +104,7 @@ pub async fn run(
     let settings = config.node(&node)?.clone();
     let logins = logins(&config)?;
     let sentinel_password = config.sentinel_password.as_ref().map(secret::read).transpose()?;
+    let keyring = keyring(&config, &node)?;
     let storage = open_storage(&config, &settings, bootstrap)?;
     let (brain, first) = take_up(&config, &node, &storage)?;
     limits::raise_open_files(&config.spec);
@@ -108,7 +115,7 @@ pub async fn run(
     let journal = Journal::new();
     let handle = Handle::new(node.clone(), requests, journal.clone());
     let mut tasks = JoinSet::new();
-    let mesh = mesh(&config, &node);
+    let mesh = mesh(&config, &node, keyring.clone());
     let mut links = BTreeMap::new();
     for service in &config.spec.services {
         for instance in &service.instances {
@@ -121,9 +128,16 @@ pub async fn run(
         storage: Writer::start(storage).map_err(RunError::NoThread)?,
         links,
         peers: peers::dial_all(&mesh, &incoming, &mut tasks),
-        journal,
+        journal: journal.clone(),
+        certificates: keyring.clone().map(|keyring| Certificates::new(keyring, node.clone())),
         names: Names::of(&config.spec),
     };
+    if let Some(keyring) = keyring {
+        tasks.spawn(tls::renew(Arc::clone(&keyring), node.clone(), incoming.clone(), journal));
+        if let Some(listener) = ports.remote_admin {
+            tasks.spawn(admin::serve_remotely(listener, handle.clone(), keyring));
+        }
+    }
     tasks.spawn(peers::listen(ports.peer, mesh, incoming));
     tasks.spawn(admin::serve(ports.admin, handle.clone()));
     if let Some(listener) = ports.sentinel {
@@ -201,12 +215,35 @@ fn take_up(config: &Config, node: &NodeName, storage: &Storage) -> Result<(Node,
     Node::new(node, config.spec.clone(), settings, durable, clock::now()).map_err(RunError::Node)
 }
 
-fn mesh(config: &Config, node: &NodeName) -> Mesh {
+/// The certificates of this node; `None`: the file has no `[tls]`.
+fn keyring(config: &Config, node: &NodeName) -> Result<Option<Arc<Keyring>>, TlsError> {
+    let Some(tls) = &config.tls else {
+        return Ok(None);
+    };
+    let files = Files { authority: tls.authority.clone(), own: Some((tls.certificate(node), tls.key(node))) };
+    let me = Identity::Node { cluster: config.spec.cluster.clone(), name: node.clone() };
+    let keyring = Keyring::open(files, me)?;
+    warn_of_open_key(&tls.key(node));
+    Ok(Some(Arc::new(keyring)))
+}
+
+fn warn_of_open_key(key: &Path) {
+    let mode = std::fs::metadata(key).map_or(0, |found| found.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            "the key {} is open to others than its owner: whoever has it can take this controller's place; `chmod 600` it",
+            key.display()
+        );
+    }
+}
+
+fn mesh(config: &Config, node: &NodeName, keyring: Option<Arc<Keyring>>) -> Mesh {
     let others = config.spec.controllers.iter();
     Mesh {
         cluster: config.spec.cluster.clone(),
         me: node.clone(),
         others: others.filter(|other| other.name != *node).cloned().collect(),
+        keyring,
     }
 }
 
@@ -215,6 +252,7 @@ struct Ports {
     peer: TcpListener,
     sentinel: Option<TcpListener>,
     admin: tokio::net::UnixListener,
+    remote_admin: Option<TcpListener>,
 }
 
 impl Ports {
@@ -224,8 +262,12 @@ impl Ports {
             Some(address) => Some(listen("Sentinel clients", address).await?),
             None => None,
         };
+        let remote_admin = match &settings.admin_address {
+            Some(address) => Some(listen("operators", address).await?),
+            None => None,
+        };
         let admin = admin::bind(&settings.admin)?;
-        Ok(Self { peer, sentinel, admin })
+        Ok(Self { peer, sentinel, admin, remote_admin })
     }
 }
 

@@ -1,8 +1,9 @@
-//! HTTP over a Unix socket: one request, one answer, in bounded time and size.
+//! HTTP over a Unix socket or TLS: one request, one answer, in bounded time and size.
 
 use super::lines::Lines;
 use super::target::{Candidate, Target};
 use crate::failure::{FAILED, Failure, UNREACHABLE};
+use backstay_server::tls;
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -11,10 +12,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -83,9 +86,8 @@ impl Controllers {
         path: &str,
         is_good: impl Fn(&T) -> bool,
     ) -> Result<T, Failure> {
-        let attempt = async |candidate: &Candidate| {
-            converse(&candidate.socket, request(Method::GET, path, Bytes::new())).await
-        };
+        let attempt =
+            async |candidate: &Candidate| converse(candidate, request(Method::GET, path, Bytes::new())).await;
         self.first(attempt, is_good).await
     }
 
@@ -102,7 +104,7 @@ impl Controllers {
         is_good: fn(&T) -> bool,
     ) -> Result<T, Failure> {
         let attempt = async |candidate: &Candidate| {
-            converse(&candidate.socket, request(method.clone(), path, body.clone())).await
+            converse(candidate, request(method.clone(), path, body.clone())).await
         };
         self.runtime.block_on(self.first(attempt, is_good))
     }
@@ -125,12 +127,7 @@ impl Controllers {
                 Err(Miss::Unreachable(why)) => {
                     let separator = if misses.is_empty() { "" } else { "; " };
                     // Writing to a string cannot fail.
-                    let _ = write!(
-                        misses,
-                        "{separator}{} ({}): {why}",
-                        candidate.name,
-                        candidate.socket.display()
-                    );
+                    let _ = write!(misses, "{separator}{} ({}): {why}", candidate.name, candidate.place());
                 }
             }
         }
@@ -159,12 +156,15 @@ fn request(method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
     request
 }
 
-async fn converse<T: DeserializeOwned>(socket: &Path, request: Request<Full<Bytes>>) -> Result<T, Miss> {
+async fn converse<T: DeserializeOwned>(
+    candidate: &Candidate,
+    request: Request<Full<Bytes>>,
+) -> Result<T, Miss> {
     let is_order = request.method() == Method::POST;
     let patience = if is_order { ORDER_PATIENCE } else { QUESTION_PATIENCE };
-    match timeout(patience, exchange(socket, request)).await {
+    match timeout(patience, exchange(candidate, request)).await {
         Ok(Ok((status, body))) => understand(status, &body),
-        Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error, socket))),
+        Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error, &candidate.socket))),
         Ok(Err(Lost::NoController)) => Err(Miss::Unreachable(NO_CONTROLLER.to_owned())),
         Ok(Err(Lost::AfterSent(why))) if is_order => Err(Miss::Refused(format!(
             "the controller was lost before it answered ({why}), so it may or may not have been done. Look at `backstay \
@@ -190,28 +190,50 @@ enum Lost {
 
 const NO_CONTROLLER: &str = "what answers there is not a controller";
 
-async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Lost> {
-    let response = send(socket, request).await?;
+fn lost(error: &hyper::Error) -> Lost {
+    if error.is_parse() {
+        return Lost::NoController;
+    }
+    // With TLS 1.3 this side may speak before it hears that its certificate is refused; nobody listened then.
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match io.and_then(tls::refusal) {
+        Some(why) => Lost::BeforeSent(io::Error::other(why)),
+        None => Lost::AfterSent(error.to_string()),
+    }
+}
+
+async fn exchange(candidate: &Candidate, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Lost> {
+    let response = send(candidate, request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     let body = body.map_err(|error| Lost::AfterSent(error.to_string()))?;
     Ok((status, body.to_bytes()))
 }
 
-async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Lost> {
-    let stream = UnixStream::connect(socket).await.map_err(Lost::BeforeSent)?;
-    let lost = |error: hyper::Error| {
-        if error.is_parse() { Lost::NoController } else { Lost::AfterSent(error.to_string()) }
-    };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+async fn send(candidate: &Candidate, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Lost> {
+    match &candidate.remote {
+        None => {
+            let stream = UnixStream::connect(&candidate.socket).await.map_err(Lost::BeforeSent)?;
+            send_on(stream, request).await
+        }
+        Some(remote) => send_on(remote.connect().await.map_err(Lost::BeforeSent)?, request).await,
+    }
+}
+
+async fn send_on<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, Lost> {
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
     // Its errors come out of the request and the answer as well; it ends with them.
     tokio::spawn(connection);
-    sender.send_request(request).await.map_err(lost)
+    sender.send_request(request).await.map_err(|error| lost(&error))
 }
 
 /// Asks for a stream; returns once its head has come.
-pub(super) async fn open(socket: &Path, path: &str) -> Result<Incoming, Miss> {
-    match timeout(QUESTION_PATIENCE, send(socket, request(Method::GET, path, Bytes::new()))).await {
+pub(super) async fn open(candidate: &Candidate, path: &str) -> Result<Incoming, Miss> {
+    match timeout(QUESTION_PATIENCE, send(candidate, request(Method::GET, path, Bytes::new()))).await {
         Ok(Ok(response)) if response.status().is_success() => Ok(response.into_body()),
         Ok(Ok(response)) => {
             let status = response.status();
@@ -220,7 +242,7 @@ pub(super) async fn open(socket: &Path, path: &str) -> Result<Incoming, Miss> {
             let body = body.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
             Err(refusal(status, &body))
         }
-        Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error, socket))),
+        Ok(Err(Lost::BeforeSent(error))) => Err(Miss::Unreachable(reason(&error, &candidate.socket))),
         Ok(Err(Lost::AfterSent(why))) => Err(Miss::Unreachable(why)),
         Ok(Err(Lost::NoController)) => Err(Miss::Unreachable(NO_CONTROLLER.to_owned())),
         Err(_) => Err(Miss::Unreachable(format!("no answer within {} s", QUESTION_PATIENCE.as_secs()))),

@@ -25,7 +25,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(super) async fn open(candidate: &Candidate, path: &str) -> Result<Self, Miss> {
-        let body = open(&candidate.socket, path).await?;
+        let body = open(candidate, path).await?;
         Ok(Self { name: candidate.name.clone(), body, complete: VecDeque::new(), begun: Vec::new() })
     }
 

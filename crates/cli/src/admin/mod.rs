@@ -2,6 +2,7 @@
 
 mod client;
 mod lines;
+mod remote;
 mod target;
 
 pub(crate) use client::Controllers;

@@ -1,5 +1,6 @@
 //! What each command does.
 
+pub(crate) mod cert;
 mod completions;
 pub(crate) mod config;
 mod decide;
@@ -41,6 +42,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { dir } => man::man(dir.as_deref()),
         Command::Config(arguments) => config::config(&arguments),
+        Command::Cert(arguments) => cert::cert(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -27,7 +27,24 @@ pub(super) fn head(status: &ClusterStatus, paint: Paint) -> String {
 }
 
 pub(super) fn controllers(status: &ClusterStatus, paint: Paint) -> String {
-    paint.table(&["controller", "address", "state"], status.controllers.iter().map(controller))
+    let encrypted = status.controllers.iter().any(|controller| controller.certificate_expires.is_some());
+    let mut columns = vec!["controller", "address", "state"];
+    if encrypted {
+        columns.push("certificate until");
+    }
+    let rows = status.controllers.iter().map(|controller| {
+        let mut row = self::controller(controller);
+        if encrypted {
+            row.push(Tone::Plain.cell(or_dash(controller.certificate_expires)));
+        }
+        row
+    });
+    let mut text = paint.table(&columns, rows);
+    if !status.problems.is_empty() {
+        text.push('\n');
+        text.push_str(&problems(&status.problems, paint));
+    }
+    text
 }
 
 /// Every service, in tables that are no wider than so many columns, as far as that goes.

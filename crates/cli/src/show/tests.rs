@@ -40,6 +40,7 @@ fn cluster() -> ClusterStatus {
         address: address(7600),
         connected,
         leader: name == "a",
+        certificate_expires: None,
     };
     let lagging = InstanceStatus {
         health: "late to answer".into(),
@@ -70,6 +71,7 @@ fn cluster() -> ClusterStatus {
             instances: vec![instance("r1", 6379, "primary"), lagging, dead],
             problems: vec![problem(Severity::Error, "Stuck"), problem(Severity::Warning, "ReplicaDown")],
         }],
+        problems: Vec::new(),
     }
 }
 

@@ -59,15 +59,24 @@ impl Group {
 
     /// So many controllers and instances.
     pub(crate) fn of(controllers: usize, redis: usize) -> Self {
-        let options = Options {
+        Self::with(&Self::options(controllers, redis))
+    }
+
+    /// The options of such a group.
+    pub(crate) fn options(controllers: usize, redis: usize) -> Options {
+        Options {
             controllers,
             redis,
             backstay: Some(PathBuf::from(env!("CARGO_BIN_EXE_backstay"))),
             ready_limit: LIMIT,
             ..Options::default()
-        };
-        let group = Self { lab: ScopedLab::up(&options).unwrap(), temporary: tempfile::tempdir().unwrap() };
-        if redis > 1 {
+        }
+    }
+
+    /// A group with these options.
+    pub(crate) fn with(options: &Options) -> Self {
+        let group = Self { lab: ScopedLab::up(options).unwrap(), temporary: tempfile::tempdir().unwrap() };
+        if options.redis > 1 {
             group.await_healthy(LIMIT).unwrap();
         }
         group

@@ -1,5 +1,6 @@
 //! Servers put together: the lab (Backstay and its Redis group) and, for comparison, a group under stock Sentinel.
 
+pub mod certificates;
 pub mod configuration;
 pub mod down;
 pub mod fault;

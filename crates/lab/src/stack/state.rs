@@ -143,10 +143,9 @@ impl LabState {
 
     /// What the lab wrote into its folder, for a folder that is not its own.
     pub fn own_paths(&self, dir: &Path) -> Vec<PathBuf> {
-        let mut paths: Vec<PathBuf> = [STATE_FILE, VIEW_FILE, LOCK_FILE, super::configuration::FILE]
-            .iter()
-            .map(|name| dir.join(name))
-            .collect();
+        let files =
+            [STATE_FILE, VIEW_FILE, LOCK_FILE, super::configuration::FILE, super::certificates::FOLDER];
+        let mut paths: Vec<PathBuf> = files.iter().map(|name| dir.join(name)).collect();
         for member in &self.controllers {
             let server = &member.server;
             paths.extend([server.admin.clone(), server.state.clone(), server.log.clone()]);

@@ -1,6 +1,7 @@
 //! What can be asked and ordered, and how refusals read: `{"error": sentence}` with a status code that says who can do
 //! something about it.
 
+use super::caller::{allowed, on_record};
 use super::events;
 use crate::handle::Handle;
 use axum::body::Bytes;
@@ -41,6 +42,7 @@ pub(super) fn router(handle: Handle) -> Router {
             Problem(StatusCode::METHOD_NOT_ALLOWED, "this resource has another method".into())
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(allowed))
         .layer(from_fn(in_time))
         .with_state(handle)
 }
@@ -56,6 +58,10 @@ impl Problem {
 
     fn malformed(sentence: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, sentence.into())
+    }
+
+    pub(super) fn forbidden(sentence: impl Into<String>) -> Self {
+        Self(StatusCode::FORBIDDEN, sentence.into())
     }
 
     fn stopping() -> Self {
@@ -270,5 +276,5 @@ fn who(by: &str) -> Result<String, Problem> {
             "`by` says who asks: 1 to {BY_CHARS_MAX} printable characters"
         )));
     }
-    Ok(by.to_owned())
+    Ok(on_record(by.to_owned()))
 }

@@ -3,16 +3,19 @@
 //!
 //! Inputs that wait come before wakeups: a process that stood still hears what happened before it judges silence.
 
+mod certificates;
 mod effects;
 mod refusals;
 mod waiting;
 
+pub(crate) use certificates::Certificates;
 pub(crate) use refusals::Names;
 
 use crate::clock;
 use crate::journal::Journal;
 use crate::question::{Answer, Question, Request, Scope};
 use crate::storage::{StorageError, Writer};
+use crate::tls::Standing;
 use backstay_controller::Refusal;
 use backstay_controller::link::LinkInput;
 use backstay_model::{InstanceName, NodeId, Observation, ServiceName, Time};
@@ -50,6 +53,10 @@ pub(crate) enum Incoming {
     Asked { from: NodeId, id: u64, question: Question },
     /// A peer answers what this node asked it.
     Answered { from: NodeId, id: u64, answer: Answer },
+    /// A peer says how its certificates stand.
+    Certified { from: NodeId, standing: Standing },
+    /// This node's own certificates changed, or could not.
+    Renewed,
 }
 
 /// What goes to a peer.
@@ -61,6 +68,8 @@ pub(crate) enum Letter {
     Ask { id: u64, question: Question },
     /// The answer to the question with this number.
     Answer { id: u64, answer: Answer },
+    /// How the sender's certificates stand.
+    Certificates(Standing),
 }
 
 /// Why the driver stopped without being asked to. Nothing was done after it.
@@ -81,6 +90,8 @@ pub(crate) struct Outlets {
     pub(crate) peers: BTreeMap<NodeId, PeerOutlet>,
     pub(crate) journal: Journal,
     pub(crate) names: Names,
+    /// None: nothing is encrypted.
+    pub(crate) certificates: Option<Certificates>,
 }
 
 /// The way to a peer.
@@ -199,6 +210,7 @@ impl Driver {
             Incoming::Message { from, message } => Input::Message { from, message },
             Incoming::Peer { node, connected } => {
                 self.outlets.set_connected(node, connected);
+                self.outlets.tell_certificates(node);
                 if !connected {
                     self.waiting.give_up_on(node);
                 }
@@ -209,6 +221,16 @@ impl Driver {
             }
             Incoming::Answered { from, id, answer } => {
                 self.waiting.answered_by(from, id, answer);
+                return Ok(());
+            }
+            Incoming::Certified { from, standing } => {
+                if let Some(certificates) = &mut self.outlets.certificates {
+                    certificates.note(from, standing);
+                }
+                return Ok(());
+            }
+            Incoming::Renewed => {
+                self.outlets.tell_certificates_to_all();
                 return Ok(());
             }
         };
@@ -250,7 +272,7 @@ impl Driver {
         let now = clock::now();
         let brain = self.node.brain();
         let answer = match question {
-            Question::Status => Answer::Status(Box::new(brain.status(now))),
+            Question::Status => Answer::Status(Box::new(self.outlets.certified(brain.status(now), now.unix))),
             Question::History(service) => Answer::History(brain.history(service.as_ref())),
             Question::Explain(service) => Answer::Explanation(
                 brain.explain(now, &service).map(Box::new).ok_or_else(|| brain.no_such_service(&service)),

@@ -1,5 +1,5 @@
-//! The first words on a connection between controllers: who calls, whom they want, and whether they are welcome. In
-//! this version the network is loopback and nothing is proven; certificates will.
+//! The first words on a connection between controllers: who calls, whom they want, and whether they are welcome. With
+//! certificates the caller's name is proven; without them the network is loopback, and it is believed.
 
 use backstay_model::{ClusterName, NodeName};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub(super) enum Reception {
     /// The caller is not in the file.
     #[error("the file does not list the caller: give all nodes the same file and restart those that differ")]
     Unlisted,
+    /// The caller says another name than its certificate.
+    #[error("the caller's certificate is another controller's: give each controller its own in [tls]")]
+    OtherCertificate,
 }
 
 impl Hello {

@@ -7,11 +7,16 @@ mod frames;
 pub(crate) mod fuzz;
 mod hello;
 mod listen;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use dial::dial_all;
 pub(crate) use listen::listen;
 
+use crate::tls::Keyring;
 use backstay_model::{ClusterName, ControllerSpec, NodeName};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest frame once the caller is known: room for the whole replicated state of a large cluster.
@@ -26,4 +31,6 @@ pub(crate) struct Mesh {
     pub(crate) me: NodeName,
     /// All controllers but this one.
     pub(crate) others: Vec<ControllerSpec>,
+    /// What proves who somebody is; without it nothing does, and nothing is encrypted.
+    pub(crate) keyring: Option<Arc<Keyring>>,
 }

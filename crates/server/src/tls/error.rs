@@ -1,7 +1,7 @@
 //! Why certificates cannot be used.
 
 use backstay_model::UnixMicros;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why certificates cannot be used. Each names the file and says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,4 +92,31 @@ pub enum TlsError {
         /// What to do.
         next: &'static str,
     },
+}
+
+impl TlsError {
+    /// The file that it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unreadable { path, .. }
+            | Self::Senseless { path, .. }
+            | Self::Expired { path, .. }
+            | Self::NotYet { path, .. }
+            | Self::OtherIdentity { path, .. } => path,
+            Self::OtherKey { key, .. } => key,
+            Self::OtherAuthority { certificate, .. } => certificate,
+        }
+    }
+
+    pub(super) fn empty(path: &Path) -> Self {
+        Self::Senseless {
+            what: "the authority's certificate",
+            path: path.to_owned(),
+            reason: "it is empty".to_owned(),
+        }
+    }
+
+    pub(super) fn unreadable(path: &Path, reason: String) -> Self {
+        Self::Unreadable { what: "the authority's certificate", path: path.to_owned(), reason }
+    }
 }

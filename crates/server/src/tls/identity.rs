@@ -5,6 +5,8 @@ use backstay_model::{ClusterName, NodeName};
 use std::fmt;
 
 const SCHEME: &str = "backstay://";
+/// The longest name of anything.
+const NAME_BYTES_MAX: usize = 64;
 
 /// Who somebody is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ impl Identity {
     /// Reads it back; `None`: it is no such URI.
     pub fn of_uri(uri: &str) -> Option<Self> {
         let parts: Vec<_> = uri.strip_prefix(SCHEME)?.split('/').collect();
-        if parts.iter().any(|part| part.is_empty()) {
+        if !parts.iter().all(|part| is_name(part)) {
             return None;
         }
         let cluster = ClusterName::from(*parts.first()?);
@@ -79,6 +81,14 @@ impl Identity {
             _ => None,
         }
     }
+}
+
+/// Names get into messages and records.
+fn is_name(part: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    part.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && part.len() <= NAME_BYTES_MAX
+        && part.bytes().all(is_plain)
 }
 
 impl fmt::Display for Identity {
@@ -114,8 +124,11 @@ mod tests {
             "backstay://shop/node",
             "backstay://shop/node/",
             "backstay://shop/node/a/b",
+            "backstay://shop/node/..",
             "backstay://shop/client/all/c",
             "https://shop/node/a",
+            "backstay://shop/client/read/a b",
+            "backstay://shop/node/a\n",
         ] {
             assert_eq!(Identity::of_uri(uri), None, "{uri}");
         }

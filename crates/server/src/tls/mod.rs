@@ -6,12 +6,24 @@
 
 mod certificate;
 mod error;
+mod explain;
 mod identity;
+pub mod issue;
+mod keyring;
+mod members;
 mod pem;
+mod renewal;
 mod settings;
+mod standing;
 
 pub use certificate::Certificate;
 pub use error::TlsError;
+pub use explain::{explain, refusal};
 pub use identity::{Identity, Right};
+pub use members::Kind;
 pub use pem::{Files, Material};
 pub use settings::{accepting, dialling_host, dialling_peer};
+
+pub(crate) use keyring::{HandshakeError, Keyring};
+pub(crate) use renewal::renew;
+pub(crate) use standing::Standing;

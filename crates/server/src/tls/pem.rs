@@ -2,6 +2,8 @@
 
 use super::certificate::Certificate;
 use super::error::TlsError;
+use super::identity::Identity;
+use super::settings::{check_own, dialling_peer};
 use crate::clock;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -54,6 +56,13 @@ impl Files {
         Ok(material)
     }
 
+    /// Whether a controller called `me` could start with them.
+    pub fn check(&self, me: &Identity) -> Result<(), TlsError> {
+        let material = self.read()?;
+        check_own(&material, me)?;
+        dialling_peer(&material).map(drop)
+    }
+
     /// The same whatever the date.
     pub fn read_unchecked(&self) -> Result<Material, TlsError> {
         let authorities = certificates(AUTHORITY, &self.authority)?;
@@ -80,7 +89,16 @@ impl Material {
         all.min_by_key(|certificate| certificate.not_after)
     }
 
-    fn check_dates(&self) -> Result<(), TlsError> {
+    /// Every certificate of the authority's file in words.
+    pub fn authorities(&self) -> Vec<Certificate> {
+        self.authorities.iter().filter_map(Certificate::read).collect()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.files.authority
+    }
+
+    pub(super) fn check_dates(&self) -> Result<(), TlsError> {
         let now = clock::now().unix;
         // Of several authorities one may be past its date: that is how they are changed.
         let authorities = self.authorities.iter().filter_map(Certificate::read);

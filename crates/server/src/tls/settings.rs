@@ -1,22 +1,32 @@
 //! What the files hold as rustls' settings, for each end and purpose.
 
 use super::error::TlsError;
+use super::identity::Identity;
+use super::members::{Kind, Members};
 use super::pem::{Material, Own};
+use backstay_model::ClusterName;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::sync::Arc;
 
-/// For whoever is called by peers or clients: TLS 1.3, and everybody shows a certificate. Who it is, is for the caller
-/// to look at, in the certificate's `identity`.
-pub fn accepting(material: &Material) -> Result<Arc<ServerConfig>, TlsError> {
+/// For whoever is called: TLS 1.3, and everybody shows the certificate of a member of `cluster`, of this kind.
+pub fn accepting(
+    material: &Material,
+    cluster: &ClusterName,
+    kind: Kind,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(material)?, Arc::clone(&provider));
-    let verifier = verifier.build().map_err(|error| useless_authority(material, &error.to_string()))?;
+    let inner = verifier.build().map_err(|error| useless_authority(material, &error.to_string()))?;
+    let verifier = Arc::new(Members { inner, cluster: cluster.clone(), kind });
     let own = own(material)?;
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
     let builder = builder.map_err(|error| useless_own(material, &error))?;
@@ -61,6 +71,32 @@ pub fn dialling_host(material: &Material) -> Result<Arc<ClientConfig>, TlsError>
     };
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// That this side's own certificate was made by the authority beside it and is `me`'s.
+pub(super) fn check_own(material: &Material, me: &Identity) -> Result<(), TlsError> {
+    let own = own(material)?;
+    let path = material.files.own.as_ref().map(|(certificate, _)| certificate.clone()).unwrap_or_default();
+    let authority = || material.files.authority.clone();
+    let other_authority = || TlsError::OtherAuthority { certificate: path.clone(), authority: authority() };
+    let verifier = AnyName { roots: roots(material)?, provider: provider() };
+    let (first, rest) = own.chain.split_first().ok_or_else(other_authority)?;
+    match verifier.check(first, rest, UnixTime::now()) {
+        Ok(()) => {}
+        Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
+            return Err(other_authority());
+        }
+        Err(error) => return Err(useless_own(material, &error)),
+    }
+    match material.certificate().and_then(|certificate| certificate.identity) {
+        Some(identity) if identity == *me => Ok(()),
+        found => Err(TlsError::OtherIdentity {
+            path,
+            found: found.map_or_else(|| "nobody's that Backstay knows".to_owned(), |found| found.to_string()),
+            wanted: me.to_string(),
+            next: "Name that one in [tls], or make it with `backstay cert node`",
+        }),
+    }
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -113,6 +149,19 @@ struct AnyName {
     provider: Arc<CryptoProvider>,
 }
 
+impl AnyName {
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)
+    }
+}
+
 impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
         &self,
@@ -122,9 +171,7 @@ impl ServerCertVerifier for AnyName {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        self.check(end_entity, intermediates, now)?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -36,6 +36,7 @@ impl Cluster {
         let mut servers = Vec::new();
         for name in NAMES {
             servers.push(ControllerServer {
+                remote_admin: None,
                 name: name.to_owned(),
                 peer: ports.claim()?,
                 sentinel: ports.claim()?,

@@ -39,6 +39,7 @@ impl Node {
             address: address(port),
             connected: true,
             leader: name == "a",
+            certificate_expires: None,
         };
         let service = |name: &str, epoch, primary: Option<u16>, instances| ServiceStatus {
             name: name.into(),
@@ -70,6 +71,7 @@ impl Node {
                     ],
                 ),
             ],
+            problems: Vec::new(),
         };
         Self { picture: Arc::new(Mutex::new(picture)), events: broadcast::Sender::new(64) }
     }
