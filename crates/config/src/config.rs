@@ -7,6 +7,7 @@ use crate::finding::{ConfigErrors, Finding, Findings};
 use crate::section::{At, Section};
 use crate::services::{Password, ServiceDraft, password};
 use crate::suggest::nearest;
+use crate::tls::Tls;
 use crate::{check, values};
 use backstay_model::{Address, ClusterName, ClusterSpec, Digest, NodeName, ServiceName};
 use miette::Diagnostic;
@@ -53,13 +54,15 @@ pub struct NodeSettings {
     pub state: PathBuf,
 }
 
-/// How to log in to a service's instances.
+/// How to reach and log in to a service's instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Credentials {
     /// The ACL user; the default user if there is none.
     pub username: Option<String>,
     /// Where the password is; no login without one.
     pub password: Option<SecretSource>,
+    /// How to talk TLS; in the clear if there is none.
+    pub tls: Option<Tls>,
 }
 
 /// Where a secret is read at start.

@@ -11,7 +11,9 @@ mod section;
 mod services;
 mod show;
 mod suggest;
+mod tls;
 mod values;
 
 pub use config::{Config, Credentials, NodeSettings, SecretSource, UnknownNode};
 pub use finding::{ConfigErrors, Finding, Note};
+pub use tls::{Tls, TlsClient};

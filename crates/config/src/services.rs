@@ -4,6 +4,7 @@
 use crate::config::{Credentials, SecretSource};
 use crate::finding::{Findings, Span};
 use crate::section::{At, Section};
+use crate::tls::{self, Tls};
 use crate::values;
 use backstay_model::{Address, Digest, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec};
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub(crate) struct ServiceDraft {
     pub(crate) password: Option<At<SecretSource>>,
     /// Whether the file names a source of the password, right or wrong.
     pub(crate) has_password: bool,
+    tls: Option<Tls>,
 }
 
 /// An instance as it was read.
@@ -84,6 +86,7 @@ impl ServiceDraft {
             username: s.optional("username", findings, values::identifier),
             has_password: s.has(password_settings.file_key) || s.has(password_settings.env_key),
             password: password(s, findings, &password_settings),
+            tls: tls::read(s.table("tls", findings, "the TLS of a service"), findings),
             span: s.span.clone(),
         };
         section.finish(findings);
@@ -115,6 +118,7 @@ impl ServiceDraft {
         Credentials {
             username: self.username.as_ref().map(|username| username.value.clone()),
             password: self.password.as_ref().map(|password| password.value.clone()),
+            tls: self.tls.clone(),
         }
     }
 }

@@ -117,9 +117,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         std::fs::write(&path, "old").unwrap();
-        let mut login =
-            Login::new(Credentials { username: None, password: Some(SecretSource::File(path.clone())) })
-                .unwrap();
+        let mut login = Login::new(Credentials {
+            password: Some(SecretSource::File(path.clone())),
+            ..Credentials::default()
+        })
+        .unwrap();
         std::fs::write(&path, "new").unwrap();
         login.refresh();
         assert_eq!(login.password().map(Secret::reveal), Some("new"));
