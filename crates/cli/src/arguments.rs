@@ -1,6 +1,7 @@
 //! The command line: what can be said, and the help that explains it.
 
 use crate::admin::Target;
+use crate::confirm::{Consent, DryRun};
 use crate::output::Output;
 use crate::times;
 use backstay_lab::Fault;
@@ -129,6 +130,8 @@ pub(crate) struct Pause {
     #[arg(long = "for", value_name = "DURATION", value_parser = times::parse)]
     pub(crate) duration: Duration,
     #[command(flatten)]
+    pub(crate) dry_run: DryRun,
+    #[command(flatten)]
     pub(crate) asker: Asker,
     #[command(flatten)]
     pub(crate) target: Target,
@@ -140,6 +143,8 @@ pub(crate) struct Pause {
 pub(crate) struct Resume {
     /// Only this service; all of them, if left out.
     pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) dry_run: DryRun,
     #[command(flatten)]
     pub(crate) asker: Asker,
     #[command(flatten)]
@@ -154,6 +159,8 @@ pub(crate) struct Decide {
     pub(crate) service: String,
     /// The instance whose data shall count.
     pub(crate) instance: String,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
     #[command(flatten)]
     pub(crate) asker: Asker,
     #[command(flatten)]

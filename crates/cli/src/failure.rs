@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 /// Something failed or was refused.
 pub(crate) const FAILED: u8 = 1;
+/// The command line is wrong, as clap says it.
+pub(crate) const USAGE: u8 = 2;
 /// It was done, and what was found is not healthy.
 pub(crate) const UNHEALTHY: u8 = 3;
 /// No controller could be reached.

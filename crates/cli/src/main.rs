@@ -6,6 +6,7 @@
 mod admin;
 mod arguments;
 mod commands;
+mod confirm;
 mod failure;
 mod output;
 mod show;

@@ -2,8 +2,8 @@
 //! wrong value is noted and reading goes on, so that all mistakes come at once.
 
 use crate::finding::{Findings, Span};
-use crate::suggest::nearest;
 use crate::values::{Refusal, duration, spelt};
+use backstay_model::nearest;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;

@@ -4,6 +4,7 @@
 mod command;
 mod event;
 mod ids;
+mod names;
 mod observation;
 mod order;
 mod spec;
@@ -16,6 +17,7 @@ pub use ids::{
     Address, AddressError, ClusterName, Digest, Epoch, Generation, InstanceName, NodeId, NodeName, ReplId,
     ReplOffset, RunId, ServiceName, Term,
 };
+pub use names::{hint, nearest};
 pub use observation::{
     Evidence, Fault, Health, Identity, InstanceReport, Observation, Replication, Role, Suspicion,
 };

@@ -4,6 +4,7 @@ pub(crate) mod config;
 mod decide;
 mod explain;
 mod history;
+mod known;
 mod lab;
 mod pause;
 mod resume;

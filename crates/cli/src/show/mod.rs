@@ -13,3 +13,4 @@ pub(crate) use explain::explanation;
 pub(crate) use history::history;
 pub(crate) use lab::lab;
 pub(crate) use status::status;
+pub(crate) use table::bytes;

@@ -53,6 +53,11 @@ impl Paint {
         }
     }
 
+    /// A text that stands out.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.text(Tone::Strong, text)
+    }
+
     /// A table with these columns and rows, indented, without frames.
     pub(super) fn table(self, columns: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
         let mut table = Table::new();
@@ -73,7 +78,7 @@ impl Paint {
 }
 
 /// A number of bytes for people.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
         return format!("{count} B");
