@@ -10,7 +10,6 @@ mod finding;
 mod section;
 mod services;
 mod show;
-mod suggest;
 mod tls;
 mod values;
 

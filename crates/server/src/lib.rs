@@ -17,6 +17,7 @@ mod secret;
 mod seldom;
 pub mod sentinel;
 mod storage;
+pub mod tls;
 
 pub use admin::AdminError;
 pub use driver::Stopped;
