@@ -141,7 +141,17 @@ const fn remedy(fault: Fault) -> &'static str {
         Fault::NoPermission => "grant the user the right it lacks; no failover is made for this",
         Fault::TooManyClients => "raise maxclients or find who holds the connections",
         Fault::NameUnresolved => "mend the name service or write an address",
-        Fault::NotRedis => "correct the address in the file",
+        Fault::NotRedis => "correct the address in the file, or add tls if it speaks that",
+        Fault::CertificateOutdated => {
+            "renew its certificate, or set the clock that is wrong; no failover is made for this"
+        }
+        Fault::CertificateUntrusted => {
+            "correct ca or server_name in the file, or its certificate; no failover is made for this"
+        }
+        Fault::TlsFailed => {
+            "see this controller's log; it may not speak TLS or want another client certificate; no failover is made for \
+             this"
+        }
         Fault::PrimaryLost | Fault::OtherError => "look at its log",
     }
 }

@@ -8,7 +8,7 @@ use crate::handle::Handle;
 use crate::limits;
 use crate::link;
 use crate::peers::{self, Mesh};
-use crate::secret::{self, Login, SecretError};
+use crate::secret::{self, Login, LoginError, SecretError};
 use crate::sentinel;
 use crate::storage::{Storage, StorageError, Writer};
 use backstay_config::{Config, NodeSettings, UnknownNode};
@@ -35,6 +35,9 @@ pub enum RunError {
     /// A password cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The certificates for a service's servers cannot be used.
+    #[error("{0}")]
+    ServerTls(#[source] crate::tls::TlsError),
     /// The state folder cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -81,7 +84,7 @@ impl RunError {
     /// it holds may not be used, 69 a port cannot be had, 70 a bug or a system without threads or random numbers (as in `sysexits.h`).
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::UnknownNode(_) | Self::Secret(_) => 78,
+            Self::UnknownNode(_) | Self::Secret(_) | Self::ServerTls(_) => 78,
             Self::Storage(_) | Self::Node(_) | Self::Stopped(_) => 74,
             Self::Listen { .. } | Self::Admin(_) => 69,
             Self::NoEntropy | Self::NoThread(_) | Self::Bug(_) => 70,
@@ -165,7 +168,16 @@ fn bug(ended: Option<Result<(), JoinError>>) -> RunError {
     })
 }
 
-fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login>, SecretError> {
+impl From<LoginError> for RunError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Secret(error) => Self::Secret(error),
+            LoginError::Tls(error) => Self::ServerTls(error),
+        }
+    }
+}
+
+fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login>, LoginError> {
     config
         .credentials
         .iter()

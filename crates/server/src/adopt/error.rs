@@ -1,6 +1,7 @@
 //! Why servers are not made fit, for the operator.
 
-use crate::secret::SecretError;
+use crate::secret::{LoginError, SecretError};
+use crate::tls::TlsError;
 use backstay_model::{InstanceName, ServiceName};
 
 /// Why nothing, or not everything, was done.
@@ -29,6 +30,9 @@ pub enum AdoptError {
     /// A password cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No rule of an ACL can name the key.
     #[error(
         "the canary key '{key}' holds a space, and no ACL rule can name such a key. Give the service another canary_key, \
@@ -54,4 +58,13 @@ pub enum AdoptError {
         /// The reason.
         why: String,
     },
+}
+
+impl From<LoginError> for AdoptError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Secret(error) => Self::Secret(error),
+            LoginError::Tls(error) => Self::Tls(error),
+        }
+    }
 }

@@ -150,9 +150,9 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
 fn logins(config: &Config, service: &ServiceSpec, wish: &Wish) -> Result<Logins, AdoptError> {
     let credentials = config.credentials(&service.name).cloned().unwrap_or_default();
     let own = Login::new(credentials.clone())?;
-    let nobody = Login::new(Credentials { username: None, password: None, ..credentials })?;
+    let nobody = Login::new(Credentials { username: None, password: None, ..credentials.clone() })?;
     let admin = match &wish.admin {
-        Some(admin) => vec![Login::new(admin.clone())?],
+        Some(admin) => vec![Login::new(Credentials { tls: credentials.tls, ..admin.clone() })?],
         // The user may not exist yet, or may not change anything; then a server without a password lets us in.
         None if own.password().is_some() => vec![own.clone(), nobody],
         None => vec![nobody],

@@ -1,5 +1,6 @@
 //! One connection to a server, for a person who waits: every call has a deadline, every error is a sentence.
 
+use crate::link::Disagreement;
 use crate::secret::Login;
 use backstay_model::Address;
 use backstay_wire::redis::encode_auth;
@@ -52,8 +53,18 @@ impl Server {
         let stream = timeout(PATIENCE, connecting).await.map_err(late)?.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         let ends = (stream.local_addr().map_err(unreachable)?, stream.peer_addr().map_err(unreachable)?);
-        let decoder = Decoder::new(Limits::default());
-        let mut server = Self { stream: Box::new(stream), decoder, ends };
+        let stream: Box<dyn Stream> = match login.tls().cloned() {
+            None => Box::new(stream),
+            Some(mut tls) => {
+                let shaken = timeout(PATIENCE, tls.shake_hands(&address.host, stream)).await;
+                let shaken =
+                    shaken.map_err(|_| ServerError::Unreachable("does not answer in TLS".to_owned()))?;
+                let denied =
+                    |it: Disagreement| ServerError::Unreachable(format!("{}: {}", it.fault, it.reason));
+                Box::new(shaken.map_err(unreachable)?.map_err(denied)?)
+            }
+        };
+        let mut server = Self { stream, decoder: Decoder::new(Limits::default()), ends };
         if let Some(password) = login.password() {
             let mut request = Vec::new();
             encode_auth(&mut request, login.username(), password.reveal());
