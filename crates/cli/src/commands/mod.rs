@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod adopt;
 pub(crate) mod config;
 mod decide;
 mod explain;
@@ -26,6 +27,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Pause(arguments) => pause::pause(&arguments),
         Command::Resume(arguments) => resume::resume(&arguments),
         Command::Decide(arguments) => decide::decide(&arguments),
+        Command::Adopt(arguments) => adopt::adopt(&arguments),
         Command::Config(arguments) => config::config(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
     }?;

@@ -1,5 +1,6 @@
 //! How results look: from values to text, without asking anybody anything.
 
+mod adopt;
 mod explain;
 mod history;
 mod lab;
@@ -9,6 +10,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use adopt::adoption;
 pub(crate) use explain::explanation;
 pub(crate) use history::history;
 pub(crate) use lab::lab;
