@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "these tests touch the world")]
 
 pub(crate) mod admin;
+pub(crate) mod certificates;
 pub(crate) mod redis;
 
 use backstay_config::Config;
