@@ -9,6 +9,7 @@ use backstay_lab::load::connection::{Connection, error_text, is_ok, items, text}
 use backstay_lab::servers::ports::Ports;
 use backstay_lab::servers::redis::{RedisServer, Role};
 use backstay_lab::wait::{poll_until, wait_until};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -54,7 +55,10 @@ impl Server {
 
     /// Everything about it that adopt could change.
     fn state(&self) -> String {
-        let all = self.redis.ask(&["CONFIG", "GET", "*"]).unwrap();
+        let reply = self.redis.ask(&["CONFIG", "GET", "*"]).unwrap();
+        // Redis lists them in an order of its own, which changes.
+        let all = items(&reply).unwrap().chunks(2);
+        let all: BTreeMap<_, _> = all.map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
         let users = self.redis.ask(&["ACL", "LIST"]).unwrap();
         let names = fs::read_dir(&self.redis.folder).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = names.filter(|name| !name.to_string_lossy().ends_with("rdb")).collect();
