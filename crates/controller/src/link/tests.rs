@@ -248,3 +248,22 @@ fn a_replica_that_serves_no_stale_data_is_alive() {
     let outputs = link.step(at(2), LinkInput::Reply(Reply::Refused(Fault::PrimaryLost)));
     assert_eq!(health(&outputs), Some(Health::Up));
 }
+
+#[test]
+fn an_instance_without_tls_is_useless_as_long_as_it_says_so_and_silent_after_that() {
+    let mut link = settled_link();
+    let _ = link.step(at(50), LinkInput::Closed);
+    let fault = Health::Useless(Fault::CertificateOutdated);
+    let mut now = 50;
+    while now < 5000 {
+        let no_tls = ConnectFailure::NoTls(Fault::CertificateOutdated);
+        let mut said = link.step(at(now), LinkInput::ConnectFailed(no_tls));
+        now += 100;
+        said.extend(link.step(at(now), LinkInput::Wake));
+        let told = health(&said);
+        assert!(told.is_none() || told == Some(fault.clone()), "{told:?} at {now}");
+        assert!(said.contains(&LinkOutput::Connect));
+    }
+    let _ = link.step(at(now), LinkInput::ConnectFailed(ConnectFailure::Unreachable));
+    assert_eq!(health(&run_until(&mut link, at(now + 600))), Some(Health::Down(Evidence::Silent)));
+}
