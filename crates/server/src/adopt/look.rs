@@ -69,6 +69,9 @@ fn sentence(name: &InstanceName, address: &Address, error: &ServerError) -> Stri
         ServerError::Unreachable(_) => {
             "start it, mend its network or the address in the file; to leave it for later, name the others with --instance"
         }
+        ServerError::NoTls(_) => {
+            "correct tls in the file (ca, certificate, key, server_name) or the server's certificate"
+        }
         ServerError::Denied(_) => {
             "name a user that may change the server: --admin-user and --admin-password-file or --admin-password-env"
         }

@@ -32,6 +32,8 @@ pub(super) struct Server {
 pub(super) enum ServerError {
     /// Nobody there, or nobody who speaks Redis.
     Unreachable(String),
+    /// It answers, and there is no TLS with it.
+    NoTls(String),
     /// The login or the user's rights do not suffice.
     Denied(String),
     /// An error reply, or a reply that makes no sense.
@@ -40,8 +42,11 @@ pub(super) enum ServerError {
 
 impl std::fmt::Display for ServerError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Unreachable(text) | Self::Denied(text) | Self::Refused(text)) = self;
-        f.write_str(text)
+        match self {
+            Self::Unreachable(text) | Self::NoTls(text) | Self::Denied(text) | Self::Refused(text) => {
+                f.write_str(text)
+            }
+        }
     }
 }
 
@@ -59,8 +64,7 @@ impl Server {
                 let shaken = timeout(PATIENCE, tls.shake_hands(&address.host, stream)).await;
                 let shaken =
                     shaken.map_err(|_| ServerError::Unreachable("does not answer in TLS".to_owned()))?;
-                let denied =
-                    |it: Disagreement| ServerError::Unreachable(format!("{}: {}", it.fault, it.reason));
+                let denied = |it: Disagreement| ServerError::NoTls(format!("{}: {}", it.fault, it.reason));
                 Box::new(shaken.map_err(unreachable)?.map_err(denied)?)
             }
         };
@@ -113,6 +117,12 @@ impl Server {
     async fn exchange(&mut self, request: &[u8]) -> Result<Value, ServerError> {
         match timeout(PATIENCE, self.exchange_patiently(request)).await {
             Ok(Ok(value)) => Ok(value),
+            // What a server thinks of our certificate it says after the handshake.
+            Ok(Err(error))
+                if error.get_ref().is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some()) =>
+            {
+                Err(ServerError::NoTls(format!("fails the TLS handshake: {error}")))
+            }
             Ok(Err(error)) => Err(ServerError::Unreachable(format!("ended the connection: {error}"))),
             Err(_) => Err(ServerError::Unreachable(format!("did not answer for {PATIENCE:?}"))),
         }

@@ -60,8 +60,12 @@ async fn again(plan: &InstancePlan, logins: &Logins) -> Result<Server, String> {
 }
 
 fn said(error: ServerError) -> String {
-    let (ServerError::Unreachable(text) | ServerError::Denied(text) | ServerError::Refused(text)) = error;
-    "the server ".to_owned() + &text
+    match error {
+        ServerError::Unreachable(text)
+        | ServerError::NoTls(text)
+        | ServerError::Denied(text)
+        | ServerError::Refused(text) => format!("the server {text}"),
+    }
 }
 
 async fn set(server: &mut Server, name: &str, value: &str) -> StepResult {
