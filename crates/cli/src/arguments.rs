@@ -66,6 +66,9 @@ pub(crate) enum Command {
     Failover(Failover),
     /// Watch the cluster: its status, running failovers and the last events, drawn anew whenever something changes.
     Watch(Watch),
+    /// Make existing servers fit for Backstay: protected boot, backlog, ping period, a user with the least rights.
+    #[command(after_help = ADOPT_HELP)]
+    Adopt(Adopt),
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(Config),
@@ -269,6 +272,37 @@ pub(crate) struct Failover {
     pub(crate) asker: Asker,
     #[command(flatten)]
     pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+const ADOPT_HELP: &str = "\
+It asks the servers themselves, not the controllers, and changes no role. A server's configuration file is changed only \
+on the server's own host; for the others the lines are shown, and the exit code is 1 as long as something is left. If \
+one server cannot be reached or may not be changed, nothing is changed at all. It can be run again at any time.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Adopt {
+    /// The service.
+    pub(crate) service: String,
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "BACKSTAY_CONFIG")]
+    pub(crate) config: PathBuf,
+    /// Only this instance.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) instance: Option<String>,
+    /// The Redis user that may change the servers; the default user if only a password is given. Left out: the user of
+    /// the configuration, or nobody where a server asks for no password.
+    #[arg(long, value_name = "NAME", requires = "admin_password")]
+    pub(crate) admin_user: Option<String>,
+    /// The file with that user's password.
+    #[arg(long, value_name = "FILE", group = "admin_password")]
+    pub(crate) admin_password_file: Option<PathBuf>,
+    /// The environment variable with that user's password.
+    #[arg(long, value_name = "NAME", group = "admin_password")]
+    pub(crate) admin_password_env: Option<String>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -79,6 +79,11 @@ pub(crate) struct Consent {
 }
 
 impl Consent {
+    /// Whether nothing is to be done, for a command that shows more than a plan.
+    pub(crate) const fn is_dry_run(self) -> bool {
+        self.dry_run.dry_run
+    }
+
     /// Whether to go on: `true` once the operator agreed, `false` after a dry run, whose plan was shown as the command's
     /// result. Otherwise a failure that says that nothing was done.
     pub(crate) fn given(self, plan: &Plan, output: Output) -> Result<bool, Failure> {

@@ -5,6 +5,7 @@ use crate::controllers::ControllerDraft;
 use crate::digest::{cluster_digest, service_digest};
 use crate::finding::{ConfigErrors, Finding, Findings};
 use crate::section::{At, Section};
+use crate::service_tls::ServiceTls;
 use crate::services::{Password, ServiceDraft, password};
 use crate::tls::{Tls, TlsDraft};
 use crate::{check, values};
@@ -59,13 +60,15 @@ pub struct NodeSettings {
     pub state: PathBuf,
 }
 
-/// How to log in to a service's instances.
+/// How to reach and log in to a service's instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Credentials {
     /// The ACL user; the default user if there is none.
     pub username: Option<String>,
     /// Where the password is; no login without one.
     pub password: Option<SecretSource>,
+    /// How to talk TLS; in the clear if there is none.
+    pub tls: Option<ServiceTls>,
 }
 
 /// Where a secret is read at start.

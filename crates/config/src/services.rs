@@ -4,6 +4,7 @@
 use crate::config::{Credentials, SecretSource};
 use crate::finding::{Findings, Span};
 use crate::section::{At, Section};
+use crate::service_tls::{self, ServiceTls};
 use crate::values;
 use backstay_model::{Address, Digest, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec};
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(crate) struct ServiceDraft {
     pub(crate) password: Option<At<SecretSource>>,
     /// Whether the file names a source of the password, right or wrong.
     pub(crate) has_password: bool,
+    tls: Option<ServiceTls>,
 }
 
 /// An instance as it was read.
@@ -86,6 +88,7 @@ impl ServiceDraft {
             username: s.optional("username", findings, values::identifier),
             has_password: s.has(password_settings.file_key) || s.has(password_settings.env_key),
             password: password(s, findings, &password_settings),
+            tls: service_tls::read(s.table("tls", findings, "the TLS of a service"), findings),
             span: s.span.clone(),
         };
         section.finish(findings);
@@ -118,6 +121,7 @@ impl ServiceDraft {
         Credentials {
             username: self.username.as_ref().map(|username| username.value.clone()),
             password: self.password.as_ref().map(|password| password.value.clone()),
+            tls: self.tls.clone(),
         }
     }
 }

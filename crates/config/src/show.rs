@@ -3,6 +3,7 @@
 
 use crate::config::{Config, SecretSource};
 use crate::controllers::SENTINEL_OFF;
+use crate::service_tls::ServiceTls;
 use crate::values::spelt;
 use backstay_model::{ControllerSpec, ServiceSpec};
 use std::fmt::{Display, Write as _};
@@ -65,6 +66,9 @@ impl Config {
         if let Some(credentials) = self.credentials(&service.name) {
             out.text_unless_empty("username", credentials.username.as_deref().unwrap_or_default());
             out.secret("password", credentials.password.as_ref());
+            if let Some(tls) = &credentials.tls {
+                out.line(&format!("tls = {{ {} }}", tls_fields(tls).join(", ")));
+            }
         }
         let preference = &service.preference;
         let mut fields = Vec::new();
@@ -88,6 +92,16 @@ impl Config {
         }
         out.line("]");
     }
+}
+
+fn tls_fields(tls: &ServiceTls) -> Vec<String> {
+    let mut fields = vec![format!("ca = {}", quoted(tls.ca.display()))];
+    if let Some(client) = &tls.client {
+        fields.push(format!("certificate = {}", quoted(client.certificate.display())));
+        fields.push(format!("key = {}", quoted(client.key.display())));
+    }
+    fields.extend(tls.server_name.iter().map(|name| format!("server_name = {}", quoted(name))));
+    fields
 }
 
 #[derive(Default)]

@@ -132,6 +132,18 @@ pub(crate) fn address(text: &str) -> Result<Address, Refusal> {
     })
 }
 
+/// A host name or an IP literal, as a certificate bears it.
+pub(crate) fn host(text: &str) -> Result<String, Refusal> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    if text.is_empty() || text.len() > 253 || !text.bytes().all(plain) {
+        return refuse(
+            format!("'{}' cannot be a server's name", short(text)),
+            "Write the host name or the IP address that the certificates bear, without a port.",
+        );
+    }
+    Ok(text.to_owned())
+}
+
 /// A path that does not depend on where the process was started.
 pub(crate) fn path(text: &str) -> Result<PathBuf, Refusal> {
     if !text.starts_with('/') || text.contains(char::is_control) {

@@ -154,3 +154,15 @@ fn what_works_but_protects_less_is_said() {
         ["min_replicas_to_write is 1, all the replicas there are"]
     );
 }
+
+#[test]
+fn tls_towards_a_service_is_shown_and_counts_in_its_digest() {
+    let tls =
+        r#"tls = { ca = "/ca.pem", certificate = "/c.pem", key = "/k.pem", server_name = "redis.shop" }"#;
+    let text = SHORT.replace("name = \"mymaster\"", &format!("name = \"mymaster\"\n{tls}"));
+    let config = parsed(&text);
+    assert!(config.show().contains(tls), "{}", config.show());
+    assert_eq!(parsed(&config.show()).credentials, config.credentials);
+    assert_ne!(digest(&text), digest(SHORT));
+    assert_ne!(digest(&text), digest(&text.replace("/ca.pem", "/other.pem")));
+}

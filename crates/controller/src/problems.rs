@@ -120,8 +120,21 @@ fn primary_down(s: &Snapshot, evidence: Evidence) -> Option<String> {
 fn primary_restarted(s: &Snapshot) -> Option<String> {
     let (name, view) = s.primary()?;
     let recorded = &s.state.reign.as_ref()?.run_id;
-    (view.health == Health::Up && view.run_id()? != recorded)
-        .then(|| format!("the primary {name} was restarted, so its data may be older than its replicas'"))
+    let restarted = view.health == Health::Up && view.run_id()? != recorded;
+    // Nobody ordered the new process to be a primary, so it was born one.
+    let unprotected = view.replication().is_some_and(|it| it.run_id != *recorded && it.is_primary());
+    let advice = if unprotected {
+        format!(
+            "; it came up as a primary, because its file lacks protected boot, and may have wiped its replicas: run \
+             `backstay adopt {}`",
+            s.scene.spec.name
+        )
+    } else {
+        String::new()
+    };
+    restarted.then(|| {
+        format!("the primary {name} was restarted, so its data may be older than its replicas'{advice}")
+    })
 }
 
 fn primary_faulty(s: &Snapshot) -> Option<String> {
@@ -143,7 +156,17 @@ const fn remedy(fault: Fault) -> &'static str {
         Fault::NoPermission => "grant the user the right it lacks; no failover is made for this",
         Fault::TooManyClients => "raise maxclients or find who holds the connections",
         Fault::NameUnresolved => "mend the name service or write an address",
-        Fault::NotRedis => "correct the address in the file",
+        Fault::NotRedis => "correct the address in the file, or add tls if it speaks that",
+        Fault::CertificateOutdated => {
+            "renew its certificate, or set the clock that is wrong; no failover is made for this"
+        }
+        Fault::CertificateUntrusted => {
+            "correct ca or server_name in the file, or its certificate; no failover is made for this"
+        }
+        Fault::TlsFailed => {
+            "see this controller's log; it may not speak TLS or want another client certificate; no failover is made for \
+             this"
+        }
         Fault::PrimaryLost | Fault::OtherError => "look at its log",
     }
 }

@@ -455,3 +455,23 @@ fn a_failover_leaves_a_primary_alone_that_was_never_part_of_the_group() {
     desk.pass(500);
     assert!(!desk.orders.iter().any(|order| order.starts_with("r4")), "{:?}", desk.orders);
 }
+
+#[test]
+fn a_primary_that_came_back_as_one_lacks_protected_boot_and_is_told_what_mends_that() {
+    let sentence = |desk: &Desk| {
+        let problems = desk.brain.status(desk.clock()).services.remove(0).problems;
+        let found = problems.into_iter().find(|problem| problem.code == "PrimaryRestarted");
+        found.expect("it was restarted").sentence
+    };
+    let mut desk = Desk::settled();
+    desk.quorum_is_slow = true;
+    let identity = Identity { run_id: "another".into(), version: "7".into(), keys: 0, loading: false };
+    desk.sees("r1", Observation::Identity(identity));
+    let mut born = state("r1", Role::Replica { of: address("r2"), link_up: false, syncing: false }, 0);
+    born.run_id = "another".into();
+    desk.sees("r1", Observation::Replication(born.clone()));
+    assert!(!sentence(&desk).contains("adopt"), "{}", sentence(&desk));
+    born.role = Role::Primary { replicas: 0 };
+    desk.sees("r1", Observation::Replication(born));
+    assert!(sentence(&desk).contains("`backstay adopt shop`"), "{}", sentence(&desk));
+}

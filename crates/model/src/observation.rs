@@ -101,6 +101,12 @@ pub enum Fault {
     NotRedis,
     /// Any other error reply.
     OtherError,
+    /// Its certificate is past its date, or not valid yet.
+    CertificateOutdated,
+    /// Its certificate is of an authority that is not trusted, or stands for another name.
+    CertificateUntrusted,
+    /// Does not talk TLS, or not with us: it may want a certificate, or another one.
+    TlsFailed,
 }
 
 impl fmt::Display for Fault {
@@ -116,6 +122,9 @@ impl fmt::Display for Fault {
             Self::NameUnresolved => "has a host name that does not resolve",
             Self::NotRedis => "answers something that is not Redis",
             Self::OtherError => "answers with an error",
+            Self::CertificateOutdated => "shows a certificate that is not valid today",
+            Self::CertificateUntrusted => "shows a certificate of another authority or for another name",
+            Self::TlsFailed => "fails the TLS handshake",
         })
     }
 }

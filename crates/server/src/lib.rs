@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
 mod admin;
+pub mod adopt;
 mod anteroom;
 mod clock;
 mod driver;

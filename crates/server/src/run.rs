@@ -9,7 +9,7 @@ use crate::journal::Journal;
 use crate::limits;
 use crate::link;
 use crate::peers::{self, Mesh};
-use crate::secret::{self, Login, SecretError};
+use crate::secret::{self, Login, LoginError, SecretError};
 use crate::sentinel;
 use crate::storage::{Storage, StorageError, Writer};
 use crate::tls::{self, Files, Identity, Keyring, TlsError};
@@ -177,7 +177,16 @@ fn bug(ended: Option<Result<(), JoinError>>) -> RunError {
     })
 }
 
-fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login>, SecretError> {
+impl From<LoginError> for RunError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Secret(error) => Self::Secret(error),
+            LoginError::Tls(error) => Self::Tls(error),
+        }
+    }
+}
+
+fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login>, LoginError> {
     config
         .credentials
         .iter()

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod adopt;
 pub(crate) mod cert;
 mod completions;
 pub(crate) mod config;
@@ -36,6 +37,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Pause(arguments) => pause::pause(&arguments),
         Command::Resume(arguments) => resume::resume(&arguments),
         Command::Decide(arguments) => decide::decide(&arguments),
+        Command::Adopt(arguments) => adopt::adopt(&arguments),
         Command::Switchover(arguments) => switchover::switchover(&arguments),
         Command::Failover(arguments) => switchover::failover(&arguments),
         Command::Watch(arguments) => watch::watch(&arguments),

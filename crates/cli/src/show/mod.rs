@@ -1,5 +1,6 @@
 //! How results look: from values to text, without asking anybody anything.
 
+mod adopt;
 mod events;
 mod explain;
 mod fold;
@@ -12,6 +13,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use adopt::adoption;
 pub(crate) use events::{EventLine, event_line};
 pub(crate) use explain::explanation;
 pub(crate) use history::history;

@@ -73,6 +73,8 @@ pub enum ConnectFailure {
     Unreachable,
     /// The name does not resolve and never did.
     NameUnresolved,
+    /// It answered, and there is no TLS with it: up, but useless.
+    NoTls(Fault),
 }
 
 /// What the owner of the socket must do, in order.
@@ -237,6 +239,12 @@ impl Link {
             ConnectFailure::Unreachable => self.settings.probe_interval,
             ConnectFailure::NameUnresolved => {
                 self.set_health(Health::Useless(Fault::NameUnresolved), out);
+                self.settings.probe_interval
+            }
+            ConnectFailure::NoTls(fault) => {
+                self.last_sign = now;
+                self.refusals = 0;
+                self.set_health(Health::Useless(fault), out);
                 self.settings.probe_interval
             }
         };

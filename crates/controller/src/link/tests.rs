@@ -287,3 +287,22 @@ fn an_instance_that_hides_sentinels_is_as_healthy_as_any() {
     let refused = link.step(at(1), LinkInput::Reply(Reply::Refused(Fault::NoPermission)));
     assert_eq!(refused, [LinkOutput::Observe(Observation::Sentinels(Sentinels::Hidden))]);
 }
+
+#[test]
+fn an_instance_without_tls_is_useless_as_long_as_it_says_so_and_silent_after_that() {
+    let mut link = settled_link();
+    let _ = link.step(at(50), LinkInput::Closed);
+    let fault = Health::Useless(Fault::CertificateOutdated);
+    let mut now = 50;
+    while now < 5000 {
+        let no_tls = ConnectFailure::NoTls(Fault::CertificateOutdated);
+        let mut said = link.step(at(now), LinkInput::ConnectFailed(no_tls));
+        now += 100;
+        said.extend(link.step(at(now), LinkInput::Wake));
+        let told = health(&said);
+        assert!(told.is_none() || told == Some(fault.clone()), "{told:?} at {now}");
+        assert!(said.contains(&LinkOutput::Connect));
+    }
+    let _ = link.step(at(now), LinkInput::ConnectFailed(ConnectFailure::Unreachable));
+    assert_eq!(health(&run_until(&mut link, at(now + 600))), Some(Health::Down(Evidence::Silent)));
+}

@@ -7,6 +7,7 @@
 pub(crate) mod admin;
 pub(crate) mod certificates;
 pub(crate) mod redis;
+pub(crate) mod redis_certificates;
 
 use backstay_config::Config;
 use backstay_lab::servers::ports::Ports;

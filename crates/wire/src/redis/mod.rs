@@ -1,13 +1,14 @@
 //! What Backstay says to a Redis and how it understands the answer. The one place that knows Redis' words: beyond it
 //! there are `Command`, `Reply` and `Fault`. It does not know in which order commands go out, or when.
 //!
-//! The rights that an ACL user needs: `+ping +info +config|get +config|set +client|kill +replicaof +multi +exec
-//! +set +pubsub|numsub` and the service's canary key.
+//! The rights that an ACL user needs are `RIGHTS`.
 
 mod info;
 mod reply;
+mod rights;
 
 pub use reply::{decode_auth, decode_reply, fault_of};
+pub use rights::RIGHTS;
 
 use crate::resp::encode_request;
 use backstay_model::{ClientKind, Command};
