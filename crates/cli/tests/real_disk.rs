@@ -61,7 +61,7 @@ fn a_state_folder_of_another_user_is_named_with_what_to_do() {
     fs::create_dir(&state).unwrap();
     // It holds what looks like a state, and is closed to this user.
     fs::write(state.join("backstay.redb"), [0; 4096]).unwrap();
-    fs::set_permissions(state.join("backstay.redb"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(state.join("backstay.redb"), fs::Permissions::from_mode(0o000)).unwrap();
     let Some((code, said)) = run_as_nobody(folder.path(), &[]) else {
         return;
     };
@@ -70,7 +70,7 @@ fn a_state_folder_of_another_user_is_named_with_what_to_do() {
     assert!(said.contains("backstay.redb"), "{said}");
 
     // A folder that may not even be looked into must not be taken for an empty one.
-    fs::set_permissions(&state, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o000)).unwrap();
     let (code, said) = run_as_nobody(folder.path(), &[]).unwrap();
     assert_eq!(code, Some(IO_ERROR), "{said}");
     assert!(said.contains("Permission denied"), "{said}");
