@@ -112,7 +112,7 @@ fn a_wrong_certificate_is_shown_at_the_setting_that_names_it_and_stops_a_start()
 
 #[test]
 fn a_lab_with_certificates_fails_over_and_is_asked_over_tls() {
-    let group = Group::with(&Options { tls: true, ..Group::options(3, 3) });
+    let group = Group::with(Options { tls: true, ..Options::default() });
     let (old, epoch) = (group.named_primary(), group.epoch());
     group.fault(Fault::Kill, &old.name).unwrap();
     let failover = group.await_failover(epoch);

@@ -188,3 +188,37 @@ fn beside_a_sentinel_nothing_is_done_until_it_is_gone() {
     assert_eq!(group.problem("ForeignManager"), None);
     group.expect_all_written(writer);
 }
+
+#[test]
+fn a_primary_that_a_sentinel_made_is_left_alone_when_the_sentinel_has_gone_also_while_it_hangs() {
+    let group = Group::up();
+    let (old, epoch) = (group.named_primary(), group.epoch());
+    let others = group.others(&old);
+    let mut stack = StockStack::empty().unwrap();
+    let (address, down_after) = (old.address(), Duration::from_millis(500));
+    let watch = Watch { service: "theirs", primary: address, quorum: 1, down_after };
+    let sentinel = stack.start_sentinel("theirs", &watch).unwrap();
+    until("the problem with both replicas", || {
+        let sentence = group.problem("ForeignManager")?;
+        others.iter().all(|it| sentence.contains(&it.name)).then_some(())
+    });
+    group.fault(Fault::Kill, &old.name).unwrap();
+    let theirs = until("the Sentinel's failover", || others.iter().find(|it| is_primary(it)));
+    until("the problem", || {
+        group.problem("ForeignManager").filter(|it| it.starts_with("somebody else made"))
+    });
+    sentinel.signal(Signal::SIGTERM).unwrap();
+    ok(theirs, &["SET", "theirs", "value"]);
+    let touched = || {
+        let alone = is_primary(theirs) && guard(theirs) == Some(0) && group.epoch() == epoch;
+        (!alone).then(|| format!("{:?}, {:?}, epoch {}", theirs.role(), guard(theirs), group.epoch()))
+    };
+    never(touched);
+    let hung = group.process(&theirs.name);
+    hung.signal(Signal::SIGSTOP).unwrap();
+    until("that its silence is seen", || group.problem("ReplicaDown"));
+    never(|| (group.epoch() != epoch).then(|| "a failover has begun".to_owned()));
+    hung.signal(Signal::SIGCONT).unwrap();
+    until("an answer", || guard(theirs));
+    never(touched);
+}

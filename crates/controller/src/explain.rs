@@ -39,13 +39,21 @@ impl Controller {
         }
     }
 
-    /// Every remembered failover, oldest first, of one service or of all.
+    /// Every remembered failover, oldest first, of one service or of all. Those of one service stay in the order of
+    /// their epochs, whatever the clocks showed.
     pub fn history(&self, service: Option<&ServiceName>) -> Vec<FailoverRecord> {
         let services =
             self.state.services.iter().filter(|(name, _)| service.is_none_or(|wanted| wanted == *name));
-        let mut records: Vec<_> = services.flat_map(|(_, state)| state.history.iter().cloned()).collect();
-        records.sort_by_key(|record| record.moments.suspected);
-        records
+        let mut records = Vec::new();
+        for (_, state) in services {
+            let mut latest = None;
+            for record in &state.history {
+                latest = latest.max(record.moments.suspected);
+                records.push((latest, record.clone()));
+            }
+        }
+        records.sort_by_key(|(latest, _)| *latest);
+        records.into_iter().map(|(_, record)| record).collect()
     }
 
     /// Why there is or is not a failover of the service now, and who would win; nothing if there is no such service.

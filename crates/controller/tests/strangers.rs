@@ -4,7 +4,7 @@ mod desk;
 
 use backstay_controller::problems::CATALOGUE;
 use backstay_model::{Health, Observation, Role, Sentinels};
-use desk::{Desk, REFUSED, address, spec, state};
+use desk::{Desk, REFUSED, SILENT, address, spec, state};
 
 fn problem(desk: &Desk, code: &str) -> Option<String> {
     assert!(CATALOGUE.iter().any(|problem| problem.code == code));
@@ -86,5 +86,53 @@ fn an_instance_that_does_not_let_us_see_sentinels_is_named() {
     assert!(sentence.starts_with("r2 does not say") && sentence.contains("+pubsub|numsub"), "{sentence}");
     assert_eq!(problem(&desk, "ForeignManager"), None);
     desk.everybody_thinks("r1", &Health::Down(backstay_model::Evidence::Refused));
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+}
+
+/// A Sentinel made `r2` a primary after `r1` died, and has gone since.
+fn usurped() -> Desk {
+    let mut desk = Desk::settled();
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(1)));
+    desk.everybody_thinks("r1", &REFUSED);
+    let mut theirs = state("r2", Role::Primary { replicas: 1 }, 1200);
+    theirs.replid = "theirs".into();
+    desk.sees("r2", Observation::Replication(theirs));
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(0)));
+    desk.pass(500);
+    desk
+}
+
+#[test]
+fn a_primary_that_a_sentinel_made_is_left_alone_also_while_it_does_not_answer() {
+    for health in [Health::Late, SILENT, Health::Up] {
+        let mut desk = usurped();
+        desk.sees("r2", Observation::Health(health));
+        desk.pass(3000);
+        assert_eq!(desk.phase(), "epoch 1 stable");
+        assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+        assert!(problem(&desk, "ForeignManager").unwrap().starts_with("somebody else made r2 a primary"));
+    }
+}
+
+#[test]
+fn a_moment_in_which_nobody_answers_does_not_hide_a_sentinel() {
+    let mut desk = Desk::settled();
+    for instance in ["r2", "r3"] {
+        desk.sees(instance, Observation::Sentinels(Sentinels::Seen(1)));
+        desk.everybody_thinks(instance, &SILENT);
+    }
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(3000);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+}
+
+#[test]
+fn what_a_silent_instance_said_of_sentinels_counts_no_more_when_another_one_answers() {
+    let mut desk = Desk::settled();
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(1)));
+    desk.everybody_thinks("r2", &SILENT);
+    desk.sees("r3", Observation::Sentinels(Sentinels::Seen(0)));
+    desk.everybody_thinks("r1", &REFUSED);
     assert_eq!(desk.phase(), "epoch 2 fencing");
 }

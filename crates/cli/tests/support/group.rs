@@ -59,24 +59,16 @@ impl Group {
 
     /// So many controllers and instances.
     pub(crate) fn of(controllers: usize, redis: usize) -> Self {
-        Self::with(&Self::options(controllers, redis))
+        Self::with(Options { controllers, redis, ..Options::default() })
     }
 
-    /// The options of such a group.
-    pub(crate) fn options(controllers: usize, redis: usize) -> Options {
-        Options {
-            controllers,
-            redis,
-            backstay: Some(PathBuf::from(env!("CARGO_BIN_EXE_backstay"))),
-            ready_limit: LIMIT,
-            ..Options::default()
-        }
-    }
-
-    /// A group with these options.
-    pub(crate) fn with(options: &Options) -> Self {
-        let group = Self { lab: ScopedLab::up(options).unwrap(), temporary: tempfile::tempdir().unwrap() };
-        if options.redis > 1 {
+    /// As these options say, run by the program that was built here unless they name another.
+    pub(crate) fn with(mut options: Options) -> Self {
+        options.backstay.get_or_insert_with(|| PathBuf::from(env!("CARGO_BIN_EXE_backstay")));
+        options.ready_limit = LIMIT;
+        let redis = options.redis;
+        let group = Self { lab: ScopedLab::up(&options).unwrap(), temporary: tempfile::tempdir().unwrap() };
+        if redis > 1 {
             group.await_healthy(LIMIT).unwrap();
         }
         group

@@ -1,10 +1,10 @@
 //! Whether a failover begins: the verdict, and everything that may stand against it.
 
 use crate::entry::{Cause, Decided};
-use crate::scene::Scene;
+use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::{Work, follows};
-use backstay_model::{Address, EventKind, Health, InstanceName, Now, Sentinels};
+use backstay_model::{Address, EventKind, Evidence, Health, InstanceName, Now, Sentinels};
 use std::time::Duration;
 
 /// How long the news of a crash may take to reach every controller.
@@ -112,11 +112,13 @@ pub(crate) fn foreign_manager(state: &ServiceState, scene: &Scene) -> Option<Str
     changed_role(state, scene).or_else(|| sentinels(scene))
 }
 
-/// Sentinels manage instances that answer. One that is down cannot say whether they still do.
+/// Sentinels manage instances. One that is down cannot say whether they still do, unless it is as good a witness as any.
 pub(crate) fn sentinels(scene: &Scene) -> Option<String> {
+    let is_down = |view: &View| matches!(view.health, Health::Down(_));
+    let nobody_answers = scene.views.values().all(is_down);
     let managed = scene.views.iter().filter(|(_, view)| {
         let said = matches!(view.sentinels, Sentinels::Seen(1..));
-        said && !matches!(view.health, Health::Down(_))
+        said && (!is_down(view) || nobody_answers && !is_gone(view))
     });
     let names: Vec<&str> = managed.map(|(name, _)| name.as_str()).collect();
     (!names.is_empty() && !scene.spec.ignore_sentinels).then(|| {
@@ -129,21 +131,27 @@ pub(crate) fn sentinels(scene: &Scene) -> Option<String> {
     })
 }
 
+/// Nobody listens there. One that is only late or silent is as it was last seen: a moment without an answer must not
+/// make somebody else's primary look like a replica of ours.
+fn is_gone(view: &View) -> bool {
+    view.health == Health::Down(Evidence::Refused)
+}
+
 /// The primary was made a replica, or a replica a primary that nobody here promoted.
 fn changed_role(state: &ServiceState, scene: &Scene) -> Option<String> {
     let reign = state.primary()?;
     let usurper = scene.views.iter().find(|(name, view)| {
-        let seen = view.replication().filter(|_| view.health == Health::Up);
+        let seen = view.replication().filter(|_| !is_gone(view));
         **name != reign.instance && seen.is_some_and(|seen| state.is_usurper(name, seen))
     });
     if let Some((name, _)) = usurper {
         return Some(format!(
-            "somebody else made {name} a primary; stop the other manager (a Sentinel?), then make {name} a replica of {} \
-             again, or {name} will be left alone",
+            "somebody else made {name} a primary, which may hold writes that nobody else has, so it is left alone; stop \
+             the other manager (a Sentinel?), and once {} has everything, make {name} a replica of it again",
             reign.instance
         ));
     }
-    let view = scene.views.get(&reign.instance).filter(|view| view.health == Health::Up)?;
+    let view = scene.views.get(&reign.instance).filter(|view| !is_gone(view))?;
     let (of, ..) = follows(view.replication().filter(|seen| seen.run_id == reign.run_id)?)?;
     // An order of a planned move that ran late.
     let ours = state.switchover.as_ref().is_some_and(|it| {

@@ -38,7 +38,7 @@ impl Storage {
     /// that `open` would take for a folder.
     pub fn create(folder: &Path, cluster: &ClusterName, node: &NodeName) -> Result<Self, StorageError> {
         let path = folder.join(FILE);
-        if path.exists() {
+        if is_there(&path)? {
             return Err(StorageError::Exists { path });
         }
         let failed = |source| StorageError::Folder { folder: folder.to_owned(), source };
@@ -61,7 +61,7 @@ impl Storage {
     /// Opens the folder that `create` made. It must be this cluster's and this node's.
     pub fn open(folder: &Path, cluster: &ClusterName, node: &NodeName) -> Result<Self, StorageError> {
         let path = folder.join(FILE);
-        if !path.exists() {
+        if !is_there(&path)? {
             return Err(StorageError::Missing { folder: folder.to_owned() });
         }
         let database = file::open(&path, |builder| builder.open(&path))?;
@@ -69,9 +69,10 @@ impl Storage {
         Ok(Self { path, database, generation })
     }
 
-    /// Whether `folder` holds a state folder, of whomever.
+    /// Whether `folder` holds a state folder, of whomever. One that may not be looked into counts as one that does:
+    /// `open` tells why it cannot be used.
     pub fn exists(folder: &Path) -> bool {
-        folder.join(FILE).exists()
+        is_there(&folder.join(FILE)).unwrap_or(true)
     }
 
     /// The number that was drawn when the folder was made.
@@ -89,6 +90,11 @@ impl Storage {
     pub fn apply(&self, persist: &Persist) -> Result<(), StorageError> {
         file::guarded(&self.path, || write(&self.database, persist)).map_err(|error| error.at(&self.path))
     }
+}
+
+/// Whether there is such a file. Not to be allowed to look is no answer.
+fn is_there(path: &Path) -> Result<bool, StorageError> {
+    path.try_exists().map_err(|source| StorageError::Io { path: path.to_owned(), source })
 }
 
 fn write_identity(

@@ -185,6 +185,11 @@ impl Cluster {
         ended
     }
 
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&self, index: usize) -> bool {
+        self.controllers[index].running.as_ref().is_some_and(|running| running.task.is_finished())
+    }
+
     /// Takes the running controller's task away, to start another one in its place.
     pub(crate) fn take(&mut self, index: usize) -> Option<Running> {
         self.controllers[index].running.take()
