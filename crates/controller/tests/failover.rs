@@ -2,9 +2,9 @@
 
 mod desk;
 
-use backstay_controller::{Input, Wish};
+use backstay_controller::{Input, Report, Wish};
 use backstay_model::{
-    Health, Identity, InstanceSpec, Observation, ReplOffset, Replication, Role, Term, Time,
+    Health, Identity, InstanceReport, InstanceSpec, Observation, ReplOffset, Replication, Role, Term, Time,
 };
 use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
 use std::time::Duration;
@@ -424,6 +424,32 @@ fn a_failover_leaves_a_replica_of_a_stranger_alone() {
     desk.sees("r2", promoted("r2", true));
     desk.pass(500);
     assert!(!desk.orders.iter().any(|order| order.starts_with("r3")), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_failover_leaves_a_stranger_alone_that_took_the_primarys_place() {
+    let mut desk = Desk::settled();
+    let identity = Identity { run_id: "theirs".into(), version: "7".into(), keys: 77, loading: false };
+    let mut theirs = of_elsewhere("r1", "theirs", 5000);
+    if let Observation::Replication(replication) = &mut theirs {
+        replication.run_id = "theirs".into();
+    }
+    let replaced = InstanceReport { health: Health::Up, run_id: Some("theirs".into()), primary: false };
+    let opinions = vec![("shop".into(), "r1".into(), replaced)];
+    let report = Report { digests: [].into(), opinions };
+    desk.step(Input::Reported { from: id("b"), report });
+    desk.sees("r1", Observation::Identity(identity));
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+    desk.sees("r1", theirs);
+    desk.sees("r1", Observation::Health(Health::Up));
+    desk.link_down("r2", "r1", 1000);
+    desk.frozen("r2", 1000);
+    desk.link_down("r3", "r1", 1000);
+    desk.frozen("r3", 1000);
+    assert_eq!(desk.phase(), "epoch 2 promoting");
+    desk.sees("r2", promoted("r2", true));
+    desk.pass(500);
+    assert!(!desk.orders.iter().any(|order| order.starts_with("r1")), "{:?}", desk.orders);
 }
 
 #[test]
