@@ -148,9 +148,21 @@ impl Work<'_> {
         let was_ever = is_empty
             || founding
             || reign.is_some()
+            || self.is_in_our_history(name)
             || self.state.known.contains(name)
             || self.state.possible_primaries.contains(name);
         reigned || decided || (was_ever && !is_of_a_stranger(self.state, self.scene, name))
+    }
+
+    /// Whether it is a replica that copied from a primary of ours, whether or not it was ever seen in step.
+    fn is_in_our_history(&self, name: &InstanceName) -> bool {
+        let Some(seen) = self.view(name).and_then(View::replication) else {
+            return false;
+        };
+        let reign = self.state.reign.as_ref();
+        let now = reign.is_some_and(|reign| reign.replid == seen.replid);
+        let before = self.state.endings.iter().any(|(replid, _)| *replid == seen.replid);
+        !seen.is_primary() && (now || before)
     }
 
     /// Whether this address is an instance of the service.

@@ -453,6 +453,38 @@ fn a_failover_leaves_a_stranger_alone_that_took_the_primarys_place() {
 }
 
 #[test]
+fn a_replica_of_the_old_primary_that_was_never_seen_in_step_is_led_to_the_new_one() {
+    let mut desk = Desk::settled();
+    let mut service = desk.brain.state().service(&"shop".into()).clone();
+    service.trusted.remove(&"r3".into());
+    service.known.remove(&"r3".into());
+    desk.step(Input::Restored(backstay_controller::State { services: [("shop".into(), service)].into() }));
+    desk.follows("r3", "r1", 900);
+    desk.everybody_thinks("r1", &REFUSED);
+    for replica in ["r2", "r3"] {
+        desk.link_down(replica, "r1", 1000);
+        desk.frozen(replica, 1000);
+    }
+    desk.sees("r2", promoted("r2", true));
+    desk.pass(500);
+    assert!(desk.orders.contains(&"r3 follow r2".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn another_process_in_the_place_of_the_promoted_one_is_not_opened() {
+    let mut desk = Desk::settled();
+    crash_r1_and_freeze_the_rest(&mut desk);
+    desk.sees("r2", promoted("r2", true));
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    let identity = Identity { run_id: "theirs".into(), version: "7".into(), keys: 77, loading: false };
+    desk.sees("r2", Observation::Identity(identity));
+    desk.orders.clear();
+    desk.pass(500);
+    let told = desk.orders.iter().any(|order| order == "r2 open" || order == "r2 canary");
+    assert!(!told, "{:?}", desk.orders);
+}
+
+#[test]
 fn a_replica_that_was_pointed_elsewhere_in_vain_still_holds_what_is_ours() {
     let mut desk = Desk::settled();
     desk.sees("r3", of_elsewhere("r3", "history", 1010));
