@@ -5,7 +5,7 @@
 use super::writes::Writes;
 use crate::redis::WriteId;
 use crate::world::{Place, World};
-use backstay_controller::{Phase, ServiceState};
+use backstay_controller::{Cause, Phase, ServiceState};
 use backstay_model::{Epoch, InstanceName, RunId, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,6 +48,21 @@ impl Memory {
         self.writes += 1;
         self.writes
     }
+
+    pub(super) fn acknowledged_before(&mut self, writes: &[WriteId]) {
+        self.acked.extend(writes);
+    }
+}
+
+const fn name(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::FirstStart => "first primary",
+        Cause::Crashed { .. } => "failover after a crash",
+        Cause::Silent { .. } => "failover after silence",
+        Cause::Restarted { .. } => "failover after a restart",
+        Cause::Demoted { .. } => "failover after a demotion",
+        Cause::CandidateLost { .. } => "next candidate",
+    }
 }
 
 impl World {
@@ -65,12 +80,13 @@ impl World {
     }
 
     pub(crate) fn note_begin(&mut self, state: &ServiceState) {
-        if !matches!(state.phase, Phase::Fencing { .. }) {
+        let Phase::Fencing { cause } = &state.phase else {
             return;
-        }
+        };
         if self.checkers.writes.begun.as_ref().is_some_and(|begun| begun.epoch >= state.epoch) {
             return;
         }
+        self.coverage.decision(name(cause));
         let steady = (0..self.servers.len())
             .filter(|server| self.is_steady(*server) && self.is_trusted(*server, state));
         let held = steady.map(|server| {
@@ -115,15 +131,18 @@ impl World {
         };
         let begun = self.checkers.writes.begun.take();
         let counted = begun.as_ref().is_some_and(|it| it.trusted.get(&reign.instance) == Some(&reign.run_id));
-        if let Some(write) = self.forgotten(server, &data).filter(|_| counted) {
+        // An operator may choose whom he likes, and who starts unprotected may wipe all others.
+        let promised = self.scenario.protected && state.decided.is_none();
+        if let Some(write) = self.forgotten(server, &data).filter(|_| counted && promised) {
             let what = format!("{} is promoted without write {write}, which had reached it", reign.instance);
             return self.violate("what reached the promoted replica survives", what);
         }
-        if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch) {
+        if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch && promised) {
             for (holder, held) in &begun.held {
                 let undisturbed = self.servers[*holder].disturbed <= begun.at && self.is_steady(*holder);
-                let missing = held.without(&data).intersection(&self.checkers.writes.acked).first();
-                if let (true, Some(write)) = (undisturbed, missing) {
+                let missing = held.without(&data).intersection(&self.checkers.writes.acked);
+                let given_up = self.spec.services[0].preference.max_lag_bytes;
+                if let (true, Some(write)) = (undisturbed && missing.count() > given_up, missing.first()) {
                     let (holder, chosen) = (&self.servers[*holder].name, &reign.instance);
                     let what = format!(
                         "{holder} held acknowledged write {write}, but {chosen} was promoted without it"

@@ -5,15 +5,16 @@ mod acts;
 mod convergence;
 mod epochs;
 mod failover_times;
+mod flapping;
 mod identical_state;
 mod lost_writes;
 mod one_primary;
 mod writes;
 
 use crate::redis::WriteId;
-use crate::scenario::Scenario;
-use crate::world::World;
-use backstay_model::{Order, Route, Time};
+use crate::scenario::{FaultKind, Scenario};
+use crate::world::{Sent, World};
+use backstay_model::{Command, Order, Route, Time};
 
 /// What the checkers remember.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Checkers {
     epochs: epochs::Memory,
     primaries: one_primary::Memory,
     acts: acts::Memory,
+    flapping: flapping::Memory,
     writes: lost_writes::Memory,
     pub(crate) times: failover_times::Memory,
     /// The controller whose folder was wiped.
@@ -37,6 +39,7 @@ impl Checkers {
             epochs: epochs::Memory::default(),
             primaries: one_primary::Memory::default(),
             acts: acts::Memory::default(),
+            flapping: flapping::Memory::default(),
             writes: lost_writes::Memory::default(),
             times: failover_times::Memory::default(),
             wiped: None,
@@ -49,6 +52,11 @@ impl Checkers {
 
     pub(crate) fn violate(&mut self, property: &'static str, what: String) {
         self.violation.get_or_insert((property, what));
+    }
+
+    /// Writes that a running group took before controllers came.
+    pub(crate) fn acknowledged_before(&mut self, writes: &[WriteId]) {
+        self.writes.acknowledged_before(writes);
     }
 
     pub(crate) const fn next_write(&mut self) -> WriteId {
@@ -95,6 +103,13 @@ impl World {
         if let Some((property, what)) = found {
             return self.violate(property, what);
         }
+        // Where clocks differ a wait may be forgotten.
+        if !self.scenario.skewed_clocks && !self.scenario.kinds.contains(&FaultKind::Clock) {
+            let (now, cooldown) = (self.now, self.spec.services[0].cooldown);
+            if let Some((property, what)) = self.checkers.flapping.check(now, cooldown, &service) {
+                return self.violate(property, what);
+            }
+        }
         self.note_begin(&service);
         self.note_reign(&service);
     }
@@ -113,6 +128,30 @@ impl World {
         let late = now >= order.deadline;
         let spec = &self.spec.services[0];
         if let Some((property, what)) = self.checkers.acts.check(spec, &state, term, order, late) {
+            self.violate(property, what);
+        }
+    }
+
+    /// An act goes over the wire: what allowed it must not have lapsed since it was ordered.
+    pub(crate) fn check_sent(&mut self, node: usize, commands: &[Command], by: Option<&Sent>) {
+        let acts = |command: &Command| {
+            matches!(
+                command,
+                Command::Replicate(_)
+                    | Command::ReplicateNoOne
+                    | Command::SetWriteGuard(_)
+                    | Command::Canary(_)
+            )
+        };
+        if !commands.iter().any(acts) {
+            return;
+        }
+        let now = self.clock(node).time;
+        let found = by.map_or_else(
+            || Some(("no act without a commit", format!("{commands:?} without an order"))),
+            |by| self.checkers.acts.check_sent(now, by),
+        );
+        if let Some((property, what)) = found {
             self.violate(property, what);
         }
     }

@@ -1,11 +1,11 @@
 //! What goes wrong, and when: planned from the seed before the world begins. In the end everything heals.
 
+use super::settings::AGREED;
 use super::{Event, Place, Server, World};
 use crate::scenario::FaultKind;
 use backstay_consensus::Durable;
 use backstay_controller::Wish;
-use backstay_model::Generation;
-use backstay_node::Input;
+use backstay_model::{Fault as Ailment, Generation};
 use std::time::Duration;
 
 /// One thing that goes wrong, or right again.
@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(crate) enum Fault {
     KillServer { server: usize, primary: bool },
     StartServer { server: usize, empty: bool },
+    StartServers,
     SaveServer(usize),
     StopServer { server: usize, primary: bool },
     ResumeServers,
@@ -23,6 +24,34 @@ pub(crate) enum Fault {
     Unblock(Place, Place),
     WipeController(usize),
     Wish { node: usize, wish: Wish },
+    Ail { server: usize, primary: bool, ailment: Ailment },
+    Recover,
+    Stranger { server: usize, primary: bool },
+    RemoveStrangers,
+    Settings { node: usize, digest: &'static str },
+    Clock { node: usize, micros: i64 },
+}
+
+impl Fault {
+    /// What it is counted as; nothing if it only mends.
+    const fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::KillServer { .. } => "instance killed",
+            Self::StartServer { empty: true, .. } => "instance started empty",
+            Self::StartServer { .. } => "instance started from its file",
+            Self::StopServer { .. } => "instance stopped",
+            Self::CrashController { .. } => "controller killed",
+            Self::PauseController { .. } => "controller stopped",
+            Self::Block(..) => "way blocked",
+            Self::WipeController(_) => "state folder lost",
+            Self::Ail { ailment: Ailment::Busy, .. } => "instance busy",
+            Self::Ail { .. } => "instance cannot save",
+            Self::Stranger { .. } => "stranger at an address",
+            Self::Settings { .. } => "controller with another file",
+            Self::Clock { .. } => "wall clock set",
+            _ => return None,
+        })
+    }
 }
 
 impl World {
@@ -64,23 +93,41 @@ impl World {
                 FaultKind::Partition => self.partition(at, lasts, servers, nodes),
                 FaultKind::Wipe => (Fault::WipeController(node), None),
                 FaultKind::Operator => (self.wish(node, lasts), None),
+                FaultKind::Decide => {
+                    self.decide_in_haste(at, server);
+                    continue;
+                }
+                FaultKind::Flap => {
+                    self.flap(at);
+                    continue;
+                }
+                FaultKind::DiskError => {
+                    let ailment = Ailment::DiskError;
+                    (Fault::Ail { server, primary: chosen, ailment }, Some(Fault::Recover))
+                }
+                FaultKind::Busy => {
+                    let ailment = Ailment::Busy;
+                    (Fault::Ail { server, primary: chosen, ailment }, Some(Fault::Recover))
+                }
+                FaultKind::Stranger => {
+                    (Fault::Stranger { server, primary: chosen }, Some(Fault::RemoveStrangers))
+                }
+                FaultKind::Settings => {
+                    let there = Fault::Settings { node, digest: "another" };
+                    (there, Some(Fault::Settings { node, digest: AGREED }))
+                }
+                FaultKind::Clock => {
+                    let day = 24 * 3600 * 1_000_000;
+                    let reach = *self.random.pick(&[1_000_000, 60_000_000, day]);
+                    let micros = self.random.range(0, 2 * reach) as i64 - reach as i64;
+                    (Fault::Clock { node, micros }, None)
+                }
             };
             self.schedule(at, Event::Fault(begin));
             if let Some(end) = end {
                 self.schedule(at + lasts, Event::Fault(end));
             }
         }
-    }
-
-    fn wish(&mut self, node: usize, duration: Duration) -> Fault {
-        let by = "operator".to_owned();
-        let pause = self.random.chance(500);
-        let wish = if pause {
-            Wish::Pause { service: None, duration, by }
-        } else {
-            Wish::Resume { service: None, by }
-        };
-        Fault::Wish { node, wish }
     }
 
     /// Blocks the way between two places, sometimes in both directions.
@@ -121,6 +168,17 @@ impl World {
         self.schedule(at + Duration::from_secs(4), Event::Fault(Fault::StartControllers));
     }
 
+    /// The primary dies as soon as there is one again, or nearly.
+    fn flap(&mut self, at: Duration) {
+        let mut at = at;
+        for _ in 0..self.random.range(3, 10) {
+            self.schedule(at, Event::Fault(Fault::KillServer { server: 0, primary: true }));
+            let back = at + self.random.micros(20_000, 300_000);
+            self.schedule(back, Event::Fault(Fault::StartServers));
+            at += self.random.micros(100_000, 1_200_000);
+        }
+    }
+
     fn two_places(&mut self, servers: u64, nodes: u64) -> (Place, Place) {
         let node = Place::Controller(self.random.range(0, nodes - 1) as usize);
         let other = if self.random.chance(500) {
@@ -136,6 +194,9 @@ impl World {
         if self.healed && !matches!(fault, Fault::StartControllers | Fault::Wish { .. }) {
             return;
         }
+        if let Some(name) = fault.name() {
+            self.coverage.fault(name);
+        }
         match fault {
             Fault::KillServer { server, primary } => {
                 let server = self.primary_instead(server, primary);
@@ -143,9 +204,16 @@ impl World {
                 self.kill_server(server);
             }
             Fault::StartServer { server, empty } => self.start_server(server, empty),
+            Fault::StartServers => {
+                for server in 0..self.servers.len() {
+                    self.start_server(server, true);
+                }
+            }
             Fault::SaveServer(server) => {
                 let Server { redis, file, .. } = &mut self.servers[server];
-                file.clone_from(redis);
+                if redis.as_ref().is_none_or(|redis| !redis.stranger) {
+                    file.clone_from(redis);
+                }
             }
             Fault::StopServer { server, primary } => {
                 let server = self.primary_instead(server, primary);
@@ -183,11 +251,20 @@ impl World {
                 self.network.blocked.remove(&(from, to));
             }
             Fault::WipeController(node) => self.wipe(node),
-            Fault::Wish { node, wish } => {
-                if self.controllers[node].paused_until <= self.now {
-                    self.step(node, Input::Asked { request: 1, wish });
-                }
+            Fault::Wish { node, wish } => self.ask(node, wish),
+            Fault::Ail { server, primary, ailment } => {
+                let server = self.primary_instead(server, primary);
+                self.ail(server, ailment);
             }
+            Fault::Recover => self.recover_all(),
+            Fault::Stranger { server, primary } => {
+                let server = self.primary_instead(server, primary);
+                self.checkers.fault_began(self.now, self.primary() == Some(server));
+                self.replace_by_stranger(server);
+            }
+            Fault::RemoveStrangers => self.remove_strangers(),
+            Fault::Settings { node, digest } => self.restart_with(node, digest),
+            Fault::Clock { node, micros } => self.jump_clock(node, micros),
         }
     }
 
@@ -244,16 +321,15 @@ impl World {
         self.stir();
         self.trace.line(self.now, "heal", String::new);
         self.network.heal();
+        self.remove_strangers();
+        self.recover_all();
         for server in 0..self.servers.len() {
             self.resume_server(server);
             self.start_server(server, false);
         }
         for node in 0..self.controllers.len() {
+            self.restart_with(node, AGREED);
             self.start_controller(node);
-        }
-        let resume = Wish::Resume { service: None, by: "operator".into() };
-        for node in 0..self.controllers.len() {
-            self.step(node, Input::Asked { request: 2, wish: resume.clone() });
         }
     }
 }
