@@ -4,7 +4,8 @@ mod desk;
 
 use backstay_controller::{Input, Report, Wish};
 use backstay_model::{
-    Health, Identity, InstanceReport, InstanceSpec, Observation, ReplOffset, Replication, Role, Term, Time,
+    Address, Health, Identity, InstanceReport, InstanceSpec, Observation, ReplOffset, Replication, Role,
+    Term, Time,
 };
 use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
 use std::time::Duration;
@@ -512,4 +513,33 @@ fn a_failover_leaves_a_primary_alone_that_was_never_part_of_the_group() {
     desk.sees("r2", promoted("r2", true));
     desk.pass(500);
     assert!(!desk.orders.iter().any(|order| order.starts_with("r4")), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_restarted_primary_that_is_promoted_again_is_opened_though_others_have_not_found_it_yet() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.link_down("r2", "r1", 1000);
+    let decide = Wish::Decide { service: "shop".into(), instance: "r1".into(), by: "ann".into() };
+    desk.step(Input::Asked { request: 1, wish: decide });
+    desk.pass(300);
+    let identity = Identity { run_id: "again".into(), version: "7".into(), keys: 5, loading: false };
+    desk.sees("r1", Observation::Identity(identity));
+    let seen = |role: Role, closed: bool| {
+        let mut seen = state("r1", role, 1000);
+        (seen.run_id, seen.replid) = ("again".into(), "next".into());
+        seen.min_replicas_to_write = if closed { Replication::CLOSED } else { 0 };
+        seen
+    };
+    let replica = Role::Replica { of: Address::nowhere(), link_up: false, syncing: false };
+    let epoch = desk.brain.state().service(&"shop".into()).epoch;
+    desk.sees("r1", Observation::Replication(seen(replica.clone(), false)));
+    desk.sees("r1", Observation::Health(Health::Up));
+    desk.sees("r1", Observation::Frozen { epoch, replication: seen(replica, false) });
+    desk.pass(1100);
+    assert_eq!(desk.phase(), "epoch 2 promoting", "{:#?}", desk.told);
+    desk.sees("r1", Observation::Replication(seen(Role::Primary { replicas: 0 }, true)));
+    assert!(desk.orders.contains(&"r1 open".to_owned()), "{:?}", desk.orders);
+    desk.pass(3000);
+    assert_eq!(desk.phase(), "epoch 2 opening", "{:#?}", desk.told);
 }
