@@ -283,6 +283,10 @@ impl ServiceState {
         suspected: UnixMicros,
         verdict: UnixMicros,
     ) {
+        if self.phase == Phase::Opening {
+            // The primary was lost before a write was acknowledged: that failover never ended, and counts all the same.
+            self.count_flap(verdict, true);
+        }
         self.epoch = epoch;
         self.given_up.clear();
         self.decided = None;

@@ -2,10 +2,10 @@
 
 mod desk;
 
-use backstay_controller::{Input, Report, Wish};
+use backstay_controller::{Cause, Decided, Entry, Input, Report, State, Wish};
 use backstay_model::{
-    Address, Health, Identity, InstanceReport, InstanceSpec, Observation, ReplOffset, Replication, Role,
-    Term, Time,
+    Address, Epoch, Health, Identity, InstanceReport, InstanceSpec, Observation, ReplOffset, Replication,
+    Role, Term, Time, UnixMicros,
 };
 use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
 use std::time::Duration;
@@ -303,7 +303,7 @@ fn with_a_stranger() -> Desk {
     service.trusted.remove(&"r3".into());
     service.known.remove(&"r3".into());
     let services = [("shop".into(), service)].into();
-    desk.step(Input::Restored(backstay_controller::State { services }));
+    desk.step(Input::Restored(State { services }));
     let identity = Identity { run_id: "theirs".into(), version: "7".into(), keys: 77, loading: false };
     let mut theirs = state("r3", Role::Primary { replicas: 1 }, 9000);
     (theirs.run_id, theirs.replid) = ("theirs".into(), "theirs".into());
@@ -459,7 +459,7 @@ fn a_replica_of_the_old_primary_that_was_never_seen_in_step_is_led_to_the_new_on
     let mut service = desk.brain.state().service(&"shop".into()).clone();
     service.trusted.remove(&"r3".into());
     service.known.remove(&"r3".into());
-    desk.step(Input::Restored(backstay_controller::State { services: [("shop".into(), service)].into() }));
+    desk.step(Input::Restored(State { services: [("shop".into(), service)].into() }));
     desk.follows("r3", "r1", 900);
     desk.everybody_thinks("r1", &REFUSED);
     for replica in ["r2", "r3"] {
@@ -542,4 +542,39 @@ fn a_restarted_primary_that_is_promoted_again_is_opened_though_others_have_not_f
     assert!(desk.orders.contains(&"r1 open".to_owned()), "{:?}", desk.orders);
     desk.pass(3000);
     assert_eq!(desk.phase(), "epoch 2 opening", "{:#?}", desk.told);
+}
+
+#[test]
+fn a_failover_that_was_overtaken_before_it_ended_counts_as_flapping() {
+    let mut state = State::default();
+    let mut apply = |decision| {
+        assert!(state.apply(&Entry { service: "shop".into(), decision }));
+        state.service(&"shop".into()).clone()
+    };
+    let at = |seconds: u64| UnixMicros(1_700_000_000_000_000 + seconds * 1_000_000);
+    apply(Decided::Adopt {
+        primary: "r1".into(),
+        run_id: "run-r1".into(),
+        replid: "history".into(),
+        replicas: [].into(),
+    });
+    for second in 1..=3 {
+        let epoch = Epoch(second + 1);
+        let cause = Cause::Crashed { votes: 3 };
+        apply(Decided::Begin { epoch, cause, suspected: at(second), verdict: at(second) });
+        apply(Decided::Choose {
+            epoch,
+            candidate: "r2".into(),
+            run_id: "run-r2".into(),
+            offset: ReplOffset(1),
+            surplus: Vec::new(),
+            compared: Vec::new(),
+            reason: "it is the only one".into(),
+            committed: at(second),
+            fenced: at(second),
+        });
+        apply(Decided::Promoted { epoch, replid: "next".into(), offset: ReplOffset(1), at: at(second) });
+    }
+    assert_eq!(state.service(&"shop".into()).flaps, 2);
+    assert_eq!(state.service(&"shop".into()).backoff(at(3)), Some(Duration::from_secs(1)));
 }
