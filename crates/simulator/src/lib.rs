@@ -11,7 +11,7 @@ mod trace;
 mod world;
 
 pub use coverage::Coverage;
-pub use scenario::{FaultKind, Mistake, Scenario};
+pub use scenario::{FaultKind, Founding, Mistake, Scenario};
 
 use serde::Serialize;
 use std::time::Duration;

@@ -101,6 +101,7 @@ pub(crate) struct Copy {
 }
 
 /// The process, while there is one.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub(crate) struct Redis {
     /// Where it listens.

@@ -5,6 +5,7 @@ use backstay_model::{ClusterSpec, ControllerSpec, InstanceSpec, Preference, Serv
 use std::time::Duration;
 
 /// See the module's head.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// Everything follows from it.

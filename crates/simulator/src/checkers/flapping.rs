@@ -1,5 +1,6 @@
 //! Flapping is bounded: failovers that follow each other closely wait for each other, and no window holds many.
 
+use crate::world::UNIX_START;
 use backstay_controller::{Cause, Phase, ServiceState};
 use backstay_model::{Epoch, Time};
 use std::collections::VecDeque;
@@ -9,8 +10,8 @@ use std::time::Duration;
 /// again after every quiet cooldown of two seconds.
 const WINDOW: Duration = Duration::from_secs(10);
 const FAILOVERS_MAX: usize = 18;
-/// How many follow each other closely before the next one waits.
-const CLOSE_MAX: usize = 3;
+/// How many follow each other closely before the next one waits: one more than three if the last was overtaken.
+const CLOSE_MAX: usize = 4;
 /// How long that one waits at least, less what clocks differ.
 const WAIT: Duration = Duration::from_millis(900);
 
@@ -34,7 +35,8 @@ impl Memory {
     ) -> Option<(&'static str, String)> {
         if state.phase == Phase::Stable && state.epoch == self.seen && self.running {
             self.running = false;
-            self.ended = Some(now);
+            // As it was written down: some learn of it late.
+            self.ended = state.ended.map(|ended| Time::from_micros(ended.0.saturating_sub(UNIX_START)));
         }
         let Phase::Fencing { cause } = &state.phase else {
             return None;
@@ -44,6 +46,8 @@ impl Memory {
         }
         self.seen = state.epoch;
         if matches!(cause, Cause::FirstStart | Cause::CandidateLost { .. }) {
+            // A plan that goes on, and took its time.
+            self.close = 0;
             return None;
         }
         self.running = true;

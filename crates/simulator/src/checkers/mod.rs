@@ -2,6 +2,7 @@
 //! first violation.
 
 mod acts;
+mod agreement;
 mod convergence;
 mod epochs;
 mod failover_times;
@@ -14,7 +15,7 @@ mod writes;
 use crate::redis::WriteId;
 use crate::scenario::{FaultKind, Scenario};
 use crate::world::{Sent, World};
-use backstay_model::{Command, Order, Route, Time};
+use backstay_model::{Command, Epoch, Order, Route, Time};
 
 /// What the checkers remember.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Checkers {
     identical: identical_state::Memory,
     epochs: epochs::Memory,
     primaries: one_primary::Memory,
+    newest: Epoch,
     acts: acts::Memory,
     flapping: flapping::Memory,
     writes: lost_writes::Memory,
@@ -38,12 +40,19 @@ impl Checkers {
             identical: identical_state::Memory::new(scenario.controllers),
             epochs: epochs::Memory::default(),
             primaries: one_primary::Memory::default(),
+            newest: Epoch(0),
             acts: acts::Memory::default(),
             flapping: flapping::Memory::default(),
             writes: lost_writes::Memory::default(),
             times: failover_times::Memory::default(),
             wiped: None,
         }
+    }
+
+    fn is_new_epoch(&mut self, epoch: Epoch) -> bool {
+        let new = epoch > self.newest;
+        self.newest = self.newest.max(epoch);
+        new
     }
 
     pub(crate) const fn violation(&self) -> Option<&(&'static str, String)> {
@@ -109,6 +118,9 @@ impl World {
             if let Some((property, what)) = self.checkers.flapping.check(now, cooldown, &service) {
                 return self.violate(property, what);
             }
+        }
+        if self.checkers.is_new_epoch(service.epoch) {
+            self.check_agreement(&service);
         }
         self.note_begin(&service);
         self.note_reign(&service);

@@ -22,6 +22,7 @@ impl World {
             return;
         }
         controller.starts += 1;
+        self.agreement_disturbed = self.now;
         let start = controller.starts;
         let voters =
             if self.scenario.mistake == Some(Mistake::DecideAlone) { vec![controller.id] } else { voters };

@@ -101,32 +101,38 @@ impl World {
                     self.flap(at);
                     continue;
                 }
-                FaultKind::DiskError => {
-                    let ailment = Ailment::DiskError;
-                    (Fault::Ail { server, primary: chosen, ailment }, Some(Fault::Recover))
-                }
-                FaultKind::Busy => {
-                    let ailment = Ailment::Busy;
-                    (Fault::Ail { server, primary: chosen, ailment }, Some(Fault::Recover))
-                }
-                FaultKind::Stranger => {
-                    (Fault::Stranger { server, primary: chosen }, Some(Fault::RemoveStrangers))
-                }
-                FaultKind::Settings => {
-                    let there = Fault::Settings { node, digest: "another" };
-                    (there, Some(Fault::Settings { node, digest: AGREED }))
-                }
-                FaultKind::Clock => {
-                    let day = 24 * 3600 * 1_000_000;
-                    let reach = *self.random.pick(&[1_000_000, 60_000_000, day]);
-                    let micros = self.random.range(0, 2 * reach) as i64 - reach as i64;
-                    (Fault::Clock { node, micros }, None)
-                }
+                rarer => self.rarer(rarer, server, node, chosen),
             };
             self.schedule(at, Event::Fault(begin));
             if let Some(end) = end {
                 self.schedule(at + lasts, Event::Fault(end));
             }
+        }
+    }
+
+    /// Kinds that a world draws from now and then, each with what mends it.
+    fn rarer(
+        &mut self,
+        kind: FaultKind,
+        server: usize,
+        node: usize,
+        primary: bool,
+    ) -> (Fault, Option<Fault>) {
+        let ail = |ailment| (Fault::Ail { server, primary, ailment }, Some(Fault::Recover));
+        match kind {
+            FaultKind::Busy => ail(Ailment::Busy),
+            FaultKind::Stranger => (Fault::Stranger { server, primary }, Some(Fault::RemoveStrangers)),
+            FaultKind::Settings => {
+                let differs = Fault::Settings { node, digest: "another" };
+                (differs, Some(Fault::Settings { node, digest: AGREED }))
+            }
+            FaultKind::Clock => {
+                let day = 24 * 3600 * 1_000_000;
+                let reach = *self.random.pick(&[1_000_000, 60_000_000, day]);
+                let micros = self.random.range(0, 2 * reach) as i64 - reach as i64;
+                (Fault::Clock { node, micros }, None)
+            }
+            _ => ail(Ailment::DiskError),
         }
     }
 
@@ -252,6 +258,12 @@ impl World {
             }
             Fault::WipeController(node) => self.wipe(node),
             Fault::Wish { node, wish } => self.ask(node, wish),
+            rarer => self.rarer_fault(&rarer),
+        }
+    }
+
+    fn rarer_fault(&mut self, fault: &Fault) {
+        match *fault {
             Fault::Ail { server, primary, ailment } => {
                 let server = self.primary_instead(server, primary);
                 self.ail(server, ailment);
@@ -265,10 +277,12 @@ impl World {
             Fault::RemoveStrangers => self.remove_strangers(),
             Fault::Settings { node, digest } => self.restart_with(node, digest),
             Fault::Clock { node, micros } => self.jump_clock(node, micros),
+            _ => {}
         }
     }
 
     fn disturb(&mut self, from: Place, to: Place) {
+        self.agreement_disturbed = self.now;
         for place in [from, to] {
             if let Place::Server(server) = place {
                 self.servers[server].disturbed = self.now;

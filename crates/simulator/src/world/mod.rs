@@ -34,6 +34,9 @@ pub(crate) use clients::Client;
 pub(crate) use faults::Fault;
 pub(crate) use network::{Connection, Network, Place};
 
+/// What wall clocks show, in microseconds, when the world's time is 0.
+pub(crate) const UNIX_START: u64 = 1_700_000_000_000_000;
+
 /// One world.
 pub(crate) struct World {
     pub(crate) now: Time,
@@ -55,6 +58,8 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     /// When something happened last, so that clients write quickly then.
     stirred: Time,
+    /// When last a controller's file, process or way to another changed.
+    pub(crate) agreement_disturbed: Time,
 }
 
 /// One controller's machine: its disk, its clock, and the process while there is one.
@@ -181,6 +186,7 @@ impl World {
             coverage: Coverage::default(),
             healed: false,
             stirred: Time::ZERO,
+            agreement_disturbed: Time::ZERO,
             service,
             spec,
             random: Random::new(random.next()),
@@ -276,7 +282,7 @@ impl World {
         let skewed = micros as i64 + micros as i64 / 1000 * controller.skew;
         Now {
             time: Time::from_micros(skewed as u64),
-            unix: UnixMicros((1_700_000_000_000_000 + micros).saturating_add_signed(controller.unix_offset)),
+            unix: UnixMicros((UNIX_START + micros).saturating_add_signed(controller.unix_offset)),
         }
     }
 

@@ -124,7 +124,7 @@ impl World {
         }
         match event {
             Event::Replicate { .. } => self.replicate(server, link),
-            Event::Synchronised { sync, primary, .. } => self.synchronised(server, link, *sync, primary),
+            Event::Synchronised { sync, primary, .. } => self.synchronised(server, *sync, primary),
             Event::Stream { item, .. } => {
                 if let Some(primary) = linked_to
                     && !self.network.passes(Place::Server(primary), Place::Server(server))
@@ -199,10 +199,15 @@ impl World {
         self.schedule_at(at, Event::Synchronised { server, link, sync: Box::new(sync), primary });
     }
 
-    fn synchronised(&mut self, server: usize, link: u64, sync: Sync, primary: usize) {
+    fn synchronised(&mut self, server: usize, sync: Sync, primary: usize) {
         if self.servers[server].linked_to != Some(primary) {
-            self.schedule(REPLICA_RETRY, Event::Replicate { server, link });
-            return;
+            // The primary died meanwhile. What follows on this link would be read as if the answer had come.
+            self.servers[server].link += 1;
+            if let Some(redis) = &mut self.servers[server].redis {
+                redis.syncing = false;
+            }
+            let link = self.servers[server].link;
+            return self.schedule(REPLICA_RETRY, Event::Replicate { server, link });
         }
         if let Some(redis) = &mut self.servers[server].redis {
             let deeds = redis.synchronised(sync);

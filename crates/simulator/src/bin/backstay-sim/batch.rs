@@ -21,8 +21,8 @@ pub(crate) fn run_all(options: &Options) -> ExitCode {
     let mut summary = Summary::default();
     std::thread::scope(|scope| {
         for _ in 0..options.jobs {
-            let send = send.clone();
-            scope.spawn(|| work(&next, end, started, options.time, send));
+            let (next, send) = (&next, send.clone());
+            scope.spawn(move || work(next, end, started, options.time, &send));
         }
         drop(send);
         let mut progress = Progress::new(options, started);
@@ -43,7 +43,7 @@ fn work(
     end: u64,
     started: Instant,
     time: Option<Duration>,
-    outcomes: mpsc::SyncSender<Outcome>,
+    outcomes: &mpsc::SyncSender<Outcome>,
 ) {
     while time.is_none_or(|time| started.elapsed() < time) {
         let seed = next.fetch_add(1, Ordering::Relaxed);
