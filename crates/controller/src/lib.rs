@@ -231,6 +231,9 @@ impl Controller {
         if !self.state.apply(entry) {
             return self.answer_pending(entry, false, out);
         }
+        if let Some(scene) = self.scenes.get_mut(&entry.service) {
+            scene.reign_begins(now, &entry.decision);
+        }
         self.tell_applied(now, entry, from.as_ref(), out);
         self.answer_pending(entry, true, out);
         self.look_at(now, &entry.service, out);

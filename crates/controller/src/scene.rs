@@ -1,9 +1,9 @@
 //! What one controller currently sees of one service: its own probes' observations, and the scratch notes of a plan
 //! that it leads. Nothing here is replicated; after a restart it is observed anew.
 
-use crate::entry::Entry;
+use crate::entry::{Decided, Entry};
 use backstay_model::{
-    Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Observation, ReplId,
+    Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Now, Observation, ReplId,
     ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time, UnixMicros,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,6 +228,16 @@ impl View {
 }
 
 impl Scene {
+    /// What a majority held of the primary before says nothing yet about the one that was promoted now, even if it is
+    /// another process in the same place.
+    pub(crate) fn reign_begins(&mut self, now: Now, decision: &Decided) {
+        if matches!(decision, Decided::Promoted { .. })
+            && let Some(verdict) = &mut self.verdict
+        {
+            *verdict = Moment { time: now.time, unix: now.unix };
+        }
+    }
+
     /// Nothing seen yet.
     pub fn new(spec: ServiceSpec) -> Self {
         let views = spec.instances.iter().map(|instance| (instance.name.clone(), View::default())).collect();

@@ -331,6 +331,10 @@ impl ServiceState {
         suspected: UnixMicros,
         verdict: UnixMicros,
     ) {
+        if self.phase == Phase::Opening {
+            // The primary was lost before a write was acknowledged: that failover never ended, and counts all the same.
+            self.count_flap(verdict, true);
+        }
         if let Cause::CandidateLost { candidate } = &cause {
             self.possible_primaries.insert(candidate.clone());
         }

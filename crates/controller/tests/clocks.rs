@@ -112,7 +112,14 @@ fn one_more(state: &mut State, at: UnixMicros, quick: bool) {
             committed: at,
             fenced: at,
         },
-        Decided::Promoted { epoch, replid: "next".into(), offset: ReplOffset(1), at },
+        Decided::Promoted {
+            epoch,
+            replid: "next".into(),
+            offset: ReplOffset(1),
+            paused: None,
+            fenced: None,
+            at,
+        },
         Decided::End { epoch, routed: at, first_write: at, quick },
     ];
     for decision in decisions {

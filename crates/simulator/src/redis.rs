@@ -5,12 +5,16 @@
 //! It is one process on one host and knows nothing of the network: the world hands it what arrives and carries away
 //! what it says.
 
-use backstay_model::{Address, ClientKind, Command, Identity, Info, ReplId, ReplOffset, Reply, Role, RunId};
+use backstay_model::{
+    Address, ClientKind, Command, Fault, Identity, Info, ReplId, ReplOffset, Reply, Role, RunId,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Every write has a number of its own.
 pub(crate) type WriteId = u64;
+/// What a stranger's keys are called here: no client writes it.
+const STRANGE: WriteId = 0;
 /// A connection's number.
 pub(crate) type ConnectionId = u64;
 
@@ -64,6 +68,8 @@ pub(crate) enum Deed {
     Opened,
     /// Writes wait for so long, unless that is ended before.
     Pause(u64, Duration),
+    /// It is a stranger's, and was told to change its role or its guard, for the checkers.
+    StrangerTouched,
 }
 
 /// One thing in the replication stream; each counts one byte.
@@ -98,6 +104,7 @@ pub(crate) struct Copy {
 }
 
 /// The process, while there is one.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub(crate) struct Redis {
     /// Where it listens.
@@ -137,23 +144,42 @@ pub(crate) struct Redis {
     pauses: u64,
     /// Connections whose next request is a write that waits for the end of a pause.
     postponed: Vec<ConnectionId>,
+    /// Transactions that are begun and not committed.
+    transactions: BTreeMap<ConnectionId, Transaction>,
     promotions: u64,
+    /// It loads its file, runs a script that does not end, or cannot save.
+    pub(crate) ailment: Option<Fault>,
+    /// As a replica that lost its primary it answers nothing that reads.
+    pub(crate) serves_no_stale_data: bool,
+    /// Somebody else's server at an address of the service.
+    pub(crate) stranger: bool,
+}
+
+/// What `MULTI` collects.
+#[derive(Clone, Debug, Default)]
+struct Transaction {
+    commands: Vec<Command>,
+    /// One was refused, so all will be.
+    spoilt: bool,
 }
 
 const BACKLOG_MAX: usize = 4096;
 
 impl Redis {
-    /// A process that starts with this data. A protected one starts as a replica of nowhere.
-    pub(crate) fn start(address: Address, run: u64, protected: bool, file: Option<&Redis>) -> Self {
+    /// A process that starts with this data, and as its configuration file says: as a replica of somebody, or of
+    /// nowhere if it is protected, or as a primary.
+    pub(crate) fn start(address: Address, run: u64, follows: Option<Address>, file: Option<&Redis>) -> Self {
         let run_id = RunId::from(format!("run{run}"));
         let fresh = ReplId::from(format!("hist{run}"));
+        // Redis, `loadDataFromDisk`: what starts as a replica goes on in the file's history, a primary begins its own.
+        let (inherited, left) = if follows.is_some() { (file, None) } else { (None, file) };
         Self {
             address,
-            follows: protected.then(Address::nowhere),
+            follows,
             link_up: false,
             syncing: false,
-            replid: file.map_or(fresh, |file| file.replid.clone()),
-            previous: None,
+            replid: inherited.map_or(fresh, |file| file.replid.clone()),
+            previous: left.map(|file| (file.replid.clone(), file.offset)),
             offset: file.map_or(0, |file| file.offset),
             data: file.map_or_else(Vec::new, |file| file.data.clone()),
             backlog: None,
@@ -167,9 +193,35 @@ impl Redis {
             paused: None,
             pauses: run * 1_000_000,
             postponed: Vec::new(),
+            transactions: BTreeMap::new(),
             promotions: 0,
+            ailment: None,
+            serves_no_stale_data: false,
+            stranger: false,
             run_id,
         }
+    }
+
+    /// A stranger's replica, with five keys of its own.
+    pub(crate) fn stranger(address: Address, run: u64, owner: Address) -> Self {
+        let mut redis = Self::start(address, run, Some(owner), None);
+        redis.link_up = true;
+        redis.offset = 5;
+        redis.data = vec![STRANGE; 5];
+        redis.stranger = true;
+        redis
+    }
+
+    /// It was made a primary or somebody's replica long ago.
+    pub(crate) fn runs_as(&mut self, follows: Option<Address>) {
+        self.follows = follows;
+        self.backlog = Some(VecDeque::new());
+    }
+
+    /// It took these writes long ago.
+    pub(crate) fn holds(&mut self, writes: &[WriteId]) {
+        self.offset += writes.len() as u64;
+        self.data.extend(writes);
     }
 
     /// A primary that takes writes.
@@ -257,7 +309,7 @@ impl Redis {
 
     fn answer(&mut self, connection: ConnectionId, request: Request, deeds: &mut Vec<Deed>) {
         let response = match request {
-            Request::Command(command) => Response::Reply(self.execute(connection, command, deeds)),
+            Request::Command(command) => Response::Reply(self.obey(connection, command, deeds)),
             Request::Write(id) => self.write(id, deeds),
             Request::Close => {
                 self.forget(connection);
@@ -268,7 +320,7 @@ impl Redis {
     }
 
     fn write(&mut self, id: WriteId, deeds: &mut Vec<Deed>) -> Response {
-        if !self.is_writable() {
+        if !self.is_writable() || self.ailment.is_some() {
             return Response::Rejected(id);
         }
         self.data.push(id);
@@ -278,9 +330,14 @@ impl Redis {
         Response::Written(id)
     }
 
+    /// It takes part in replication: neither stopped, nor loading, nor busy.
+    pub(crate) fn replicates(&self) -> bool {
+        !self.stopped && !matches!(self.ailment, Some(Fault::Loading | Fault::Busy))
+    }
+
     /// A primary with replicas tells them every second that it lives.
     pub(crate) fn replication_ping(&mut self) -> Option<Deed> {
-        if self.stopped || self.follows.is_some() || self.replicas == 0 {
+        if !self.replicates() || self.follows.is_some() || self.replicas == 0 {
             return None;
         }
         self.append(Item::Ping);
@@ -297,14 +354,59 @@ impl Redis {
         }
     }
 
+    /// What it answers instead of doing it (Redis, `processCommand`).
+    fn refusal(&self, command: &Command) -> Option<Fault> {
+        let ping_or_write = matches!(command, Command::Ping | Command::Canary(_));
+        let changes_role = matches!(command, Command::Replicate(_) | Command::ReplicateNoOne);
+        match self.ailment {
+            Some(Fault::Busy) if *command != Command::Begin => Some(Fault::Busy),
+            Some(Fault::Loading) if ping_or_write || changes_role => Some(Fault::Loading),
+            Some(Fault::DiskError) if ping_or_write && self.follows.is_none() => Some(Fault::DiskError),
+            _ => {
+                let lost = self.follows.is_some() && !self.link_up && self.serves_no_stale_data;
+                (lost && ping_or_write).then_some(Fault::PrimaryLost)
+            }
+        }
+    }
+
+    /// Runs a command now, or with its transaction: then all run, or none.
+    fn obey(&mut self, connection: ConnectionId, command: Command, deeds: &mut Vec<Deed>) -> Reply {
+        let refusal = self.refusal(&command);
+        if command == Command::Commit {
+            let transaction = self.transactions.remove(&connection).unwrap_or_default();
+            if transaction.spoilt || refusal.is_some() {
+                return Reply::Refused(refusal.unwrap_or(Fault::OtherError));
+            }
+            for command in transaction.commands {
+                self.execute(connection, command, deeds);
+            }
+            return Reply::Done;
+        }
+        if let Some(transaction) = self.transactions.get_mut(&connection) {
+            transaction.spoilt |= refusal.is_some();
+            transaction.commands.push(command);
+            return refusal.map_or(Reply::Done, Reply::Refused);
+        }
+        match refusal {
+            Some(fault) => Reply::Refused(fault),
+            None => self.execute(connection, command, deeds),
+        }
+    }
+
     fn execute(&mut self, connection: ConnectionId, command: Command, deeds: &mut Vec<Deed>) -> Reply {
+        let touches =
+            matches!(command, Command::Replicate(_) | Command::ReplicateNoOne | Command::SetWriteGuard(_));
+        if self.stranger && touches {
+            deeds.push(Deed::StrangerTouched);
+        }
+        let loading = self.ailment == Some(Fault::Loading);
         match command {
             Command::Ping => Reply::Pong,
             Command::Identify => Reply::Identity(Identity {
                 run_id: self.run_id.clone(),
                 version: "fake".into(),
-                keys: self.data.len() as u64,
-                loading: false,
+                keys: if loading { 0 } else { self.data.len() as u64 },
+                loading,
             }),
             Command::Info => Reply::Info(self.info()),
             Command::Sentinels => Reply::Sentinels(0),
@@ -316,11 +418,13 @@ impl Redis {
                 }
                 Reply::Done
             }
-            // One thread, nothing in between: a transaction is what it would be without one.
-            Command::Begin
-            | Command::Commit
-            | Command::EnableWriteGuard
-            | Command::DisconnectClients(ClientKind::PubSub) => Reply::Done,
+            Command::Begin => {
+                self.transactions.insert(connection, Transaction::default());
+                Reply::Done
+            }
+            Command::Commit | Command::EnableWriteGuard | Command::DisconnectClients(ClientKind::PubSub) => {
+                Reply::Done
+            }
             Command::DisconnectClients(ClientKind::Normal) => {
                 for other in self.accepted.clone() {
                     if other != connection {
@@ -355,7 +459,7 @@ impl Redis {
                 deeds.push(Deed::Stream(Item::Ping));
                 Reply::Done
             }
-            Command::Canary(_) => Reply::Refused(backstay_model::Fault::OtherError),
+            Command::Canary(_) => Reply::Refused(Fault::OtherError),
         }
     }
 
@@ -461,5 +565,6 @@ impl Redis {
         self.readable.retain(|one| *one != connection);
         self.postponed.retain(|one| *one != connection);
         self.unread.remove(&connection);
+        self.transactions.remove(&connection);
     }
 }

@@ -1,7 +1,7 @@
 //! The test of the checkers: each mistake of safety, section 10, that belongs to this path is planted, and some seed
 //! must show it.
 
-use backstay_simulator::{FaultKind, Mistake, Scenario, run};
+use backstay_simulator::{FaultKind, Founding, Mistake, Scenario, run};
 
 /// The first seeds that show the mistake.
 fn shows(mistake: Mistake, seeds: u64) -> Option<(u64, String)> {
@@ -19,6 +19,11 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
         Mistake::RestartedReplicaCounted => {
             scenario.kinds = vec![FaultKind::Crash];
             scenario.instances = 2;
+            scenario.founding = Founding::Empty;
+            scenario.protected = true;
+            scenario.loads = false;
+            scenario.priorities.clear();
+            scenario.preferred_zone = None;
             scenario.faults = 12;
         }
         Mistake::WipedVoter => {

@@ -7,7 +7,7 @@ use crate::work::{Work, follows};
 use backstay_model::{Address, EventKind, Evidence, Health, InstanceName, Now, Sentinels};
 use std::time::Duration;
 
-/// How long the news of a crash may take to reach every controller.
+/// How long the news of a crash may take to reach every controller, once it has tried again to reach the instance.
 const NEWS_TRAVELS: Duration = Duration::from_millis(100);
 
 /// Proposes a failover if one is due and nothing stands against it. True: the primary is held to be lost, so nothing
@@ -41,7 +41,8 @@ fn due(work: &Work) -> Option<Cause> {
         return Some(cause);
     }
     // Somebody still talks to it. Either the news has not reached there yet, or it is only refused by some network.
-    let fresh = work.scene.verdict.is_some_and(|verdict| work.now.time.since(verdict.time) < NEWS_TRAVELS);
+    let patience = NEWS_TRAVELS + work.scene.spec.probe_interval;
+    let fresh = work.scene.verdict.is_some_and(|verdict| work.now.time.since(verdict.time) < patience);
     (!fresh).then_some(Cause::Silent { votes: tally.down() })
 }
 
@@ -83,7 +84,10 @@ pub(crate) fn automatic_hindrance(
         return Some(format!("{instance} still receives from it, so it is only unreachable for controllers"));
     }
     // A moment that is yet to come was written by a clock that was wrong.
-    let ended = state.ended.filter(|ended| *ended <= now.unix)?;
+    let last = state.history.back().filter(|record| record.from.is_some());
+    let promoted = last.and_then(|record| record.moments.promoted);
+    let moments = [state.ended, promoted].into_iter().flatten();
+    let ended = moments.filter(|ended| *ended <= now.unix).max()?;
     let wait = scene.spec.cooldown.saturating_sub(now.unix.since(ended));
     (!wait.is_zero()).then(|| {
         format!(

@@ -190,7 +190,11 @@ fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice 
     };
     match name.and_then(|name| frozen.iter().find(|one| one.spec.name == name)) {
         Some(one) => winner(one, Vec::new(), reason),
-        None => nobody("every instance with the data has priority 0".into()),
+        None => nobody(
+            "every instance that could be has priority 0; raise a priority, or choose one with `backstay decide \
+             SERVICE INSTANCE`"
+                .into(),
+        ),
     }
 }
 

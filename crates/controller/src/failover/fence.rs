@@ -34,6 +34,10 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
         if !work.is_ours(name) {
             continue; // Somebody else's data: neither fenced nor compared.
         }
+        if work.is_unseen(name) {
+            waiting |= is_waited_for(work, name, elapsed);
+            continue; // Whose it is, its `INFO` tells in a moment.
+        }
         if work.view(name).is_some_and(|view| view.frozen_in(epoch).is_some()) {
             continue;
         }

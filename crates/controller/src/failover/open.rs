@@ -1,6 +1,7 @@
 //! Opening: the observed and committed primary takes writes, and the canary's acknowledgement ends the failover.
 
 use crate::entry::Decided;
+use crate::scene::View;
 use crate::work::Work;
 use backstay_model::{Action, Replication};
 
@@ -8,6 +9,10 @@ pub(super) fn open(work: &mut Work) {
     let Some(reign) = work.state.reign.clone() else {
         return;
     };
+    // Whoever else answers there was not chosen.
+    if work.view(&reign.instance).and_then(View::run_id) != Some(&reign.run_id) {
+        return;
+    }
     let routed = work
         .scene
         .notes

@@ -1,15 +1,34 @@
 //! No act without a commit: every order fits the committed state of the one who gives it, and nobody gives one that
 //! could still be sent after a later leader gave one.
 
+use crate::world::Sent;
 use backstay_controller::{Phase, ServiceState};
-use backstay_model::{Action, InstanceSpec, Order, ServiceSpec, Term};
+use backstay_model::{Action, InstanceSpec, Order, ServiceSpec, Term, Time};
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     newest_term: Term,
+    newest_sent: Term,
 }
 
 impl Memory {
+    /// At the moment in which it is sent.
+    pub(super) fn check_sent(&mut self, now: Time, sent: &Sent) -> Option<(&'static str, String)> {
+        let (order, term) = (&sent.order, sent.term);
+        if now >= order.deadline {
+            return Some(("nothing is sent past its deadline", format!("at {now:?}: {order:?}")));
+        }
+        if term < self.newest_sent {
+            let newest = self.newest_sent;
+            return Some((
+                "one leader acts",
+                format!("{order:?} of term {term} is sent after one of term {newest}"),
+            ));
+        }
+        self.newest_sent = term;
+        None
+    }
+
     pub(super) fn check(
         &mut self,
         spec: &ServiceSpec,

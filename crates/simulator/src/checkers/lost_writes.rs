@@ -48,6 +48,28 @@ impl Memory {
         self.writes += 1;
         self.writes
     }
+
+    pub(super) fn acknowledged_before(&mut self, writes: &[WriteId]) {
+        self.acked.extend(writes);
+    }
+}
+
+/// The state's epoch began with a planned move.
+fn is_planned(state: &ServiceState) -> bool {
+    state.history.back().is_some_and(|record| record.planned && record.epoch == state.epoch)
+}
+
+const fn name(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::FirstStart => "first primary",
+        Cause::Crashed { .. } => "failover after a crash",
+        Cause::Silent { .. } => "failover after silence",
+        Cause::Restarted { .. } => "failover after a restart",
+        Cause::Demoted { .. } => "failover after a demotion",
+        Cause::CandidateLost { .. } => "next candidate",
+        Cause::Ordered { .. } => "failover on an operator's order",
+        Cause::SwitchoverFailed { .. } => "failover because a switchover failed",
+    }
 }
 
 impl World {
@@ -65,15 +87,16 @@ impl World {
     }
 
     pub(crate) fn note_begin(&mut self, state: &ServiceState) {
-        if !matches!(state.phase, Phase::Fencing { .. }) {
+        let Phase::Fencing { cause } = &state.phase else {
             return;
-        }
+        };
         if self.checkers.writes.begun.as_ref().is_some_and(|begun| begun.epoch >= state.epoch) {
             return;
         }
         // One that the operator wants replaced is not waited for.
         let ordered = matches!(&state.phase, Phase::Fencing { cause: Cause::Ordered { .. } });
         let unwanted = state.reign.as_ref().map(|reign| &reign.instance).filter(|_| ordered);
+        self.coverage.decision(name(cause));
         let steady = (0..self.servers.len())
             .filter(|server| unwanted != Some(&self.servers[*server].name))
             .filter(|server| self.is_steady(*server) && self.is_trusted(*server, state));
@@ -119,19 +142,25 @@ impl World {
         };
         let begun = self.checkers.writes.begun.take();
         let counted = begun.as_ref().is_some_and(|it| it.trusted.get(&reign.instance) == Some(&reign.run_id));
-        if let Some(write) = self.forgotten(server, &data).filter(|_| counted) {
+        // An operator may choose whom he likes, and who starts unprotected may wipe all others.
+        let promised = self.scenario.protected && state.decided.is_none();
+        if let Some(write) = self.forgotten(server, &data).filter(|_| counted && promised) {
             let what = format!("{} is promoted without write {write}, which had reached it", reign.instance);
             return self.violate("what reached the promoted replica survives", what);
+        }
+        if is_planned(state) {
+            self.coverage.decision("switchover completed");
         }
         if let Some(write) = self.left_behind(state, &data) {
             let what = format!("{} took over by a planned move without write {write}", reign.instance);
             return self.violate("a switchover loses nothing", what);
         }
-        if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch) {
+        if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch && promised) {
             for (holder, held) in &begun.held {
                 let undisturbed = self.servers[*holder].disturbed <= begun.at && self.is_steady(*holder);
-                let missing = held.without(&data).intersection(&self.checkers.writes.acked).first();
-                if let (true, Some(write)) = (undisturbed, missing) {
+                let missing = held.without(&data).intersection(&self.checkers.writes.acked);
+                let given_up = self.spec.services[0].preference.max_lag_bytes;
+                if let (true, Some(write)) = (undisturbed && missing.count() > given_up, missing.first()) {
                     let (holder, chosen) = (&self.servers[*holder].name, &reign.instance);
                     let what = format!(
                         "{holder} held acknowledged write {write}, but {chosen} was promoted without it"
@@ -147,9 +176,7 @@ impl World {
 
     /// After a planned move: an acknowledged write of the reign before that is not here.
     fn left_behind(&self, state: &ServiceState, data: &Writes) -> Option<WriteId> {
-        let planned =
-            state.history.back().is_some_and(|record| record.planned && record.epoch == state.epoch);
-        let before = self.checkers.writes.reign.as_ref().filter(|_| planned)?;
+        let before = self.checkers.writes.reign.as_ref().filter(|_| is_planned(state))?;
         before.must.without(data).first()
     }
 

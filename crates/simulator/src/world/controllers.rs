@@ -1,12 +1,12 @@
 //! Controllers: the real node and the real links, their effects carried out one by one, so that a crash can fall
 //! between any two.
 
-use super::{Controller, Event, LinkState, Place, Process, World};
+use super::{Controller, Event, LinkState, Place, Process, Sent, World};
 use crate::redis::{ConnectionId, Request, Response};
 use crate::scenario::Mistake;
 use backstay_consensus::Settings;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Address, Command, Replication, Time};
+use backstay_model::{Address, Command, Order, Replication, Time};
 use backstay_node::{Effect, Input, Node, PeerMessage};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,14 +22,16 @@ impl World {
             return;
         }
         controller.starts += 1;
+        self.agreement_disturbed = self.now;
         let start = controller.starts;
         let voters =
             if self.scenario.mistake == Some(Mistake::DecideAlone) { vec![controller.id] } else { voters };
         let settings =
             Settings::new(controller.id, self.spec.cluster.clone(), controller.generation, voters, seed);
         let disk = controller.disk.clone();
-        let (mut created, effects) = match Node::new(&controller.name, self.spec.clone(), settings, disk, now)
-        {
+        let mut spec = self.spec.clone();
+        spec.services[0].digest = controller.digest.clone();
+        let (mut created, effects) = match Node::new(&controller.name, spec, settings, disk, now) {
             Ok(created) => created,
             Err(error) => return self.violate("a controller starts from its own disk", error.to_string()),
         };
@@ -43,6 +45,8 @@ impl World {
             link: Link::new(settings.clone(), now.time),
             connection: None,
             wake_at: Time::MAX,
+            ordered: VecDeque::new(),
+            obeys: None,
         });
         self.controllers[node].process =
             Some(Process { node: created, links: links.collect(), wake_at: Time::MAX });
@@ -199,6 +203,7 @@ impl World {
                         let from = &self.controllers[node].name;
                         format!("{from}: {} epoch {} {:?}", order.instance, order.epoch, order.action)
                     });
+                    self.note_ordered(node, server, &order);
                     self.tell_link(node, start, server, LinkInput::Order(order));
                 }
             }
@@ -237,6 +242,13 @@ impl World {
         }
     }
 
+    fn note_ordered(&mut self, node: usize, server: usize, order: &Order) {
+        if let Some(process) = &mut self.controllers[node].process {
+            let term = process.node.consensus().status().term;
+            process.links[server].ordered.push_back(Sent { order: order.clone(), term });
+        }
+    }
+
     /// The driver and its links are tasks of their own: what one tells the other is queued.
     fn tell_link(&mut self, node: usize, start: u64, server: usize, input: LinkInput) {
         let input = Box::new(input);
@@ -270,6 +282,9 @@ impl World {
             (LinkInput::Closed, _) if state.connection.take().is_none() => return,
             (LinkInput::Reply(_), id) if id != state.connection => return,
             _ => {}
+        }
+        if matches!(input, LinkInput::Order(_)) {
+            state.obeys = state.ordered.pop_front();
         }
         let outputs = state.link.step(now, input);
         for output in outputs {
@@ -321,8 +336,9 @@ impl World {
                 self.schedule(delay, Event::Dial { node, start, server, check });
             }
             LinkOutput::Send(commands) => {
-                let connection =
-                    self.controllers[node].process.as_ref().and_then(|it| it.links[server].connection);
+                let link = self.controllers[node].process.as_ref().map(|it| &it.links[server]);
+                let (connection, by) = link.map_or((None, None), |it| (it.connection, it.obeys.clone()));
+                self.check_sent(node, &commands, by.as_ref());
                 if let Some(id) = connection {
                     let requests =
                         self.corrupted(server, commands).into_iter().map(Request::Command).collect();

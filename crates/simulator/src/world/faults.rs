@@ -1,11 +1,11 @@
 //! What goes wrong, and when: planned from the seed before the world begins. In the end everything heals.
 
+use super::settings::AGREED;
 use super::{Event, Place, Server, World};
 use crate::scenario::FaultKind;
 use backstay_consensus::Durable;
 use backstay_controller::Wish;
-use backstay_model::Generation;
-use backstay_node::Input;
+use backstay_model::{Fault as Ailment, Generation};
 use std::time::Duration;
 
 /// One thing that goes wrong, or right again.
@@ -19,6 +19,7 @@ pub(crate) enum Fault {
         server: usize,
         empty: bool,
     },
+    StartServers,
     SaveServer(usize),
     StopServer {
         server: usize,
@@ -38,15 +39,56 @@ pub(crate) enum Fault {
     Block(Place, Place),
     Unblock(Place, Place),
     WipeController(usize),
-    Wish {
-        node: usize,
-        wish: Wish,
-    },
     /// As `Wish`, to whoever leads, with something else going wrong within milliseconds.
     Ask {
         node: usize,
         wish: Wish,
     },
+    Wish {
+        node: usize,
+        wish: Wish,
+    },
+    Ail {
+        server: usize,
+        primary: bool,
+        ailment: Ailment,
+    },
+    Recover,
+    Stranger {
+        server: usize,
+        primary: bool,
+    },
+    RemoveStrangers,
+    Settings {
+        node: usize,
+        digest: &'static str,
+    },
+    Clock {
+        node: usize,
+        micros: i64,
+    },
+}
+
+impl Fault {
+    /// What it is counted as; nothing if it only mends.
+    const fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::KillServer { .. } => "instance killed",
+            Self::StartServer { empty: true, .. } => "instance started empty",
+            Self::StartServer { .. } => "instance started from its file",
+            Self::StopServer { .. } => "instance stopped",
+            Self::CrashController { .. } => "controller killed",
+            Self::PauseController { .. } => "controller stopped",
+            Self::Block(..) => "way blocked",
+            Self::WipeController(_) => "state folder lost",
+            Self::Ail { ailment: Ailment::Busy, .. } => "instance busy",
+            Self::Ail { .. } => "instance cannot save",
+            Self::Stranger { .. } => "stranger at an address",
+            Self::Settings { .. } => "controller with another file",
+            Self::Clock { .. } => "wall clock set",
+            _ => return None,
+        })
+    }
 }
 
 impl World {
@@ -89,6 +131,15 @@ impl World {
                 FaultKind::Wipe => (Fault::WipeController(node), None),
                 FaultKind::Operator => (self.wish(node, lasts), None),
                 FaultKind::Switchover => (self.move_primary(node, server), None),
+                FaultKind::Decide => {
+                    self.decide_in_haste(at, server);
+                    continue;
+                }
+                FaultKind::Flap => {
+                    self.flap(at);
+                    continue;
+                }
+                rarer => self.rarer(rarer, server, node, chosen),
             };
             self.schedule(at, Event::Fault(begin));
             if let Some(end) = end {
@@ -97,15 +148,30 @@ impl World {
         }
     }
 
-    fn wish(&mut self, node: usize, duration: Duration) -> Fault {
-        let by = "operator".to_owned();
-        let pause = self.random.chance(500);
-        let wish = if pause {
-            Wish::Pause { service: None, duration, by }
-        } else {
-            Wish::Resume { service: None, by }
-        };
-        Fault::Wish { node, wish }
+    /// Kinds that a world draws from now and then, each with what mends it.
+    fn rarer(
+        &mut self,
+        kind: FaultKind,
+        server: usize,
+        node: usize,
+        primary: bool,
+    ) -> (Fault, Option<Fault>) {
+        let ail = |ailment| (Fault::Ail { server, primary, ailment }, Some(Fault::Recover));
+        match kind {
+            FaultKind::Busy => ail(Ailment::Busy),
+            FaultKind::Stranger => (Fault::Stranger { server, primary }, Some(Fault::RemoveStrangers)),
+            FaultKind::Settings => {
+                let differs = Fault::Settings { node, digest: "another" };
+                (differs, Some(Fault::Settings { node, digest: AGREED }))
+            }
+            FaultKind::Clock => {
+                let day = 24 * 3600 * 1_000_000;
+                let reach = *self.random.pick(&[1_000_000, 60_000_000, day]);
+                let micros = self.random.range(0, 2 * reach) as i64 - reach as i64;
+                (Fault::Clock { node, micros }, None)
+            }
+            _ => ail(Ailment::DiskError),
+        }
     }
 
     /// Asks the leader for another primary; a pause, a hang or a death of it may come at any step.
@@ -158,6 +224,17 @@ impl World {
         self.schedule(at + Duration::from_secs(4), Event::Fault(Fault::StartControllers));
     }
 
+    /// The primary dies as soon as there is one again, or nearly.
+    fn flap(&mut self, at: Duration) {
+        let mut at = at;
+        for _ in 0..self.random.range(3, 10) {
+            self.schedule(at, Event::Fault(Fault::KillServer { server: 0, primary: true }));
+            let back = at + self.random.micros(20_000, 300_000);
+            self.schedule(back, Event::Fault(Fault::StartServers));
+            at += self.random.micros(100_000, 1_200_000);
+        }
+    }
+
     fn two_places(&mut self, servers: u64, nodes: u64) -> (Place, Place) {
         let node = Place::Controller(self.random.range(0, nodes - 1) as usize);
         let other = if self.random.chance(500) {
@@ -173,6 +250,9 @@ impl World {
         if self.healed && !matches!(fault, Fault::StartControllers | Fault::Wish { .. }) {
             return;
         }
+        if let Some(name) = fault.name() {
+            self.coverage.fault(name);
+        }
         match fault {
             Fault::KillServer { server, primary } => {
                 let server = self.primary_instead(server, primary);
@@ -180,9 +260,16 @@ impl World {
                 self.kill_server(server);
             }
             Fault::StartServer { server, empty } => self.start_server(server, empty),
+            Fault::StartServers => {
+                for server in 0..self.servers.len() {
+                    self.start_server(server, true);
+                }
+            }
             Fault::SaveServer(server) => {
                 let Server { redis, file, .. } = &mut self.servers[server];
-                file.clone_from(redis);
+                if redis.as_ref().is_none_or(|redis| !redis.stranger) {
+                    file.clone_from(redis);
+                }
             }
             Fault::StopServer { server, primary } => {
                 let server = self.primary_instead(server, primary);
@@ -222,17 +309,31 @@ impl World {
             Fault::Ask { node, wish } => {
                 let node = self.leader_instead(node, true);
                 self.trouble_soon(node);
-                if self.controllers[node].paused_until <= self.now {
-                    self.trace.line(self.now, "wish", || format!("{wish:?}"));
-                    self.step(node, Input::Asked { request: 1, wish });
-                }
+                self.trace.line(self.now, "wish", || format!("{wish:?}"));
+                self.ask(node, wish);
             }
             Fault::WipeController(node) => self.wipe(node),
-            Fault::Wish { node, wish } => {
-                if self.controllers[node].paused_until <= self.now {
-                    self.step(node, Input::Asked { request: 1, wish });
-                }
+            Fault::Wish { node, wish } => self.ask(node, wish),
+            rarer => self.rarer_fault(&rarer),
+        }
+    }
+
+    fn rarer_fault(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::Ail { server, primary, ailment } => {
+                let server = self.primary_instead(server, primary);
+                self.ail(server, ailment);
             }
+            Fault::Recover => self.recover_all(),
+            Fault::Stranger { server, primary } => {
+                let server = self.primary_instead(server, primary);
+                self.checkers.fault_began(self.now, self.primary() == Some(server));
+                self.replace_by_stranger(server);
+            }
+            Fault::RemoveStrangers => self.remove_strangers(),
+            Fault::Settings { node, digest } => self.restart_with(node, digest),
+            Fault::Clock { node, micros } => self.jump_clock(node, micros),
+            _ => {}
         }
     }
 
@@ -257,6 +358,7 @@ impl World {
     }
 
     fn disturb(&mut self, from: Place, to: Place) {
+        self.agreement_disturbed = self.now;
         for place in [from, to] {
             if let Place::Server(server) = place {
                 self.servers[server].disturbed = self.now;
@@ -292,17 +394,6 @@ impl World {
         self.servers.iter().position(|server| server.name == *name)
     }
 
-    /// Planned moves that were begun, and those that were completed, as far as the newest state remembers.
-    pub(crate) fn switchovers(&self) -> (u64, u64) {
-        let states = self.controllers.iter().filter_map(|controller| controller.node());
-        let newest =
-            states.map(|node| node.brain().state().service(&self.service)).max_by_key(|state| state.epoch);
-        let records = newest.into_iter().flat_map(|state| &state.history).filter(|record| record.planned);
-        records.fold((0, 0), |(begun, done), record| {
-            (begun + 1, done + u64::from(record.moments.promoted.is_some()))
-        })
-    }
-
     fn primary_instead(&self, server: usize, primary: bool) -> usize {
         if primary { self.primary().unwrap_or(server) } else { server }
     }
@@ -320,16 +411,15 @@ impl World {
         self.stir();
         self.trace.line(self.now, "heal", String::new);
         self.network.heal();
+        self.remove_strangers();
+        self.recover_all();
         for server in 0..self.servers.len() {
             self.resume_server(server);
             self.start_server(server, false);
         }
         for node in 0..self.controllers.len() {
+            self.restart_with(node, AGREED);
             self.start_controller(node);
-        }
-        let resume = Wish::Resume { service: None, by: "operator".into() };
-        for node in 0..self.controllers.len() {
-            self.step(node, Input::Asked { request: 2, wish: resume.clone() });
         }
     }
 }

@@ -1,14 +1,20 @@
 //! The world: controllers, instances, clients, and the network between them, driven by one queue of events. Whatever
 //! is not decided here is decided by the code under test; the world only carries and breaks things.
 
+mod ailments;
 mod clients;
 mod controllers;
 mod faults;
+mod founding;
 mod network;
+mod operators;
 mod queue;
 mod servers;
+mod settings;
+mod strangers;
 
 use crate::checkers::Checkers;
+use crate::coverage::Coverage;
 use crate::random::Random;
 use crate::redis::{ConnectionId, Item, Redis, Request, Sync};
 use crate::scenario::Scenario;
@@ -16,16 +22,20 @@ use crate::trace::Trace;
 use backstay_consensus::Durable;
 use backstay_controller::link::{Link, LinkInput};
 use backstay_model::{
-    ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, ServiceName, Time, UnixMicros,
+    ClusterSpec, Digest, Generation, InstanceName, NodeId, NodeName, Now, Order, RunId, ServiceName, Term,
+    Time, UnixMicros,
 };
 use backstay_node::{Effect, Node, PeerMessage};
 use queue::Queue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 pub(crate) use clients::Client;
 pub(crate) use faults::Fault;
 pub(crate) use network::{Connection, Network, Place};
+
+/// What wall clocks show, in microseconds, when the world's time is 0.
+pub(crate) const UNIX_START: u64 = 1_700_000_000_000_000;
 
 /// One world.
 pub(crate) struct World {
@@ -44,9 +54,12 @@ pub(crate) struct World {
     pub(crate) runs: u64,
     pub(crate) checkers: Checkers,
     pub(crate) trace: Trace,
+    pub(crate) coverage: Coverage,
     pub(crate) healed: bool,
     /// When something happened last, so that clients write quickly then.
     stirred: Time,
+    /// When last a controller's file, process or way to another changed.
+    pub(crate) agreement_disturbed: Time,
 }
 
 /// One controller's machine: its disk, its clock, and the process while there is one.
@@ -57,7 +70,9 @@ pub(crate) struct Controller {
     pub(crate) generation: Generation,
     /// Parts per thousand that its clock runs fast.
     pub(crate) skew: i64,
-    pub(crate) unix_offset: u64,
+    pub(crate) unix_offset: i64,
+    /// What its file says.
+    pub(crate) digest: Digest,
     pub(crate) process: Option<Process>,
     /// Nothing runs before this.
     pub(crate) paused_until: Time,
@@ -80,6 +95,17 @@ pub(crate) struct LinkState {
     pub(crate) connection: Option<ConnectionId>,
     /// When it is to be woken; other wakeups are void.
     pub(crate) wake_at: Time,
+    /// Orders on their way to it, each with the term in which it was given.
+    pub(crate) ordered: VecDeque<Sent>,
+    /// The last one that reached it.
+    pub(crate) obeys: Option<Sent>,
+}
+
+/// An order, and the term of the leader that gave it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) order: Order,
+    pub(crate) term: Term,
 }
 
 /// One instance's host, and the process while there is one.
@@ -102,6 +128,22 @@ pub(crate) struct Server {
     pub(crate) disturbed: Time,
 }
 
+impl Server {
+    fn new(name: InstanceName, redis: Redis) -> Self {
+        Self {
+            name,
+            redis: Some(redis),
+            file: None,
+            link: 0,
+            linked_to: None,
+            held: Vec::new(),
+            stream_until: BTreeMap::new(),
+            unserved_until: BTreeMap::new(),
+            disturbed: Time::ZERO,
+        }
+    }
+}
+
 /// What can happen next.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -118,6 +160,7 @@ pub(crate) enum Event {
     Stream { server: usize, link: u64, item: Item },
     LinkLost { server: usize, link: u64 },
     PauseOver { server: usize, pause: u64 },
+    Loaded { server: usize, run: RunId },
     ReplicationPing,
     Client { client: usize },
     Fault(Fault),
@@ -141,8 +184,10 @@ impl World {
             runs: 0,
             checkers: Checkers::new(&scenario),
             trace: Trace::new(scenario.trace),
+            coverage: Coverage::default(),
             healed: false,
             stirred: Time::ZERO,
+            agreement_disturbed: Time::ZERO,
             service,
             spec,
             random: Random::new(random.next()),
@@ -153,23 +198,10 @@ impl World {
     }
 
     fn populate(&mut self) {
-        for instance in self.spec.services[0].instances.clone() {
-            self.runs += 1;
-            let redis = Redis::start(instance.address.clone(), self.runs, true, None);
-            self.servers.push(Server {
-                name: instance.name,
-                redis: Some(redis),
-                file: None,
-                link: 0,
-                linked_to: None,
-                held: Vec::new(),
-                stream_until: BTreeMap::new(),
-                unserved_until: BTreeMap::new(),
-                disturbed: Time::ZERO,
-            });
-        }
+        self.found();
         for controller in self.spec.controllers.clone() {
-            let (skew, offset) = (self.random.range(0, 60) as i64 - 30, self.random.range(0, 2_000_000));
+            let (skew, offset) =
+                (self.random.range(0, 60) as i64 - 30, self.random.range(0, 2_000_000) as i64);
             self.controllers.push(Controller {
                 id: controller.id(),
                 name: controller.name,
@@ -177,6 +209,7 @@ impl World {
                 generation: Generation(self.random.next() | 1),
                 skew: if self.scenario.skewed_clocks { skew } else { 0 },
                 unix_offset: if self.scenario.skewed_clocks { offset } else { 0 },
+                digest: settings::AGREED.into(),
                 process: None,
                 paused_until: Time::ZERO,
                 halted: false,
@@ -237,6 +270,7 @@ impl World {
                 self.replication(event);
             }
             Event::PauseOver { server, pause } => self.pause_over(server, pause),
+            Event::Loaded { server, run } => self.loaded(server, &run),
             Event::ReplicationPing => self.replication_pings(),
             Event::Client { client } => self.client_acts(client),
             Event::Fault(fault) => self.fault(fault),
@@ -250,7 +284,7 @@ impl World {
         let skewed = micros as i64 + micros as i64 / 1000 * controller.skew;
         Now {
             time: Time::from_micros(skewed as u64),
-            unix: UnixMicros(1_700_000_000_000_000 + micros + controller.unix_offset),
+            unix: UnixMicros((UNIX_START + micros).saturating_add_signed(controller.unix_offset)),
         }
     }
 
