@@ -3,7 +3,7 @@
 
 use crate::admin::{self, AdminError};
 use crate::clock;
-use crate::driver::{Driver, INCOMING_MAX, Names, Outlets, REQUESTS_MAX, Stopped};
+use crate::driver::{Driver, INCOMING_MAX, Inbox, Names, Outlets, REQUESTS_MAX, Stopped};
 use crate::handle::Handle;
 use crate::limits;
 use crate::link;
@@ -105,7 +105,8 @@ pub async fn run(
     limits::raise_open_files(&config.spec);
     let ports = Ports::open(&settings).await?;
 
-    let (incoming, incoming_rx) = mpsc::channel(INCOMING_MAX);
+    let (incoming, peers) = mpsc::channel(INCOMING_MAX);
+    let (observed, links_rx) = mpsc::channel(INCOMING_MAX);
     let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let handle = Handle::new(node.clone(), requests, events.clone());
@@ -115,7 +116,7 @@ pub async fn run(
     for service in &config.spec.services {
         for instance in &service.instances {
             let login = logins.get(&service.name).cloned().unwrap_or_default();
-            let orders = link::spawn(service, instance, login, incoming.clone(), &mut tasks);
+            let orders = link::spawn(service, instance, login, links.len(), observed.clone(), &mut tasks);
             links.insert((service.name.clone(), instance.name.clone()), orders);
         }
     }
@@ -139,7 +140,7 @@ pub async fn run(
         admin = %settings.admin.display(),
         "controller {node} runs"
     );
-    let driver = Driver::new(brain, outlets, incoming_rx, requests_rx);
+    let driver = Driver::new(brain, outlets, Inbox { peers, links: links_rx }, requests_rx);
     let result = tokio::select! {
         stopped = driver.run(first, shutdown) => stopped.map_err(RunError::from),
         ended = tasks.join_next() => Err(bug(ended)),

@@ -10,8 +10,8 @@
 mod orders;
 
 use backstay_model::{
-    ClientKind, Command, Epoch, Evidence, Fault, Health, Info, Observation, Order, Replication, Reply, RunId,
-    Time,
+    ClientKind, Command, Epoch, Evidence, Fault, Health, Info, Observation, Order, Replication, Reply, Role,
+    RunId, Time,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,7 +32,8 @@ const LATE: Duration = Duration::from_millis(100);
 pub struct LinkSettings {
     /// Silence of this length makes it suspect.
     pub down_after: Duration,
-    /// The time between two `PING`s.
+    /// The time between two `PING`s to a primary, or to one that is watched closely. One that follows another decides
+    /// nothing by its silence and is asked only twice in a `down_after`.
     pub probe_interval: Duration,
 }
 
@@ -118,6 +119,8 @@ pub struct Link {
     run_id: Option<RunId>,
     write_guard: u64,
     guard_ignored: bool,
+    /// The time between two `PING`s while all is well.
+    calm_interval: Duration,
     /// The identity said that the data set was still loading, so its key count must be asked for again.
     identity_stale: bool,
     refusals: u32,
@@ -147,6 +150,7 @@ impl Link {
     /// A link that was never connected. Step it with `Wake` at once.
     pub fn new(settings: LinkSettings, now: Time) -> Self {
         Self {
+            calm_interval: settings.probe_interval,
             settings,
             connection: Connection::Waiting { until: now },
             outstanding: VecDeque::new(),
@@ -209,6 +213,7 @@ impl Link {
         self.outstanding.clear();
         self.accepted = false;
         self.last_pong = None;
+        self.calm_interval = self.settings.probe_interval;
         self.next_ping = now + self.settings.probe_interval;
         self.next_info = now + INFO_INTERVAL;
         self.next_identity = now + IDENTITY_INTERVAL;
@@ -308,6 +313,9 @@ impl Link {
         let Some(run_id) = self.run_id.clone() else {
             return;
         };
+        let follows = matches!(info.role, Role::Replica { link_up: true, syncing: false, .. });
+        let twice = self.settings.down_after / 2;
+        self.calm_interval = self.settings.probe_interval.max(if follows { twice } else { Duration::ZERO });
         let replication = Replication {
             run_id,
             role: info.role,
@@ -325,6 +333,7 @@ impl Link {
     fn watch(&mut self, now: Time, interval: Duration, until: Time) {
         self.watch = Some((interval, until));
         self.next_info = self.next_info.min(now + interval);
+        self.next_ping = self.next_ping.min(now + self.settings.probe_interval);
     }
 
     /// Whatever is due: connecting, the next `PING` unless one is unanswered, the next `INFO` likewise, a check.
@@ -337,7 +346,7 @@ impl Link {
         }
         if self.connection == Connection::Open {
             if now >= self.next_ping && !self.awaits(&Command::Ping) {
-                self.next_ping = now + self.settings.probe_interval;
+                self.next_ping = now + self.ping_interval(now);
                 self.send(now, vec![Command::Ping], &Purpose::Probe, out);
             }
             if now >= self.next_info && !self.awaits(&Command::Info) {
@@ -407,6 +416,11 @@ impl Link {
             purpose: purpose.clone(),
         }));
         out.push(LinkOutput::Send(commands));
+    }
+
+    fn ping_interval(&self, now: Time) -> Duration {
+        let watched = self.watch.is_some_and(|(_, until)| now < until);
+        if watched || self.health != Health::Up { self.settings.probe_interval } else { self.calm_interval }
     }
 
     fn info_interval(&mut self, now: Time) -> Duration {

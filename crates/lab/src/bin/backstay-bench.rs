@@ -122,7 +122,7 @@ fn run(arguments: Failover) -> Result<bool> {
         backstay: arguments.backstay,
     };
     let report = failover(&options, &mut Bar::new());
-    print(arguments.json, &report, report.table());
+    print(arguments.json, &report, &report.table());
     Ok(report.is_complete())
 }
 
@@ -133,7 +133,7 @@ fn run_scale(arguments: Scale) -> Result<bool> {
         backstay: arguments.backstay,
     };
     let report = scale(&options, |what| eprintln!("{what}"))?;
-    print(arguments.json, &report, report.table());
+    print(arguments.json, &report, &report.table());
     Ok(true)
 }
 
@@ -145,11 +145,11 @@ fn run_steady(arguments: Steady) -> Result<bool> {
         backstay: arguments.backstay,
     };
     let report = steady(&options, |what| eprintln!("{what}"))?;
-    print(arguments.json, &report, report.table());
+    print(arguments.json, &report, &report.table());
     Ok(true)
 }
 
-fn print(json: bool, report: &impl serde::Serialize, table: String) {
+fn print(json: bool, report: &impl serde::Serialize, table: &str) {
     if json {
         println!("{}", serde_json::to_string_pretty(report).unwrap_or_default());
     } else {

@@ -29,16 +29,21 @@ const CONNECT_PATIENCE_MAX: Duration = Duration::from_secs(1);
 const GIVE_UP_MIN: Duration = Duration::from_secs(2);
 /// The pause after the first connection that ended before anything sensible was heard on it; doubles from then on.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(2);
+/// The pause between the first connections of two links, so that thousands of them neither flood a network at once nor
+/// stay in step for ever.
+const START_PACE: Duration = Duration::from_micros(250);
 /// How much later than asked a wakeup may come before the network is looked at first.
 const LATE: Duration = Duration::from_millis(20);
 
 type Connecting = Pin<Box<dyn Future<Output = (Connector, Result<TcpStream, ConnectFailure>)> + Send>>;
 
-/// Starts watching an instance. Orders for it go into the sender that comes back.
+/// Starts watching an instance, the sooner the smaller its place among all. Orders for it go into the sender that comes
+/// back.
 pub(crate) fn spawn(
     service: &ServiceSpec,
     instance: &InstanceSpec,
     login: Login,
+    place: usize,
     incoming: mpsc::Sender<Incoming>,
     tasks: &mut tokio::task::JoinSet<()>,
 ) -> mpsc::Sender<LinkInput> {
@@ -47,13 +52,15 @@ pub(crate) fn spawn(
     let patience = service.down_after.min(CONNECT_PATIENCE_MAX);
     let give_up = service.down_after.max(GIVE_UP_MIN);
     let connector = || Connector::new(instance.address.clone(), patience, give_up);
+    // Silence counts from then on.
+    let start = clock::time() + START_PACE * u32::try_from(place).unwrap_or(u32::MAX);
     let task = Task {
         service: service.name.clone(),
         instance: instance.clone(),
         probe_interval: service.probe_interval,
         login,
         incoming,
-        link: Link::new(settings, clock::time()),
+        link: Link::new(settings, start),
         socket: None,
         connector: Some(connector()),
         connecting: None,
@@ -102,8 +109,9 @@ enum Woke {
 
 impl Task {
     async fn run(mut self, mut orders: mpsc::Receiver<LinkInput>) {
-        let timer = sleep_until(clock::wakeup(clock::time()));
+        let timer = sleep_until(clock::wakeup(self.link.next_wakeup()));
         tokio::pin!(timer);
+        timer.as_mut().await;
         self.step(LinkInput::Wake);
         loop {
             if !self.report().await {

@@ -10,7 +10,7 @@ use crate::servers::process::{Liveness, Process};
 use crate::servers::redis::log_tail;
 use crate::servers::usage::Usage;
 use crate::wait::poll_every;
-use backstay_model::{ClusterStatus, ServiceStatus};
+use backstay_model::{ClusterStatus, FailoverRecord, ServiceStatus};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the controllers may take to tell what became of the groups.
 const CHECK_LIMIT: Duration = Duration::from_secs(30);
+/// How long one answer may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) struct Cluster {
     members: Vec<(ControllerServer, Process)>,
@@ -71,7 +73,7 @@ impl Cluster {
                     what: format!("it ended. {}", log_tail(&server.log)),
                 });
             }
-            match admin::status(&server.admin) {
+            match status(server) {
                 Ok(status) => {
                     let busy = status.services.iter().filter(|service| !is_calm(service)).count();
                     if busy > 0 || !status.quorum {
@@ -121,8 +123,9 @@ impl Cluster {
     /// What is not as it should be; empty: nothing. None: nobody can be asked now.
     fn wrong(&self, fakes: &Fakes, lost: &[usize]) -> Option<String> {
         let (server, _) = self.members.first()?;
-        let status = admin::status(&server.admin).ok()?;
-        let history = admin::history(&server.admin).ok()?;
+        let status = status(server).ok()?;
+        let history =
+            admin::get_within::<Vec<FailoverRecord>>(ANSWER_LIMIT, &server.admin, "/v1/history").ok()?;
         let open: Vec<usize> = fakes.groups().map(|group| group.open_primaries()).collect();
         for (number, open) in open.into_iter().enumerate() {
             let name = service(number);
@@ -152,6 +155,10 @@ impl Drop for Cluster {
             eprintln!("{} could not be removed: {error}", self.dir.display());
         }
     }
+}
+
+fn status(server: &ControllerServer) -> Result<ClusterStatus> {
+    admin::get_within(ANSWER_LIMIT, &server.admin, "/v1/status")
 }
 
 fn is_calm(service: &ServiceStatus) -> bool {

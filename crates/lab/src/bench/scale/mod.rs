@@ -11,7 +11,6 @@ use crate::error::{LabError, Result};
 use crate::fakes::{Fakes, INSTANCES_PER_GROUP};
 use crate::servers::controller::find_backstay;
 use crate::servers::ports::Ports;
-use crate::servers::usage::Usage;
 use crate::wait::poll_every;
 use cluster::Cluster;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -66,17 +65,18 @@ pub fn scale(options: &ScaleOptions, mut say: impl FnMut(&str)) -> Result<ScaleR
     let after = cluster.usage()?;
     say("checking what became of every group");
     cluster.check(&fakes, &lost)?;
-    let figures = |((before, idle), after): ((&(String, Usage), &(String, Usage)), &(String, Usage))| {
+    let controllers = (0..before.len()).map(|index| {
+        let ((name, before), (_, idle), (_, after)) = (&before[index], &idle[index], &after[index]);
         ControllerFigures {
-            name: before.0.clone(),
-            cpu_percent: idle.1.percent_since(&before.1),
-            rss_mib: idle.1.rss_mib,
-            failover_cpu_percent: after.1.percent_since(&idle.1),
-            peak_rss_mib: after.1.peak_mib,
+            name: name.clone(),
+            cpu_percent: idle.percent_since(before),
+            rss_mib: idle.rss_mib,
+            failover_cpu_percent: after.percent_since(idle),
+            peak_rss_mib: after.peak_mib,
         }
-    };
-    let controllers = before.iter().zip(&idle).zip(&after).map(figures).collect();
-    Ok(ScaleReport::of(options.groups, lost.len(), ready, failover?, controllers))
+    });
+    let controllers = controllers.collect();
+    Ok(ScaleReport::of(options.groups, lost.len(), ready, &failover?, controllers))
 }
 
 /// When each of them was failed over, in milliseconds from the loss, ascending.

@@ -42,7 +42,7 @@ impl ScaleReport {
         groups: usize,
         failovers: usize,
         in_step: Duration,
-        times_ms: Vec<f64>,
+        times_ms: &[f64],
         mut controllers: Vec<ControllerFigures>,
     ) -> Self {
         for one in &mut controllers {
