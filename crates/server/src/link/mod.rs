@@ -18,7 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep_until;
 
 /// How many orders may wait for a link. What does not fit is dropped: the brain orders again from what it observes.
@@ -32,6 +32,9 @@ const FRUITLESS_PAUSE: Duration = Duration::from_millis(2);
 /// The pause between the first connections of two links, so that thousands of them neither flood a network at once nor
 /// stay in step for ever.
 const START_PACE: Duration = Duration::from_micros(250);
+/// How many checks of all links may run at a time: when thousands of instances are late at once, the network or this
+/// machine is to blame, and a flood of connections would make it worse.
+static CHECKS: Semaphore = Semaphore::const_new(64);
 /// How much later than asked a wakeup may come before the network is looked at first.
 const LATE: Duration = Duration::from_millis(20);
 
@@ -220,7 +223,7 @@ impl Task {
                     self.connecting = dialling.or(self.connecting.take());
                 }
                 LinkOutput::Check => {
-                    let dialling = self.checker.take().map(|checker| dial(checker, Duration::ZERO));
+                    let dialling = self.checker.take().map(check);
                     self.checking = dialling.or(self.checking.take());
                 }
                 LinkOutput::Send(commands) => {
@@ -284,6 +287,16 @@ fn dial(mut connector: Connector, pause: Duration) -> Connecting {
             tokio::time::sleep(pause).await;
         }
         let result = connector.connect().await;
+        (connector, result)
+    })
+}
+
+/// Makes a connection as soon as not too many others do, and brings the connector back.
+fn check(mut connector: Connector) -> Connecting {
+    Box::pin(async move {
+        let place = CHECKS.acquire().await;
+        let result = connector.connect().await;
+        drop(place);
         (connector, result)
     })
 }

@@ -106,12 +106,13 @@ impl Cluster {
     }
 
     /// Every group that lost its primary has exactly one other that takes writes, after exactly one failover; no other
-    /// group had one.
-    pub(super) fn check(&self, fakes: &Fakes, lost: &[usize]) -> Result<()> {
+    /// group had one. Returns all failovers.
+    pub(super) fn check(&self, fakes: &Fakes, lost: &[usize]) -> Result<Vec<FailoverRecord>> {
         let mut wrong = String::new();
         let right = poll_every(LOOK, CHECK_LIMIT, || {
-            wrong = self.wrong(fakes, lost)?;
-            wrong.is_empty().then_some(())
+            let (found, history) = self.wrong(fakes, lost)?;
+            wrong = found;
+            wrong.is_empty().then_some(history)
         });
         right.ok_or_else(|| LabError::Deadline {
             what: "that every group is what it should be".to_owned(),
@@ -120,8 +121,8 @@ impl Cluster {
         })
     }
 
-    /// What is not as it should be; empty: nothing. None: nobody can be asked now.
-    fn wrong(&self, fakes: &Fakes, lost: &[usize]) -> Option<String> {
+    /// What is not as it should be (empty: nothing), and all failovers. None: nobody can be asked now.
+    fn wrong(&self, fakes: &Fakes, lost: &[usize]) -> Option<(String, Vec<FailoverRecord>)> {
         let (server, _) = self.members.first()?;
         let status = status(server).ok()?;
         let history =
@@ -135,12 +136,12 @@ impl Cluster {
             });
             let wanted = usize::from(lost.contains(&number));
             if open != 1 || failovers != wanted || !ended {
-                return Some(format!(
-                    "{name}: {open} open primaries, {failovers} failovers instead of {wanted}."
-                ));
+                let wrong =
+                    format!("{name}: {open} open primaries, {failovers} failovers instead of {wanted}.");
+                return Some((wrong, history));
             }
         }
-        Some(String::new())
+        Some((String::new(), history))
     }
 }
 
