@@ -20,6 +20,7 @@ mod storage;
 pub use admin::AdminError;
 pub use driver::Stopped;
 pub use handle::Handle;
+pub use limits::TooFewFiles;
 pub use run::{RunError, run};
 pub use secret::SecretError;
 pub use storage::{Storage, StorageError};

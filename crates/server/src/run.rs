@@ -66,6 +66,9 @@ pub enum RunError {
         "the operating system gives no thread ({0}), so this controller cannot start. Raise the limits of its user"
     )]
     NoThread(#[source] io::Error),
+    /// The limit of open files is too low for the services in the file.
+    #[error(transparent)]
+    TooFewFiles(#[from] limits::TooFewFiles),
     /// It cannot go on.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -78,12 +81,14 @@ pub enum RunError {
 
 impl RunError {
     /// The process's exit code: 78 the file must be corrected, 74 the state folder cannot be read or written or what
-    /// it holds may not be used, 69 a port cannot be had, 70 a bug or a system without threads or random numbers (as in `sysexits.h`).
+    /// it holds may not be used, 69 a port cannot be had, 71 too few open files, 70 a bug or a system without threads or random numbers (as in
+    /// `sysexits.h`).
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::UnknownNode(_) | Self::Secret(_) => 78,
             Self::Storage(_) | Self::Node(_) | Self::Stopped(_) => 74,
             Self::Listen { .. } | Self::Admin(_) => 69,
+            Self::TooFewFiles(_) => 71,
             Self::NoEntropy | Self::NoThread(_) | Self::Bug(_) => 70,
         }
     }
@@ -102,7 +107,7 @@ pub async fn run(
     let sentinel_password = config.sentinel_password.as_ref().map(secret::read).transpose()?;
     let storage = open_storage(&config, &settings, bootstrap)?;
     let (brain, first) = take_up(&config, &node, &storage)?;
-    limits::raise_open_files(&config.spec);
+    limits::raise_open_files(&config.spec)?;
     let ports = Ports::open(&settings).await?;
 
     let (incoming, peers) = mpsc::channel(INCOMING_MAX);
