@@ -85,6 +85,9 @@ struct Steady {
     backstay: Option<PathBuf>,
 }
 
+/// How long a cluster of many groups is left alone before it is measured.
+const CALM: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
     let bench = Cli::parse().bench;
     nursery::end_all_on_interrupt();
@@ -129,6 +132,7 @@ fn run(arguments: Failover) -> Result<bool> {
 fn run_scale(arguments: Scale) -> Result<bool> {
     let options = ScaleOptions {
         groups: arguments.groups,
+        calm: CALM,
         measured: Duration::from_secs(arguments.seconds),
         backstay: arguments.backstay,
     };

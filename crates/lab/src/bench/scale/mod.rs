@@ -23,8 +23,6 @@ use std::time::{Duration, Instant};
 
 /// How long the groups may take to get in step.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
-/// How long nothing happens between that and the measurement.
-const CALM: Duration = Duration::from_secs(5);
 /// How long failovers may take before they count as failed.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(60);
 /// Far more than anybody needs.
@@ -37,6 +35,8 @@ const OTHER_FILES: u64 = 128;
 pub struct ScaleOptions {
     /// How many groups.
     pub groups: usize,
+    /// How long nothing happens before the measurement.
+    pub calm: Duration,
     /// For how long processor time is counted.
     pub measured: Duration,
     /// The `backstay` program; none: it is looked for.
@@ -60,7 +60,7 @@ pub fn scale(options: &ScaleOptions, mut say: impl FnMut(&str)) -> Result<ScaleR
         ready.as_secs_f64(),
         options.measured.as_secs()
     ));
-    sleep(CALM);
+    sleep(options.calm);
     let before = cluster.usage()?;
     sleep(options.measured);
     let idle = cluster.usage()?;
