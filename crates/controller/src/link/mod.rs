@@ -24,6 +24,8 @@ const SECOND_TRY: Duration = Duration::from_millis(2);
 const INFO_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is asked for its keys: one that was emptied by hand may be taken into the group.
 const IDENTITY_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest pause between two second connections to an instance that is silent and accepts them.
+const CHECK_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How much later than asked a wakeup may come before the silence is held to be our own.
 const LATE: Duration = Duration::from_millis(100);
 
@@ -125,6 +127,7 @@ pub struct Link {
     identity_stale: bool,
     refusals: u32,
     check: Check,
+    check_pause: Duration,
     next_ping: Time,
     next_info: Time,
     next_identity: Time,
@@ -151,6 +154,7 @@ impl Link {
     pub fn new(settings: LinkSettings, now: Time) -> Self {
         Self {
             calm_interval: settings.probe_interval,
+            check_pause: settings.probe_interval,
             settings,
             connection: Connection::Waiting { until: now },
             outstanding: VecDeque::new(),
@@ -253,11 +257,19 @@ impl Link {
             }
             Ok(()) => {
                 self.refusals = 0;
-                self.settings.probe_interval
+                self.pause_checks()
             }
-            Err(_) => self.settings.probe_interval,
+            Err(_) => self.pause_checks(),
         };
         self.check = Check::Idle { next: now + pause };
+    }
+
+    /// The pause after a check that found nothing: twice as long each time. A second connection every `probe_interval` to
+    /// thousands of instances that are slow, perhaps because this machine is, would make all of them slower.
+    fn pause_checks(&mut self) -> Duration {
+        let pause = self.check_pause;
+        self.check_pause = (pause * 2).min(CHECK_PAUSE_MAX.max(pause));
+        pause
     }
 
     /// Nobody listens. Twice is hard evidence: while one is refused, nobody answers on another connection either,
@@ -275,6 +287,7 @@ impl Link {
         };
         self.last_sign = now;
         self.accepted = true;
+        self.check_pause = self.settings.probe_interval;
         self.refusals = 0;
         match (reply, sent.purpose) {
             // One that lost its primary and serves no stale data answers this, and is as alive as any.

@@ -291,3 +291,18 @@ fn a_replica_that_is_watched_is_pinged_at_the_probe_interval_again() {
     let _ = link.step(at(2000), watch);
     assert!(pings_until(&mut link, at(2499), &replica) >= 4);
 }
+
+#[test]
+fn an_instance_that_stays_silent_is_checked_less_and_less_often() {
+    let mut link = settled_link();
+    let mut checks = Vec::new();
+    while link.next_wakeup() <= at(8000) {
+        let now = link.next_wakeup();
+        if link.step(now, LinkInput::Wake).contains(&LinkOutput::Check) {
+            checks.push(now);
+            let _ = link.step(now, LinkInput::Checked(Ok(())));
+        }
+    }
+    let pauses: Vec<u128> = checks.windows(2).map(|pair| pair[1].since(pair[0]).as_millis()).collect();
+    assert_eq!(pauses, [100, 200, 400, 800, 1600, 2000, 2000]);
+}
