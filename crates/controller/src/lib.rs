@@ -32,7 +32,7 @@ use backstay_model::{
 };
 use opinions::Peer;
 use scene::Scene;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use suspicion::update_suspicion;
 use telling::event;
@@ -58,6 +58,8 @@ pub struct Controller {
     spec: ClusterSpec,
     state: State,
     scenes: BTreeMap<ServiceName, Scene>,
+    /// The `wakeup` of every scene, in the order in which they are due.
+    agenda: BTreeSet<(Time, ServiceName)>,
     peers: BTreeMap<NodeId, Peer>,
     leader: Option<NodeId>,
     term: Term,
@@ -78,6 +80,7 @@ impl Controller {
             name: me.clone(),
             peers: peers.map(|controller| (controller.id(), Peer::default())).collect(),
             scenes: spec.services.iter().map(|spec| (spec.name.clone(), Scene::new(spec.clone()))).collect(),
+            agenda: spec.services.iter().map(|spec| (Time::ZERO, spec.name.clone())).collect(),
             spec,
             state,
             leader: None,
@@ -136,8 +139,11 @@ impl Controller {
             Input::Peer { node, connected } => self.peer(now, node, connected, &mut out),
             Input::Leadership { leader, term } => self.leadership(now, leader, term, &mut out),
             Input::Lease(until) => {
+                let lapsed = now.time >= self.lease;
                 self.lease = until;
-                self.look_at_all(now, &mut out);
+                if lapsed {
+                    self.look_at_all(now, &mut out);
+                }
             }
             Input::Committed(entry) => self.committed(now, &entry, &mut out),
             Input::Restored(state) => self.restored(now, state, &mut out),
@@ -145,20 +151,21 @@ impl Controller {
             Input::Asked { request, wish } => self.asked(now, request, wish, &mut out),
         }
         self.keep_reporting(now, &mut out);
-        let services = self.scenes.values().map(|scene| scene.wakeup).min().unwrap_or(Time::MAX);
+        let services = self.agenda.first().map_or(Time::MAX, |(due, _)| *due);
         self.wakeup = services.min(self.next_report).max(now.time + Duration::from_micros(1));
         out
     }
 
     fn wake_services(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let due = self.scenes.iter().filter(|(_, scene)| scene.wakeup <= now.time);
-        for service in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+        let due = self.agenda.iter().take_while(|(due, _)| *due <= now.time);
+        // In the order of their names, so that it does not matter which was planned first.
+        for service in due.map(|(_, name)| name.clone()).collect::<BTreeSet<_>>() {
             self.look_at(now, &service, out);
         }
     }
 
     fn look_at_all(&mut self, now: Now, out: &mut Vec<Effect>) {
-        // A renewed lease matters only to services that wait to act.
+        // A new lease matters only to services that wait to act.
         let waiting = |scene: &Scene| {
             scene.suspected.is_some() || self.state.service(&scene.spec.name).phase != Phase::Stable
         };
@@ -254,8 +261,21 @@ impl Controller {
         self.refuse_pending(out);
     }
 
-    /// Re-reads one service: opinions to verdict, and as the leader, what the committed state calls for.
+    /// Re-reads one service and notes when to look at it again.
     fn look_at(&mut self, now: Now, service: &ServiceName, out: &mut Vec<Effect>) {
+        let wakeup = |scenes: &BTreeMap<ServiceName, Scene>| scenes.get(service).map(|scene| scene.wakeup);
+        let before = wakeup(&self.scenes);
+        self.judge(now, service, out);
+        if let Some((before, after)) =
+            before.zip(wakeup(&self.scenes)).filter(|(before, after)| before != after)
+        {
+            self.agenda.remove(&(before, service.clone()));
+            self.agenda.insert((after, service.clone()));
+        }
+    }
+
+    /// Opinions to verdict, and as the leader, what the committed state calls for.
+    fn judge(&mut self, now: Now, service: &ServiceName, out: &mut Vec<Effect>) {
         let reports = self.opinions_of_primary(now.time, service);
         let hindrance = self.hindrance(service);
         let controllers = self.spec.controllers.len() as u32;

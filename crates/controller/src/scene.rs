@@ -7,6 +7,7 @@ use backstay_model::{
     ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time, UnixMicros,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// One service as seen from here.
 #[derive(Debug)]
@@ -92,6 +93,8 @@ pub struct View {
     linked_at: Option<(Address, ReplId, ReplOffset)>,
     /// Something was received since then: only that proves a stream behind the copy.
     pub streams: bool,
+    /// How often its link was told to ask it last, and until when.
+    pub watched: Option<(Duration, Time)>,
     /// When which order was sent last.
     pub ordered: Vec<(Action, Epoch, Time)>,
     /// Which Sentinels manage it, as it said last.

@@ -17,6 +17,11 @@ const ORDER_PATIENCE: Duration = Duration::from_millis(100);
 /// How long an order may wait to be sent.
 const ORDER_LIFETIME: Duration = Duration::from_millis(500);
 
+/// How often an instance is asked by one wish to watch it, and for how long at most: with hundreds of failovers at once
+/// every question that nobody needs delays one that somebody waits for.
+const WATCH_ASKS: u32 = 20;
+const WATCH_LIFETIME: Duration = Duration::from_millis(500);
+
 /// See the module's head.
 pub(crate) struct Work<'a> {
     pub(crate) now: Now,
@@ -94,14 +99,20 @@ impl Work<'_> {
         self.look_again(Duration::from_millis(500));
     }
 
-    /// Asks an instance for its replication state every `interval`, for the next half second.
+    /// Asks an instance for its replication state every `interval` for a while, unless it is asked that often already.
     pub(crate) fn watch(&mut self, instance: &InstanceName, interval: Duration) {
-        self.out.push(Effect::Watch {
-            service: self.scene.spec.name.clone(),
-            instance: instance.clone(),
-            interval,
-            until: self.now.time + ORDER_LIFETIME,
-        });
+        let now = self.now.time;
+        let life = (interval * WATCH_ASKS).min(WATCH_LIFETIME);
+        let Some(view) = self.scene.views.get_mut(instance) else {
+            return;
+        };
+        if view.watched.is_some_and(|(every, until)| every <= interval && now + life / 2 < until) {
+            return;
+        }
+        let until = now + life;
+        view.watched = Some((interval, until));
+        let (service, instance) = (self.scene.spec.name.clone(), instance.clone());
+        self.out.push(Effect::Watch { service, instance, interval, until });
     }
 
     /// Lets something be known.

@@ -26,6 +26,7 @@ pub mod tls;
 pub use admin::AdminError;
 pub use driver::Stopped;
 pub use handle::Handle;
+pub use limits::TooFewFiles;
 pub use run::{RunError, run};
 pub use secret::SecretError;
 pub use storage::{Storage, StorageError};

@@ -3,7 +3,7 @@
 
 use crate::admin::{self, AdminError};
 use crate::clock;
-use crate::driver::{Certificates, Driver, INCOMING_MAX, Names, Outlets, REQUESTS_MAX, Stopped};
+use crate::driver::{Certificates, Driver, INCOMING_MAX, Inbox, Names, Outlets, REQUESTS_MAX, Stopped};
 use crate::handle::Handle;
 use crate::journal::Journal;
 use crate::limits;
@@ -70,6 +70,9 @@ pub enum RunError {
         "the operating system gives no thread ({0}), so this controller cannot start. Raise the limits of its user"
     )]
     NoThread(#[source] io::Error),
+    /// The limit of open files is too low for the services in the file.
+    #[error(transparent)]
+    TooFewFiles(#[from] limits::TooFewFiles),
     /// It cannot go on.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -82,12 +85,14 @@ pub enum RunError {
 
 impl RunError {
     /// The process's exit code: 78 the file must be corrected, 74 the state folder cannot be read or written or what
-    /// it holds may not be used, 69 a port cannot be had, 70 a bug or a system without threads or random numbers (as in `sysexits.h`).
+    /// it holds may not be used, 69 a port cannot be had, 71 too few open files, 70 a bug or a system without threads or random numbers (as in
+    /// `sysexits.h`).
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::UnknownNode(_) | Self::Secret(_) | Self::Tls(_) => 78,
             Self::Storage(_) | Self::Node(_) | Self::Stopped(_) => 74,
             Self::Listen { .. } | Self::Admin(_) => 69,
+            Self::TooFewFiles(_) => 71,
             Self::NoEntropy | Self::NoThread(_) | Self::Bug(_) => 70,
         }
     }
@@ -107,10 +112,11 @@ pub async fn run(
     let keyring = keyring(&config, &node)?;
     let storage = open_storage(&config, &settings, bootstrap)?;
     let (brain, first) = take_up(&config, &node, &storage)?;
-    limits::raise_open_files(&config.spec);
+    limits::raise_open_files(&config.spec)?;
     let ports = Ports::open(&settings).await?;
 
-    let (incoming, incoming_rx) = mpsc::channel(INCOMING_MAX);
+    let (incoming, peers) = mpsc::channel(INCOMING_MAX);
+    let (observed, links_rx) = mpsc::channel(INCOMING_MAX);
     let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
     let journal = Journal::new();
     let handle = Handle::new(node.clone(), requests, journal.clone());
@@ -120,7 +126,7 @@ pub async fn run(
     for service in &config.spec.services {
         for instance in &service.instances {
             let login = logins.get(&service.name).cloned().unwrap_or_default();
-            let orders = link::spawn(service, instance, login, incoming.clone(), &mut tasks);
+            let orders = link::spawn(service, instance, login, links.len(), observed.clone(), &mut tasks);
             links.insert((service.name.clone(), instance.name.clone()), orders);
         }
     }
@@ -151,7 +157,7 @@ pub async fn run(
         admin = %settings.admin.display(),
         "controller {node} runs"
     );
-    let driver = Driver::new(brain, outlets, incoming_rx, requests_rx);
+    let driver = Driver::new(brain, outlets, Inbox { peers, links: links_rx }, requests_rx);
     let result = tokio::select! {
         stopped = driver.run(first, shutdown) => stopped.map_err(RunError::from),
         ended = tasks.join_next() => Err(bug(ended)),

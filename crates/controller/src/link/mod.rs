@@ -10,8 +10,8 @@
 mod orders;
 
 use backstay_model::{
-    ClientKind, Command, Epoch, Evidence, Fault, Health, Info, Observation, Order, Replication, Reply, RunId,
-    Sentinels, Time,
+    ClientKind, Command, Epoch, Evidence, Fault, Health, Info, Observation, Order, Replication, Reply, Role,
+    RunId, Sentinels, Time,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,6 +26,8 @@ const INFO_INTERVAL: Duration = Duration::from_secs(1);
 const IDENTITY_INTERVAL: Duration = Duration::from_secs(10);
 /// How often it is asked for Sentinels, at the next `INFO`. They say hello every 2 s.
 const SENTINELS_INTERVAL: Duration = Duration::from_secs(2);
+/// The longest pause between two second connections to an instance that is silent and accepts them.
+const CHECK_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How much later than asked a wakeup may come before the silence is held to be our own.
 const LATE: Duration = Duration::from_millis(100);
 
@@ -34,7 +36,8 @@ const LATE: Duration = Duration::from_millis(100);
 pub struct LinkSettings {
     /// Silence of this length makes it suspect.
     pub down_after: Duration,
-    /// The time between two `PING`s.
+    /// The time between two `PING`s to a primary, or to one that is watched closely. One that follows another decides
+    /// nothing by its silence and is asked only twice in a `down_after`.
     pub probe_interval: Duration,
 }
 
@@ -123,10 +126,13 @@ pub struct Link {
     run_id: Option<RunId>,
     write_guard: u64,
     guard_ignored: bool,
+    /// The time between two `PING`s while all is well.
+    calm_interval: Duration,
     /// The identity said that the data set was still loading, so its key count must be asked for again.
     identity_stale: bool,
     refusals: u32,
     check: Check,
+    check_pause: Duration,
     next_ping: Time,
     next_info: Time,
     next_identity: Time,
@@ -155,6 +161,8 @@ impl Link {
     /// A link that was never connected. Step it with `Wake` at once.
     pub fn new(settings: LinkSettings, now: Time) -> Self {
         Self {
+            calm_interval: settings.probe_interval,
+            check_pause: settings.probe_interval,
             settings,
             connection: Connection::Waiting { until: now },
             outstanding: VecDeque::new(),
@@ -219,6 +227,7 @@ impl Link {
         self.outstanding.clear();
         self.accepted = false;
         self.last_pong = None;
+        self.calm_interval = self.settings.probe_interval;
         self.next_ping = now + self.settings.probe_interval;
         self.next_info = now + INFO_INTERVAL;
         self.next_identity = now + IDENTITY_INTERVAL;
@@ -267,11 +276,19 @@ impl Link {
             }
             Ok(()) => {
                 self.refusals = 0;
-                self.settings.probe_interval
+                self.pause_checks()
             }
-            Err(_) => self.settings.probe_interval,
+            Err(_) => self.pause_checks(),
         };
         self.check = Check::Idle { next: now + pause };
+    }
+
+    /// The pause after a check that found nothing: twice as long each time. A second connection every `probe_interval` to
+    /// thousands of instances that are slow, perhaps because this machine is, would make all of them slower.
+    fn pause_checks(&mut self) -> Duration {
+        let pause = self.check_pause;
+        self.check_pause = (pause * 2).min(CHECK_PAUSE_MAX.max(pause));
+        pause
     }
 
     /// Nobody listens. Twice is hard evidence: while one is refused, nobody answers on another connection either,
@@ -289,6 +306,7 @@ impl Link {
         };
         self.last_sign = now;
         self.accepted = true;
+        self.check_pause = self.settings.probe_interval;
         self.refusals = 0;
         match (reply, sent.purpose) {
             // One that lost its primary and serves no stale data answers this, and is as alive as any.
@@ -341,6 +359,9 @@ impl Link {
         let Some(run_id) = self.run_id.clone() else {
             return;
         };
+        let follows = matches!(info.role, Role::Replica { link_up: true, syncing: false, .. });
+        let twice = self.settings.down_after / 2;
+        self.calm_interval = self.settings.probe_interval.max(if follows { twice } else { Duration::ZERO });
         let replication = Replication {
             run_id,
             role: info.role,
@@ -366,6 +387,7 @@ impl Link {
     fn watch(&mut self, now: Time, interval: Duration, until: Time) {
         self.watch = Some((interval, until));
         self.next_info = self.next_info.min(now + interval);
+        self.next_ping = self.next_ping.min(now + self.settings.probe_interval);
     }
 
     /// Whatever is due: connecting, the next `PING` unless one is unanswered, the next `INFO` likewise, a check.
@@ -378,7 +400,7 @@ impl Link {
         }
         if self.connection == Connection::Open {
             if now >= self.next_ping && !self.awaits(&Command::Ping) {
-                self.next_ping = now + self.settings.probe_interval;
+                self.next_ping = now + self.ping_interval(now);
                 self.send(now, vec![Command::Ping], &Purpose::Probe, out);
             }
             if now >= self.next_info && !self.awaits(&Command::Info) {
@@ -453,6 +475,11 @@ impl Link {
             purpose: purpose.clone(),
         }));
         out.push(LinkOutput::Send(commands));
+    }
+
+    fn ping_interval(&self, now: Time) -> Duration {
+        let watched = self.watch.is_some_and(|(_, until)| now < until);
+        if watched || self.health != Health::Up { self.settings.probe_interval } else { self.calm_interval }
     }
 
     fn info_interval(&mut self, now: Time) -> Duration {

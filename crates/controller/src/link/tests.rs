@@ -306,3 +306,61 @@ fn an_instance_without_tls_is_useless_as_long_as_it_says_so_and_silent_after_tha
     let _ = link.step(at(now), LinkInput::ConnectFailed(ConnectFailure::Unreachable));
     assert_eq!(health(&run_until(&mut link, at(now + 600))), Some(Health::Down(Evidence::Silent)));
 }
+
+/// How often each command goes out until `end` if everything is answered at once, with `role` in every `INFO`.
+fn pings_until(link: &mut Link, end: Time, role: &Role) -> usize {
+    let mut pings = 0;
+    while link.next_wakeup() <= end {
+        let now = link.next_wakeup();
+        let _ = link.step(now, LinkInput::Wake);
+        while let Some(awaited) = link.awaiting() {
+            let reply = match awaited {
+                Command::Ping => {
+                    pings += 1;
+                    Reply::Pong
+                }
+                Command::Info => Reply::Info(Info { role: role.clone(), ..info(10) }),
+                Command::WriteGuard => Reply::WriteGuard { replicas: 0, max_lag: 10 },
+                _ => Reply::Done,
+            };
+            let _ = link.step(now, LinkInput::Reply(reply));
+        }
+    }
+    pings
+}
+
+#[test]
+fn a_replica_in_step_is_pinged_twice_in_a_down_after_and_a_primary_at_the_probe_interval() {
+    let replica = Role::Replica { of: Address::nowhere(), link_up: true, syncing: false };
+    let mut link = settled_link();
+    let _ = pings_until(&mut link, at(2000), &replica);
+    assert_eq!(pings_until(&mut link, at(4000), &replica), 8);
+    let primary = Role::Primary { replicas: 2 };
+    let _ = pings_until(&mut link, at(6000), &primary);
+    assert_eq!(pings_until(&mut link, at(8000), &primary), 20);
+}
+
+#[test]
+fn a_replica_that_is_watched_is_pinged_at_the_probe_interval_again() {
+    let replica = Role::Replica { of: Address::nowhere(), link_up: true, syncing: false };
+    let mut link = settled_link();
+    let _ = pings_until(&mut link, at(2000), &replica);
+    let watch = LinkInput::Watch { interval: Duration::from_millis(50), until: at(2500) };
+    let _ = link.step(at(2000), watch);
+    assert!(pings_until(&mut link, at(2499), &replica) >= 4);
+}
+
+#[test]
+fn an_instance_that_stays_silent_is_checked_less_and_less_often() {
+    let mut link = settled_link();
+    let mut checks = Vec::new();
+    while link.next_wakeup() <= at(8000) {
+        let now = link.next_wakeup();
+        if link.step(now, LinkInput::Wake).contains(&LinkOutput::Check) {
+            checks.push(now);
+            let _ = link.step(now, LinkInput::Checked(Ok(())));
+        }
+    }
+    let pauses: Vec<u128> = checks.windows(2).map(|pair| pair[1].since(pair[0]).as_millis()).collect();
+    assert_eq!(pauses, [100, 200, 400, 800, 1600, 2000, 2000]);
+}

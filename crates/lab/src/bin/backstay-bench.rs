@@ -85,6 +85,9 @@ struct Steady {
     backstay: Option<PathBuf>,
 }
 
+/// How long a cluster of many groups is left alone before it is measured.
+const CALM: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
     let bench = Cli::parse().bench;
     nursery::end_all_on_interrupt();
@@ -122,18 +125,19 @@ fn run(arguments: Failover) -> Result<bool> {
         backstay: arguments.backstay,
     };
     let report = failover(&options, &mut Bar::new());
-    print(arguments.json, &report, report.table());
+    print(arguments.json, &report, &report.table());
     Ok(report.is_complete())
 }
 
 fn run_scale(arguments: Scale) -> Result<bool> {
     let options = ScaleOptions {
         groups: arguments.groups,
+        calm: CALM,
         measured: Duration::from_secs(arguments.seconds),
         backstay: arguments.backstay,
     };
     let report = scale(&options, |what| eprintln!("{what}"))?;
-    print(arguments.json, &report, report.table());
+    print(arguments.json, &report, &report.table());
     Ok(true)
 }
 
@@ -145,11 +149,11 @@ fn run_steady(arguments: Steady) -> Result<bool> {
         backstay: arguments.backstay,
     };
     let report = steady(&options, |what| eprintln!("{what}"))?;
-    print(arguments.json, &report, report.table());
+    print(arguments.json, &report, &report.table());
     Ok(true)
 }
 
-fn print(json: bool, report: &impl serde::Serialize, table: String) {
+fn print(json: bool, report: &impl serde::Serialize, table: &str) {
     if json {
         println!("{}", serde_json::to_string_pretty(report).unwrap_or_default());
     } else {

@@ -227,3 +227,53 @@ fn bulk(out: &mut Vec<u8>, text: &str) -> Wanted {
     let _ = write!(out, "${}\r\n{text}\r\n", text.len());
     Wanted::Nothing
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What instance 1 of a new group answers to these lines on one connection.
+    fn conversation(lines: &[&str]) -> (String, Vec<Wanted>) {
+        let now = Instant::now();
+        let mut group = Group::new(0, 6379, now);
+        let mut transaction = Transaction::default();
+        let (mut out, mut wanted) = (Vec::new(), Vec::new());
+        for line in lines {
+            let request = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            let mut asked = Asked { group: &mut group, index: 1, others: 2, now };
+            wanted.push(asked.answer(&mut transaction, request, &mut out));
+        }
+        (String::from_utf8(out).unwrap(), wanted)
+    }
+
+    #[test]
+    fn a_promotion_runs_as_one_transaction_and_leaves_the_instance_closed() {
+        let (said, wanted) = conversation(&[
+            "MULTI",
+            "CLIENT KILL TYPE normal",
+            "CONFIG SET min-replicas-to-write 1000000",
+            "REPLICAOF NO ONE",
+            "EXEC",
+            "SET key value",
+            "CONFIG SET min-replicas-to-write 0",
+            "set key value",
+        ]);
+        let queued = "+QUEUED\r\n".repeat(3);
+        assert_eq!(
+            said,
+            format!(
+                "+OK\r\n{queued}*3\r\n:2\r\n+OK\r\n+OK\r\n-NOREPLICAS Not enough good replicas to write.\r\n+OK\r\n+OK\r\n"
+            )
+        );
+        assert_eq!(wanted[4], Wanted::CloseOthers);
+    }
+
+    #[test]
+    fn a_replica_takes_no_writes_and_nobody_takes_what_it_does_not_know() {
+        let (said, _) = conversation(&["SET key value", "FLUSHALL", "CONFIG GET min-replicas-*"]);
+        let replies: Vec<&str> = said.split("\r\n").take(3).collect();
+        assert_eq!(replies[0], "-READONLY You can't write against a read only replica.");
+        assert!(replies[1].starts_with("-ERR unknown command 'FLUSHALL'"), "{said}");
+        assert_eq!(replies[2], "*4");
+    }
+}

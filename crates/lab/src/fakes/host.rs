@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 /// The pause after the system refused to accept, such as for want of file descriptors.
@@ -30,7 +30,8 @@ struct Listening {
 
 impl Fakes {
     /// Starts `count` groups of three, all on `port`, each instance on a loopback address of its own.
-    pub fn start(count: usize, port: u16) -> Result<Self> {
+    /// Clients beyond `connections_max` wait.
+    pub fn start(count: usize, port: u16, connections_max: usize) -> Result<Self> {
         let now = Instant::now();
         let groups: Vec<_> =
             (0..count).map(|number| Arc::new(Mutex::new(Group::new(number, port, now)))).collect();
@@ -47,7 +48,7 @@ impl Fakes {
         let thread = std::thread::Builder::new()
             .name("fakes".to_owned())
             .spawn(move || {
-                if let Err(error) = runtime.block_on(live(listeners, waiting)) {
+                if let Err(error) = runtime.block_on(live(listeners, waiting, connections_max)) {
                     eprintln!("the fake instances ended: {error}");
                 }
             })
@@ -60,14 +61,12 @@ impl Fakes {
         self.groups.iter().map(|group| lock(group))
     }
 
-    /// The primaries of these groups vanish at once: connections closed, new ones refused. Returns the moment before.
-    pub fn lose_primaries(&self, groups: Vec<usize>) -> Instant {
-        let before = Instant::now();
+    /// The primaries of these groups vanish at once: connections closed, new ones refused.
+    pub fn lose_primaries(&self, groups: Vec<usize>) {
         if let Some(orders) = &self.orders {
             // A thread that is gone has lost all of them.
             let _ = orders.send(groups);
         }
-        before
     }
 }
 
@@ -98,12 +97,15 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
 async fn live(
     listeners: Vec<(Arc<Mutex<Group>>, usize, TcpListener)>,
     mut orders: mpsc::UnboundedReceiver<Vec<usize>>,
+    connections_max: usize,
 ) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(connections_max));
     let mut listening = Vec::new();
     for (group, index, listener) in listeners {
         let instance = Arc::new(Instance { group, index, connections: Mutex::default() });
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let accepting = tokio::spawn(accept(Arc::clone(&instance), listener)).abort_handle();
+        let accepting =
+            tokio::spawn(accept(Arc::clone(&instance), listener, Arc::clone(&places))).abort_handle();
         listening.push(Listening { instance, accepting });
     }
     while let Some(groups) = orders.recv().await {
@@ -127,15 +129,22 @@ fn lose_primary(members: &[Listening]) {
     }
 }
 
-async fn accept(instance: Arc<Instance>, listener: tokio::net::TcpListener) {
+async fn accept(instance: Arc<Instance>, listener: tokio::net::TcpListener, places: Arc<Semaphore>) {
     let mut next = 0;
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         next += 1;
-        let connection = tokio::spawn(serve(Arc::clone(&instance), next, stream));
+        let serving = serve(Arc::clone(&instance), next, stream);
+        let connection = tokio::spawn(async move {
+            serving.await;
+            drop(place);
+        });
         // The task first runs when this one waits, so it finds itself noted.
         lock(&instance.connections).insert(next, connection.abort_handle());
     }

@@ -111,6 +111,8 @@ impl Process {
     pub fn liveness(self) -> Liveness {
         match read_stat(self.pid) {
             Some((_, started)) if started != self.started => Liveness::Gone,
+            // With no file left to open, nothing is known but that somebody has the pid.
+            None if Path::new("/proc").join(self.pid.to_string()).exists() => Liveness::Running,
             None => Liveness::Gone,
             Some(('Z' | 'X' | 'x', _)) => {
                 // Not our child: somebody else's to reap, and dead all the same.

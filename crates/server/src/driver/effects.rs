@@ -1,22 +1,35 @@
-//! What each effect does to the world. One after the other; what must be durable is, before the next one runs.
+//! What each effect does to the world. One after the other; what must be durable is, before anything behind it runs.
 
 use super::waiting::Waiter;
 use super::{Driver, Letter, Outlets, Stopped};
 use crate::question::Answer;
 use backstay_controller::link::LinkInput;
 use backstay_model::{Event, InstanceName, NodeId, ServiceName, Severity};
-use backstay_node::Effect;
+use backstay_node::{Effect, PeerMessage};
 
 impl Driver {
-    /// Carries out effects in order. After an error none of the rest was.
-    pub(super) async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Stopped> {
+    /// Carries out what was gathered. After an error none of the rest was.
+    pub(super) async fn carry_out(&mut self) -> Result<(), Stopped> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        for (to, report) in batch.reports {
+            self.outlets.post(to, Letter::Node(PeerMessage::Report(report)));
+        }
+        self.run_all(batch.before)?;
+        if !batch.writes.is_empty() {
+            // Letters that were posted before leave meanwhile.
+            self.outlets.storage.apply(batch.writes).await.map_err(Stopped::DurabilityLost)?;
+        }
+        self.run_all(batch.behind)
+    }
+
+    fn run_all(&mut self, effects: Vec<Effect>) -> Result<(), Stopped> {
         for effect in effects {
             match effect {
-                // Letters that were posted before leave meanwhile.
-                Effect::Persist(persist) => {
-                    let written = self.outlets.storage.apply(persist).await;
-                    written.map_err(Stopped::DurabilityLost)?;
-                }
+                // Gathered apart.
+                Effect::Persist(_) => {}
                 Effect::Send { to, message } => {
                     self.outlets.post(to, Letter::Node(message));
                 }

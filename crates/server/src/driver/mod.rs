@@ -3,6 +3,7 @@
 //!
 //! Inputs that wait come before wakeups: a process that stood still hears what happened before it judges silence.
 
+mod batch;
 mod certificates;
 mod effects;
 mod refusals;
@@ -20,6 +21,7 @@ use backstay_controller::Refusal;
 use backstay_controller::link::LinkInput;
 use backstay_model::{InstanceName, NodeId, Observation, ServiceName, Time};
 use backstay_node::{Input, Node, PeerMessage};
+use batch::Batch;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
@@ -32,7 +34,10 @@ pub(crate) const INCOMING_MAX: usize = 4096;
 /// How many questions of this node's own ports may wait.
 pub(crate) const REQUESTS_MAX: usize = 256;
 /// How many inputs are taken before a wakeup that is due.
-const BATCH_MAX: usize = 1024;
+const INPUTS_MAX: usize = 1024;
+/// How many inputs are taken before what they call for is done: the more, the fewer waits for the disk; the fewer, the
+/// sooner.
+const BATCH_MAX: usize = 128;
 /// How much later than asked a wakeup may come before the network is looked at first.
 const LATE: Duration = Duration::from_millis(20);
 /// How often the network is looked at then: from its reader to the driver is more than one hop.
@@ -106,9 +111,34 @@ pub(crate) struct PeerOutlet {
 pub(crate) struct Driver {
     node: Node,
     outlets: Outlets,
-    incoming: mpsc::Receiver<Incoming>,
+    incoming: Inbox,
     requests: mpsc::Receiver<Request>,
     waiting: Waiting,
+    batch: Batch,
+}
+
+/// What happens to the driver, in two queues: however much the links have to say, peers are heard at once, or an
+/// overloaded controller would lose its lead over a thousand replies to `INFO`.
+pub(crate) struct Inbox {
+    pub(crate) peers: mpsc::Receiver<Incoming>,
+    pub(crate) links: mpsc::Receiver<Incoming>,
+}
+
+impl Inbox {
+    /// The next one. Cancel-safe.
+    async fn recv(&mut self) -> Option<Incoming> {
+        tokio::select! {
+            biased;
+            Some(incoming) = self.peers.recv() => Some(incoming),
+            Some(incoming) = self.links.recv() => Some(incoming),
+            else => None,
+        }
+    }
+
+    /// The next one that waits already.
+    fn try_recv(&mut self) -> Option<Incoming> {
+        self.peers.try_recv().or_else(|_| self.links.try_recv()).ok()
+    }
 }
 
 /// What the loop woke up for.
@@ -120,13 +150,13 @@ enum Woke {
 }
 
 impl Driver {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         node: Node,
         outlets: Outlets,
-        incoming: mpsc::Receiver<Incoming>,
+        incoming: Inbox,
         requests: mpsc::Receiver<Request>,
     ) -> Self {
-        Self { node, outlets, incoming, requests, waiting: Waiting::new() }
+        Self { node, outlets, incoming, requests, waiting: Waiting::new(), batch: Batch::default() }
     }
 
     /// Runs until `shutdown`, then hands the lead over, if it has it, and returns.
@@ -139,7 +169,8 @@ impl Driver {
         let timer = sleep_until(clock::wakeup(clock::time()));
         tokio::pin!(timer);
         let mut stop_at = Time::MAX;
-        self.carry_out(first).await?;
+        self.batch.add(first);
+        self.carry_out().await?;
         loop {
             let now = clock::time();
             if stop_at != Time::MAX && (now >= stop_at || !self.node.brain().leads()) {
@@ -159,7 +190,7 @@ impl Driver {
                 Woke::Request(request) => self.answer(request).await?,
                 Woke::Shutdown => {
                     stop_at = now + HANDOVER;
-                    self.step(Input::StepDown).await?;
+                    self.step(Input::StepDown);
                 }
                 Woke::Timer(due) => self.look_around(due).await,
             }
@@ -179,11 +210,14 @@ impl Driver {
     /// Takes what waits already, then the wakeup if it is due. Bounded, so that however much comes in, operators are
     /// answered and time passes.
     async fn catch_up(&mut self) -> Result<(), Stopped> {
-        for _ in 0..BATCH_MAX {
-            let Ok(incoming) = self.incoming.try_recv() else {
+        for taken in 1..=INPUTS_MAX {
+            let Some(incoming) = self.incoming.try_recv() else {
                 break;
             };
             self.take(incoming).await?;
+            if taken % BATCH_MAX == 0 {
+                self.carry_out().await?;
+            }
         }
         for _ in 0..REQUESTS_MAX {
             let Ok(request) = self.requests.try_recv() else {
@@ -192,14 +226,13 @@ impl Driver {
             self.answer(request).await?;
         }
         if clock::time() >= self.node.next_wakeup() {
-            self.step(Input::Wake).await?;
+            self.step(Input::Wake);
         }
-        Ok(())
+        self.carry_out().await
     }
 
-    async fn step(&mut self, input: Input) -> Result<(), Stopped> {
-        let effects = self.node.step(clock::now(), input);
-        self.carry_out(effects).await
+    fn step(&mut self, input: Input) {
+        self.batch.add(self.node.step(clock::now(), input));
     }
 
     async fn take(&mut self, incoming: Incoming) -> Result<(), Stopped> {
@@ -234,7 +267,8 @@ impl Driver {
                 return Ok(());
             }
         };
-        self.step(input).await
+        self.step(input);
+        Ok(())
     }
 
     /// A question of this node's own ports: forwarded, if the leader shall answer and is somebody else.
@@ -269,6 +303,8 @@ impl Driver {
 
     /// Answers a question here: at once, or for a wish once it is committed.
     async fn consider(&mut self, question: Question, waiter: Waiter) -> Result<(), Stopped> {
+        // Nobody is told of what is not durable yet.
+        self.carry_out().await?;
         let now = clock::now();
         let brain = self.node.brain();
         let answer = match question {
@@ -280,7 +316,8 @@ impl Driver {
             Question::Address(service) => Answer::Address(brain.address(&service).cloned()),
             Question::Wish(wish) => {
                 let request = self.waiting.add(waiter);
-                return self.step(Input::Asked { request, wish }).await;
+                self.step(Input::Asked { request, wish });
+                return Ok(());
             }
         };
         self.outlets.reply(waiter, answer);

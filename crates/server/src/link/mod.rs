@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep_until;
 
 /// How many orders may wait for a link. What does not fit is dropped: the brain orders again from what it observes.
@@ -30,16 +30,24 @@ const CONNECT_PATIENCE_MAX: Duration = Duration::from_secs(1);
 const GIVE_UP_MIN: Duration = Duration::from_secs(2);
 /// The pause after the first connection that ended before anything sensible was heard on it; doubles from then on.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(2);
+/// The pause between the first connections of two links, so that thousands of them neither flood a network at once nor
+/// stay in step for ever.
+const START_PACE: Duration = Duration::from_micros(250);
+/// How many checks of all links may run at a time: when thousands of instances are late at once, the network or this
+/// machine is to blame, and a flood of connections would make it worse.
+static CHECKS: Semaphore = Semaphore::const_new(64);
 /// How much later than asked a wakeup may come before the network is looked at first.
 const LATE: Duration = Duration::from_millis(20);
 
 type Connecting = Pin<Box<dyn Future<Output = (Connector, Result<Opened, ConnectFailure>)> + Send>>;
 
-/// Starts watching an instance. Orders for it go into the sender that comes back.
+/// Starts watching an instance, the sooner the smaller its place among all. Orders for it go into the sender that comes
+/// back.
 pub(crate) fn spawn(
     service: &ServiceSpec,
     instance: &InstanceSpec,
     login: Login,
+    place: usize,
     incoming: mpsc::Sender<Incoming>,
     tasks: &mut tokio::task::JoinSet<()>,
 ) -> mpsc::Sender<LinkInput> {
@@ -49,13 +57,15 @@ pub(crate) fn spawn(
     let give_up = service.down_after.max(GIVE_UP_MIN);
     let connector = |tls| Connector::new(instance.address.clone(), patience, give_up, tls);
     let tls = login.tls().cloned();
+    // Silence counts from then on.
+    let start = clock::time() + START_PACE * u32::try_from(place).unwrap_or(u32::MAX);
     let task = Task {
         service: service.name.clone(),
         instance: instance.clone(),
         probe_interval: service.probe_interval,
         login,
         incoming,
-        link: Link::new(settings, clock::time()),
+        link: Link::new(settings, start),
         socket: None,
         connector: Some(connector(tls)),
         connecting: None,
@@ -105,8 +115,9 @@ enum Woke {
 
 impl Task {
     async fn run(mut self, mut orders: mpsc::Receiver<LinkInput>) {
-        let timer = sleep_until(clock::wakeup(clock::time()));
+        let timer = sleep_until(clock::wakeup(self.link.next_wakeup()));
         tokio::pin!(timer);
+        timer.as_mut().await;
         self.step(LinkInput::Wake);
         loop {
             if !self.report().await {
@@ -220,7 +231,7 @@ impl Task {
                     self.connecting = dialling.or(self.connecting.take());
                 }
                 LinkOutput::Check => {
-                    let dialling = self.checker.take().map(|checker| dial(checker, Duration::ZERO));
+                    let dialling = self.checker.take().map(check);
                     self.checking = dialling.or(self.checking.take());
                 }
                 LinkOutput::Send(commands) => {
@@ -284,6 +295,16 @@ fn dial(mut connector: Connector, pause: Duration) -> Connecting {
             tokio::time::sleep(pause).await;
         }
         let result = connector.connect().await;
+        (connector, result)
+    })
+}
+
+/// Makes a connection as soon as not too many others do, and brings the connector back.
+fn check(mut connector: Connector) -> Connecting {
+    Box::pin(async move {
+        let place = CHECKS.acquire().await;
+        let result = connector.connect().await;
+        drop(place);
         (connector, result)
     })
 }

@@ -15,7 +15,7 @@ pub(crate) use writer::Writer;
 use backstay_consensus::{Durable, Entry, HardState, Persist, Snapshot};
 use backstay_model::{ClusterName, Generation, NodeId, NodeName};
 use file::{FILE, HARD, KNOWN, LOG, META, NEW_FILE, SNAPSHOT};
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,13 @@ impl Storage {
     /// Carries out one write, all of it or nothing. After an error the process must stop: what is on the disk is not
     /// known.
     pub fn apply(&self, persist: &Persist) -> Result<(), StorageError> {
-        file::guarded(&self.path, || write(&self.database, persist)).map_err(|error| error.at(&self.path))
+        self.apply_all(std::slice::from_ref(persist))
+    }
+
+    /// As `apply`, several at once, in their order: the disk is waited for once.
+    pub fn apply_all(&self, persists: &[Persist]) -> Result<(), StorageError> {
+        file::guarded(&self.path, || write_all(&self.database, persists))
+            .map_err(|error| error.at(&self.path))
     }
 }
 
@@ -179,9 +185,17 @@ fn read(database: &Database) -> Result<Durable, error::Inner> {
     Ok(durable)
 }
 
-/// The same steps in the same order as `Durable::apply`.
-fn write(database: &Database, persist: &Persist) -> Result<(), error::Inner> {
+fn write_all(database: &Database, persists: &[Persist]) -> Result<(), error::Inner> {
     let transaction = database.begin_write()?;
+    for persist in persists {
+        write(&transaction, persist)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The same steps in the same order as `Durable::apply`.
+fn write(transaction: &WriteTransaction, persist: &Persist) -> Result<(), error::Inner> {
     if let Some((peer, generation)) = persist.known {
         transaction.open_table(KNOWN)?.insert(peer.0, generation.0)?;
     }
@@ -206,7 +220,6 @@ fn write(database: &Database, persist: &Persist) -> Result<(), error::Inner> {
             log.insert(entry.index, bytes.as_slice())?;
         }
     }
-    transaction.commit()?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
-type Job = (Persist, oneshot::Sender<Result<(), StorageError>>);
+type Job = (Vec<Persist>, oneshot::Sender<Result<(), StorageError>>);
 
 /// The way to the thread. Dropping it waits until the folder is closed.
 #[derive(Debug)]
@@ -25,21 +25,21 @@ impl Writer {
         let path = storage.path.clone();
         let (jobs, waiting) = mpsc::channel::<Job>();
         let work = move || {
-            for (persist, written) in waiting {
+            for (persists, written) in waiting {
                 // Nobody waits for it if the driver is gone.
-                let _ = written.send(storage.apply(&persist));
+                let _ = written.send(storage.apply_all(&persists));
             }
         };
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(work)?;
         Ok(Self { path, jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// As `Storage::apply`: durable when it returns.
-    pub(crate) async fn apply(&self, persist: Persist) -> Result<(), StorageError> {
+    /// As `Storage::apply_all`: durable when it returns.
+    pub(crate) async fn apply(&self, persists: Vec<Persist>) -> Result<(), StorageError> {
         let (written, outcome) = oneshot::channel();
         if let Some(jobs) = &self.jobs {
             // If the thread has ended, the job is dropped, and `outcome` tells.
-            let _ = jobs.send((persist, written));
+            let _ = jobs.send((persists, written));
         }
         outcome.await.unwrap_or_else(|_| Err(self.broken()))
     }

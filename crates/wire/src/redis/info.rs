@@ -5,7 +5,7 @@ use backstay_model::{Address, Identity, Info, ReplId, ReplOffset, Role};
 
 /// Whom `INFO` (all default sections) describes. While data are loaded, keys say nothing.
 pub(super) fn identity(text: &[u8]) -> Option<Identity> {
-    let fields = Fields(text);
+    let fields = Fields::of(text);
     let version = match fields.get("valkey_version") {
         // Valkey gives the Redis version that it is compatible with as `redis_version`.
         Some(valkey) => format!("valkey {valkey}"),
@@ -22,7 +22,7 @@ pub(super) fn identity(text: &[u8]) -> Option<Identity> {
 
 /// What `INFO replication` says.
 pub(super) fn replication(text: &[u8]) -> Option<Info> {
-    let fields = Fields(text);
+    let fields = Fields::of(text);
     let (role, offset) = match fields.get("role")? {
         "master" => (
             Role::Primary { replicas: fields.parsed("connected_slaves")? },
@@ -34,18 +34,22 @@ pub(super) fn replication(text: &[u8]) -> Option<Info> {
     Some(Info { role, replid: fields.get("master_replid")?.into(), previous: fields.previous(), offset })
 }
 
-struct Fields<'a>(&'a [u8]);
+/// Names and values in the order of the text, taken apart once: a dozen of them are asked for.
+struct Fields<'a>(Vec<(&'a [u8], &'a [u8])>);
 
 impl<'a> Fields<'a> {
-    fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| std::str::from_utf8(line).ok()?.trim_end_matches('\r').split_once(':'))
+    fn of(text: &'a [u8]) -> Self {
+        let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let pairs = lines.filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            Some((&line[..colon], &line[colon + 1..]))
+        });
+        Self(pairs.collect())
     }
 
     fn get(&self, name: &str) -> Option<&'a str> {
-        let found = self.pairs().find(|(key, _)| *key == name)?;
-        Some(found.1)
+        let found = self.0.iter().find(|(key, _)| *key == name.as_bytes())?;
+        std::str::from_utf8(found.1).ok()
     }
 
     fn parsed<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
@@ -81,13 +85,15 @@ impl<'a> Fields<'a> {
 
     /// Keys of all databases: `db0:keys=1,expires=0,avg_ttl=0`.
     fn keys(&self) -> u64 {
-        let is_database = |name: &str| {
-            name.strip_prefix("db")
-                .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        let is_database = |name: &[u8]| {
+            name.strip_prefix(b"db")
+                .is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
         };
-        self.pairs()
+        self.0
+            .iter()
             .filter(|(name, _)| is_database(name))
-            .filter_map(|(_, value)| value.split(',').find_map(|part| part.strip_prefix("keys=")))
+            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+            .filter_map(|value| value.split(',').find_map(|part| part.strip_prefix("keys=")))
             .filter_map(|keys| keys.parse::<u64>().ok())
             .fold(0, u64::saturating_add)
     }

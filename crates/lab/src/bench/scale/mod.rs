@@ -5,26 +5,28 @@
 mod cluster;
 mod report;
 
-pub use report::{ControllerFigures, ScaleReport};
+pub use report::{ControllerFigures, ScaleReport, Stage};
 
 use crate::error::{LabError, Result};
 use crate::fakes::{Fakes, INSTANCES_PER_GROUP};
 use crate::servers::controller::find_backstay;
 use crate::servers::ports::Ports;
-use crate::servers::usage::Usage;
+use crate::servers::process::Moment;
 use crate::wait::poll_every;
+use backstay_model::UnixMicros;
 use cluster::Cluster;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use report::stages;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long the groups may take to get in step.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
-/// How long nothing happens between that and the measurement.
-const CALM: Duration = Duration::from_secs(5);
 /// How long failovers may take before they count as failed.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(60);
+/// Far more than anybody needs.
+const FAKE_CONNECTIONS_MAX: u64 = 1_000_000;
 /// Files of this process beside the fakes' connections.
 const OTHER_FILES: u64 = 128;
 
@@ -33,6 +35,8 @@ const OTHER_FILES: u64 = 128;
 pub struct ScaleOptions {
     /// How many groups.
     pub groups: usize,
+    /// How long nothing happens before the measurement.
+    pub calm: Duration,
     /// For how long processor time is counted.
     pub measured: Duration,
     /// The `backstay` program; none: it is looked for.
@@ -42,10 +46,10 @@ pub struct ScaleOptions {
 /// Measures; `say` is told what is being done.
 pub fn scale(options: &ScaleOptions, mut say: impl FnMut(&str)) -> Result<ScaleReport> {
     let backstay = find_backstay(options.backstay.clone())?;
-    allow_files(options.groups)?;
+    let files = allow_files(options.groups)?;
     let mut ports = Ports::open()?;
     say(&format!("starting {} fake instances", options.groups * INSTANCES_PER_GROUP));
-    let fakes = Fakes::start(options.groups, ports.claim()?)?;
+    let fakes = Fakes::start(options.groups, ports.claim()?, files)?;
     say("starting three controllers");
     let began = Instant::now();
     let cluster = Cluster::start(&backstay, &fakes, &mut ports)?;
@@ -56,32 +60,35 @@ pub fn scale(options: &ScaleOptions, mut say: impl FnMut(&str)) -> Result<ScaleR
         ready.as_secs_f64(),
         options.measured.as_secs()
     ));
-    sleep(CALM);
+    sleep(options.calm);
     let before = cluster.usage()?;
     sleep(options.measured);
     let idle = cluster.usage()?;
     let lost: Vec<usize> = (0..options.groups).step_by(3).collect();
     say(&format!("{} primaries vanish", lost.len()));
-    let failover = fail_over(&fakes, &lost);
+    let began = Moment::now();
+    let times = fail_over(&fakes, &lost, began.at)?;
     let after = cluster.usage()?;
     say("checking what became of every group");
-    cluster.check(&fakes, &lost)?;
-    let figures = |((before, idle), after): ((&(String, Usage), &(String, Usage)), &(String, Usage))| {
+    let history = cluster.check(&fakes, &lost)?;
+    let stages = stages(&history, UnixMicros(began.unix_ns / 1000));
+    let controllers = (0..before.len()).map(|index| {
+        let ((name, before), (_, idle), (_, after)) = (&before[index], &idle[index], &after[index]);
         ControllerFigures {
-            name: before.0.clone(),
-            cpu_percent: idle.1.percent_since(&before.1),
-            rss_mib: idle.1.rss_mib,
-            failover_cpu_percent: after.1.percent_since(&idle.1),
-            peak_rss_mib: after.1.peak_mib,
+            name: name.clone(),
+            cpu_percent: idle.percent_since(before),
+            rss_mib: idle.rss_mib,
+            failover_cpu_percent: after.percent_since(idle),
+            peak_rss_mib: after.peak_mib,
         }
-    };
-    let controllers = before.iter().zip(&idle).zip(&after).map(figures).collect();
-    Ok(ScaleReport::of(options.groups, lost.len(), ready, failover?, controllers))
+    });
+    let controllers = controllers.collect();
+    Ok(ScaleReport::of(options.groups, lost.len(), ready, &times, stages, controllers))
 }
 
 /// When each of them was failed over, in milliseconds from the loss, ascending.
-fn fail_over(fakes: &Fakes, lost: &[usize]) -> Result<Vec<f64>> {
-    let began = fakes.lose_primaries(lost.to_vec());
+fn fail_over(fakes: &Fakes, lost: &[usize], began: Instant) -> Result<Vec<f64>> {
+    fakes.lose_primaries(lost.to_vec());
     let recovered = || -> Vec<Instant> { fakes.groups().filter_map(|group| group.recovered()).collect() };
     // A look locks every group for a moment, so not too often.
     let done = poll_every(Duration::from_millis(50), FAILOVER_LIMIT, || {
@@ -99,18 +106,17 @@ fn fail_over(fakes: &Fakes, lost: &[usize]) -> Result<Vec<f64>> {
     })
 }
 
-/// Each fake instance is a listener and one connection of each controller.
-fn allow_files(groups: usize) -> Result<()> {
-    let wanted = (groups * INSTANCES_PER_GROUP * 4) as u64 + OTHER_FILES;
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
-    if soft >= wanted {
-        return Ok(());
-    }
-    if hard < wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_err() {
+/// Takes all files that this process may have. Each fake instance is a listener, and may have one connection waiting;
+/// the controllers have one each. Returns how many connections the fakes may have.
+fn allow_files(groups: usize) -> Result<usize> {
+    let instances = (groups * INSTANCES_PER_GROUP) as u64;
+    let wanted = instances * 5 + OTHER_FILES;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+    if hard < wanted || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
         return Err(LabError::Options(format!(
             "{groups} groups need {wanted} open files, and this process may have {hard}. \
              Raise the limit (`ulimit -n`), or measure fewer groups."
         )));
     }
-    Ok(())
+    Ok((hard - OTHER_FILES - instances * 2).min(FAKE_CONNECTIONS_MAX) as usize)
 }
