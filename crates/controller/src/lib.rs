@@ -26,12 +26,12 @@ pub use entry::{Cause, Decided, Entry};
 pub use state::{Phase, Reign, ServiceState, State};
 
 use backstay_model::{
-    Address, ClusterSpec, EventKind, InstanceName, NodeId, NodeName, Now, Observation, ServiceName, Term,
-    Time,
+    Address, ClusterSpec, ControllerSpec, EventKind, InstanceName, NodeId, NodeName, Now, Observation,
+    ServiceName, Term, Time,
 };
 use opinions::Peer;
 use scene::Scene;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use suspicion::update_suspicion;
 use telling::event;
@@ -58,6 +58,8 @@ pub struct Controller {
     state: State,
     scenes: BTreeMap<ServiceName, Scene>,
     peers: BTreeMap<NodeId, Peer>,
+    /// Whose opinions count. Those of the file, until the log says otherwise.
+    voters: BTreeSet<NodeId>,
     leader: Option<NodeId>,
     term: Term,
     lease: Time,
@@ -75,6 +77,7 @@ impl Controller {
         Self {
             me: NodeId::of(me),
             name: me.clone(),
+            voters: spec.controllers.iter().map(ControllerSpec::id).collect(),
             peers: peers.map(|controller| (controller.id(), Peer::default())).collect(),
             scenes: spec.services.iter().map(|spec| (spec.name.clone(), Scene::new(spec.clone()))).collect(),
             spec,
@@ -136,6 +139,10 @@ impl Controller {
             Input::Leadership { leader, term } => self.leadership(now, leader, term, &mut out),
             Input::Lease(until) => {
                 self.lease = until;
+                self.look_at_all(now, &mut out);
+            }
+            Input::Voters(voters) => {
+                self.voters = voters;
                 self.look_at_all(now, &mut out);
             }
             Input::Committed(entry) => self.committed(now, &entry, &mut out),
@@ -254,7 +261,7 @@ impl Controller {
     fn look_at(&mut self, now: Now, service: &ServiceName, out: &mut Vec<Effect>) {
         let reports = self.opinions_of_primary(now.time, service);
         let hindrance = self.hindrance(service);
-        let controllers = self.spec.controllers.len() as u32;
+        let controllers = self.voters.len() as u32;
         let (leads, lease) = (self.leads(), self.lease);
         let fencing = matches!(self.state.service(service).phase, Phase::Fencing { .. });
         let elsewhere = if leads && fencing { self.reached_elsewhere(now.time, service) } else { Vec::new() };
