@@ -12,7 +12,7 @@ use crate::secret::{self, Login, SecretError};
 use crate::sentinel;
 use crate::storage::{Storage, StorageError, Writer};
 use backstay_config::{Config, NodeSettings, UnknownNode};
-use backstay_consensus::Settings;
+use backstay_consensus::{Settings, VERSION, VERSION_MIN};
 use backstay_model::{Address, ControllerSpec, NodeId, NodeName};
 use backstay_node::{Effect, Node, NodeError};
 use std::collections::BTreeMap;
@@ -40,7 +40,8 @@ pub enum RunError {
     Storage(#[from] StorageError),
     /// The stored state makes no sense.
     #[error(
-        "{0}. Keep the state folder, and replace this controller by one with a new name in every node's file"
+        "{0}. If the folder cannot be used any more, move it away, start this controller again and give it its vote back \
+         with `backstay controller add NAME`"
     )]
     Node(#[source] NodeError),
     /// A port cannot be opened.
@@ -175,37 +176,58 @@ fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login
 
 fn open_storage(config: &Config, settings: &NodeSettings, bootstrap: bool) -> Result<Storage, StorageError> {
     let (cluster, folder): (_, &Path) = (&config.spec.cluster, &settings.state);
-    if !bootstrap {
-        return Storage::open(folder, cluster, &settings.name);
-    }
+    let listed: Vec<NodeId> = config.spec.controllers.iter().map(ControllerSpec::id).collect();
+    let name = &settings.name;
     if Storage::exists(folder) {
-        tracing::info!(
-            "--bootstrap was not needed: {} holds this controller's state already",
-            folder.display()
-        );
-        return Storage::open(folder, cluster, &settings.name);
+        if bootstrap {
+            tracing::info!(
+                "--bootstrap was not needed: {} holds this controller's state already",
+                folder.display()
+            );
+        }
+        let mut storage = Storage::open(folder, cluster, name)?;
+        storage.take_over(&listed)?;
+        return Ok(storage);
     }
-    tracing::info!("first start: making the state folder {}", folder.display());
-    Storage::create(folder, cluster, &settings.name)
+    if bootstrap {
+        tracing::info!("first start: making the state folder {}", folder.display());
+        return Storage::create(folder, cluster, name, &listed);
+    }
+    tracing::warn!(
+        "the state folder {} holds no state, so this controller joins with an empty one and has no vote until it is \
+         given one: run `backstay controller add {name}`. If this is the very first start of the cluster, stop it, remove \
+         the folder, and start every controller once with --bootstrap",
+        folder.display()
+    );
+    Storage::create(folder, cluster, name, &[])
 }
 
 /// The node with what its disk holds.
 fn take_up(config: &Config, node: &NodeName, storage: &Storage) -> Result<(Node, Vec<Effect>), RunError> {
     let seed = getrandom::u64().map_err(|_| RunError::NoEntropy)?;
-    let settings = Settings::new(
+    let mut settings = Settings::new(
         NodeId::of(node),
         config.spec.cluster.clone(),
         storage.generation(),
-        config.spec.controllers.iter().map(ControllerSpec::id).collect(),
+        storage.founders().to_vec(),
         seed,
     );
+    settings.peers = config.spec.controllers.iter().map(ControllerSpec::id).collect();
+    settings.version = version_max();
     let durable = storage.load()?;
     Node::new(node, config.spec.clone(), settings, durable, clock::now()).map_err(RunError::Node)
+}
+
+/// The latest version to speak: this program's, unless it is told to play an older one. For trying upgrades.
+fn version_max() -> u32 {
+    let told = std::env::var("BACKSTAY_PROTOCOL_MAX").ok().and_then(|text| text.parse().ok());
+    told.map_or(VERSION, |version: u32| version.clamp(VERSION_MIN, VERSION))
 }
 
 fn mesh(config: &Config, node: &NodeName) -> Mesh {
     let others = config.spec.controllers.iter();
     Mesh {
+        version_max: version_max(),
         cluster: config.spec.cluster.clone(),
         me: node.clone(),
         others: others.filter(|other| other.name != *node).cloned().collect(),

@@ -1,6 +1,7 @@
 //! What each command does.
 
 pub(crate) mod config;
+mod controller;
 mod decide;
 mod explain;
 mod history;
@@ -25,6 +26,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Pause(arguments) => pause::pause(&arguments),
         Command::Resume(arguments) => resume::resume(&arguments),
         Command::Decide(arguments) => decide::decide(&arguments),
+        Command::Controller(arguments) => controller::controller(&arguments),
         Command::Config(arguments) => config::config(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
     }?;

@@ -26,5 +26,6 @@ fn is_healthy(status: &ClusterStatus) -> bool {
         let calm = service.problems.iter().all(|problem| problem.severity < Severity::Warning);
         calm && service.primary.is_some()
     });
-    status.quorum && fine
+    let calm = status.problems.iter().all(|problem| problem.severity < Severity::Warning);
+    status.quorum && calm && fine
 }

@@ -12,4 +12,4 @@ mod tests;
 pub(crate) use explain::explanation;
 pub(crate) use history::history;
 pub(crate) use lab::lab;
-pub(crate) use status::status;
+pub(crate) use status::{controllers, status};

@@ -3,7 +3,7 @@
 use super::table::{Tone, bytes, or_dash};
 use crate::output::Paint;
 use backstay_model::{
-    ClusterStatus, ControllerStatus, InstanceStatus, ProblemStatus, ServiceStatus, Severity,
+    ClusterStatus, ControllerStatus, InstanceStatus, MemberRole, ProblemStatus, ServiceStatus, Severity,
 };
 use comfy_table::Cell;
 
@@ -16,8 +16,11 @@ pub(crate) fn status(status: &ClusterStatus, paint: Paint) -> String {
         quorum(status, paint),
         status.node,
     );
-    let columns = ["controller", "address", "state"];
-    text.push_str(&paint.table(&columns, status.controllers.iter().map(controller)));
+    text.push_str(&controllers(status, paint));
+    if !status.problems.is_empty() {
+        text.push('\n');
+        text.push_str(&problems(&status.problems, paint));
+    }
     if status.services.is_empty() {
         text.push_str("\nthe file has no service to watch\n");
     }
@@ -35,9 +38,16 @@ fn leader(status: &ClusterStatus, paint: Paint) -> String {
     }
 }
 
+/// `backstay controller list`, and a part of `backstay status`.
+pub(crate) fn controllers(status: &ClusterStatus, paint: Paint) -> String {
+    let columns = ["controller", "address", "state", "member"];
+    paint.table(&columns, status.controllers.iter().map(controller))
+}
+
 fn quorum(status: &ClusterStatus, paint: Paint) -> String {
-    let connected = status.controllers.iter().filter(|controller| controller.connected).count();
-    let counted = format!("{connected} of {} controllers", status.controllers.len());
+    let voters = status.controllers.iter().filter(|controller| controller.member == MemberRole::Voter);
+    let connected = voters.clone().filter(|controller| controller.connected).count();
+    let counted = format!("{connected} of {} controllers", voters.count());
     if status.quorum {
         paint.text(Tone::Good, format!("quorum with {counted}"))
     } else {
@@ -52,7 +62,18 @@ fn controller(controller: &ControllerStatus) -> Vec<Cell> {
         (false, true) => (Tone::Good, "connected"),
         (false, false) => (Tone::Bad, "not heard of"),
     };
-    vec![Tone::Plain.cell(&controller.name), Tone::Plain.cell(&controller.address), tone.cell(state)]
+    let (member_tone, member) = match controller.member {
+        MemberRole::Voter => (Tone::Plain, "voter"),
+        MemberRole::Learner => (Tone::Doubtful, "learner, no vote yet"),
+        MemberRole::Waiting => (Tone::Doubtful, "waits to be added"),
+        MemberRole::Outside => (Tone::Doubtful, "no member"),
+    };
+    vec![
+        Tone::Plain.cell(&controller.name),
+        Tone::Plain.cell(&controller.address),
+        tone.cell(state),
+        member_tone.cell(member),
+    ]
 }
 
 fn service(service: &ServiceStatus, paint: Paint) -> String {

@@ -4,8 +4,8 @@ use super::{explanation, history, status};
 use crate::output::Paint;
 use backstay_model::{
     Address, CandidateStatus, ClusterStatus, ControllerStatus, Epoch, Explanation, FailoverRecord,
-    InstanceStatus, LostWrites, Moments, PauseStatus, ProblemStatus, ReplOffset, ServiceStatus, Severity,
-    Term, UnixMicros,
+    InstanceStatus, LostWrites, MemberRole, Moments, PauseStatus, ProblemStatus, ReplOffset, ServiceStatus,
+    Severity, Term, UnixMicros,
 };
 
 const MOMENT: UnixMicros = UnixMicros(1_795_235_922_123_456);
@@ -40,6 +40,8 @@ fn cluster() -> ClusterStatus {
         address: address(7600),
         connected,
         leader: name == "a",
+        member: MemberRole::Voter,
+        protocol: Some(2),
     };
     let lagging = InstanceStatus {
         health: "late to answer".into(),
@@ -60,6 +62,8 @@ fn cluster() -> ClusterStatus {
         term: Term(3),
         quorum: true,
         controllers: vec![controller("a", true), controller("b", true), controller("c", false)],
+        level: 2,
+        problems: Vec::new(),
         services: vec![ServiceStatus {
             name: "mymaster".into(),
             epoch: Epoch(2),

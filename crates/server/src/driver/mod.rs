@@ -10,7 +10,7 @@ mod waiting;
 pub(crate) use refusals::Names;
 
 use crate::clock;
-use crate::question::{Answer, Question, Request, Scope};
+use crate::question::{Answer, Question, Request, Scope, Sealed};
 use crate::storage::{StorageError, Writer};
 use backstay_controller::Refusal;
 use backstay_controller::link::LinkInput;
@@ -58,9 +58,9 @@ pub(crate) enum Letter {
     /// From node to node.
     Node(PeerMessage),
     /// A question for the leader.
-    Ask { id: u64, question: Question },
+    Ask { id: u64, question: Sealed<Question> },
     /// The answer to the question with this number.
-    Answer { id: u64, answer: Answer },
+    Answer { id: u64, answer: Sealed<Answer> },
 }
 
 /// Why the driver stopped without being asked to. Nothing was done after it.
@@ -220,17 +220,17 @@ impl Driver {
         let waiter = Waiter::Here(request.reply);
         match (request.scope, self.other_leader()) {
             (Scope::Leader, Some(leader)) => {
-                self.forward(leader, request.question, waiter);
+                self.forward(leader, &request.question, waiter);
                 Ok(())
             }
             _ => self.consider(request.question, waiter).await,
         }
     }
 
-    fn forward(&mut self, leader: NodeId, question: Question, waiter: Waiter) {
+    fn forward(&mut self, leader: NodeId, question: &Question, waiter: Waiter) {
         let is_wish = matches!(question, Question::Wish(_));
         let id = self.waiting.add_forwarded(leader, waiter);
-        if !self.outlets.post(leader, Letter::Ask { id, question })
+        if !self.outlets.post(leader, Letter::Ask { id, question: Sealed::of(question) })
             && let Some(waiter) = self.waiting.take(id)
             && is_wish
         {
@@ -250,7 +250,7 @@ impl Driver {
         let now = clock::now();
         let brain = self.node.brain();
         let answer = match question {
-            Question::Status => Answer::Status(Box::new(brain.status(now))),
+            Question::Status => Answer::Status(Box::new(self.node.status(now))),
             Question::History(service) => Answer::History(brain.history(service.as_ref())),
             Question::Explain(service) => Answer::Explanation(
                 brain

@@ -116,7 +116,7 @@ impl Dialler {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
-        let hello = Hello::new(&self.mesh.cluster, &self.mesh.me, &self.peer.name);
+        let hello = Hello::new(self.mesh.version_max, &self.mesh.cluster, &self.mesh.me, &self.peer.name);
         let mut bytes = Vec::new();
         append(&mut bytes, &hello).map_err(ReadError::from)?;
         stream.write_all(&bytes).await?;

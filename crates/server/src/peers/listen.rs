@@ -102,7 +102,7 @@ async fn meet(mesh: &Mesh, mut stream: TcpStream) -> Result<Welcomed, Unwelcome>
     let mut reader = FrameReader::new(HELLO_BYTES_MAX);
     let hello: Hello = reader.next(&mut stream).await?;
     let listed = |name: &_| mesh.others.iter().any(|other| other.name == *name);
-    let reception = hello.receive(&mesh.cluster, &mesh.me, listed);
+    let reception = hello.receive(mesh.version_max, &mesh.cluster, &mesh.me, listed);
     let mut answer = Vec::new();
     append(&mut answer, &reception).map_err(ReadError::from)?;
     stream.write_all(&answer).await?;
@@ -134,9 +134,21 @@ async fn hear(
             }
         };
         let heard = match letter {
-            Letter::Node(message) => Incoming::Message { from, message },
-            Letter::Ask { id, question } => Incoming::Asked { from, id, question },
-            Letter::Answer { id, answer } => Incoming::Answered { from, id, answer },
+            Letter::Node(message) => Some(Incoming::Message { from, message }),
+            Letter::Ask { id, question } => {
+                question.open().map(|question| Incoming::Asked { from, id, question })
+            }
+            Letter::Answer { id, answer } => {
+                answer.open().map(|answer| Incoming::Answered { from, id, answer })
+            }
+        };
+        let Some(heard) = heard else {
+            hall.complaints.say(|| {
+                tracing::warn!(
+                    "controller number {from} asked or said what this version does not know: upgrade this one"
+                );
+            });
+            continue;
         };
         if incoming.send(heard).await.is_err() {
             return;

@@ -24,4 +24,6 @@ pub(crate) struct Mesh {
     pub(crate) me: NodeName,
     /// All controllers but this one.
     pub(crate) others: Vec<ControllerSpec>,
+    /// The latest version to speak.
+    pub(crate) version_max: u32,
 }
