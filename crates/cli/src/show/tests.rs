@@ -112,10 +112,10 @@ fn status_shows_who_leads_where_clients_go_and_what_is_wrong() {
     insta::assert_snapshot!(status(&cluster(), Paint::Plain), @r"
     cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
 
-      controller  address        state
-      a           10.0.0.1:7600  leads
-      b           10.0.0.1:7600  connected
-      c           10.0.0.1:7600  not heard of
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
 
     mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
     paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
@@ -142,10 +142,10 @@ fn status_without_a_quorum_warns_that_it_may_be_old() {
     insta::assert_snapshot!(status(&cluster, Paint::Plain), @r"
     cluster shop: nobody leads, no quorum with 2 of 3 controllers: nothing is acted on, and what follows may be old (as b sees it)
 
-      controller  address        state
-      a           10.0.0.1:7600  leads
-      b           10.0.0.1:7600  connected
-      c           10.0.0.1:7600  not heard of
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
 
     mymaster: stable in epoch 2, no primary now; clients are still told 10.0.0.1:6379
 

@@ -12,7 +12,7 @@ use backstay_lab::{Options, ScopedLab, admin};
 use backstay_model::{ClusterStatus, FailoverRecord, ServiceStatus};
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -58,13 +58,23 @@ impl Group {
 
     /// So many controllers and instances.
     pub(crate) fn of(controllers: usize, redis: usize) -> Self {
-        let options = Options {
-            controllers,
-            redis,
-            backstay: Some(PathBuf::from(env!("CARGO_BIN_EXE_backstay"))),
-            ready_limit: LIMIT,
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_backstay"));
+        Self::with(&Options { controllers, redis, backstay: Some(program), ..Options::default() })
+    }
+
+    /// As `up`, with controllers that this program runs.
+    pub(crate) fn by(program: &Path) -> Self {
+        Self::with(&Options {
+            controllers: 3,
+            redis: 3,
+            backstay: Some(program.to_owned()),
             ..Options::default()
-        };
+        })
+    }
+
+    fn with(options: &Options) -> Self {
+        let options = Options { ready_limit: LIMIT, ..options.clone() };
+        let redis = options.redis;
         let group = Self { lab: ScopedLab::up(&options).unwrap(), temporary: tempfile::tempdir().unwrap() };
         if redis > 1 {
             group.await_healthy(LIMIT).unwrap();

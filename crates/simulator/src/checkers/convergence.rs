@@ -48,6 +48,9 @@ impl World {
         if !nodes.iter().any(|node| node.brain().leads()) {
             return (nodes.len() * 2 > self.controllers.len()).then(|| "nobody leads".to_owned());
         }
+        if self.controllers.iter().any(|it| it.joined) && !self.all_vote() {
+            return Some("a controller that lost its folder has no vote yet".to_owned());
+        }
         for node in &nodes {
             let state = node.brain().state().service(&self.service);
             if state.phase != Phase::Stable {

@@ -60,6 +60,8 @@ pub(crate) struct Controller {
     pub(crate) paused_until: Time,
     /// It stopped for good: its state folder is not the one it had.
     pub(crate) halted: bool,
+    /// Its folder was made after the first start of the cluster.
+    pub(crate) joined: bool,
     pub(crate) starts: u64,
 }
 
@@ -177,6 +179,7 @@ impl World {
                 process: None,
                 paused_until: Time::ZERO,
                 halted: false,
+                joined: false,
                 starts: 0,
             });
         }
