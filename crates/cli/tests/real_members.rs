@@ -95,7 +95,7 @@ fn a_fourth_controller_is_added_and_another_one_removed_while_failovers_work() {
     list_in_file(&group, "d", &mut ports);
     roll(&group, &["a", "b", "c"]);
     await_role(&group, "d", MemberRole::Outside);
-    assert_eq!(fail_over(&group).cause, "2 controllers found its port closed");
+    fail_over(&group);
     let unheard = group.backstay(&["controller", "add", "d"]);
     assert_eq!(unheard.code, Some(1), "{unheard:?}");
     assert!(unheard.stderr.contains("no controller with a new state folder asks"), "{unheard:?}");
@@ -155,6 +155,11 @@ fn a_controller_that_lost_its_folder_gets_its_vote_back_and_the_cluster_survives
     let other = ["a", "b", "c"].into_iter().find(|name| *name != lost).unwrap();
     group.fault(Fault::Kill, other).unwrap();
     fail_over(&group);
+    until("everybody misses it", || {
+        let status = group.cluster_status().ok().filter(|status| status.quorum)?;
+        let dead = status.controllers.into_iter().find(|it| it.name.as_str() == other)?;
+        (!dead.connected).then_some(())
+    });
     let third = ["a", "b", "c"].into_iter().find(|name| *name != lost && *name != other).unwrap();
     let refused = group.backstay(&["controller", "remove", third]);
     assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -208,6 +208,12 @@ impl Consensus {
         member.id == self.me || heard().is_some_and(|heard| self.now.since(heard.at) < LATELY)
     }
 
+    pub(crate) fn lost(&mut self, node: NodeId) {
+        if let Some(heard) = self.heard.get_mut(&node) {
+            heard.at = Time::ZERO;
+        }
+    }
+
     /// Controllers that ask to be made members, heard of lately.
     pub(crate) fn applicants(&self) -> impl Iterator<Item = (NodeId, &Heard)> {
         let lately = |heard: &Heard| heard.applies && self.now.since(heard.at) < LATELY;

@@ -31,6 +31,8 @@ pub struct Consensus {
     pub(crate) membership: Membership,
     /// What was last heard of each controller; none but peers and members.
     pub(crate) heard: BTreeMap<NodeId, Heard>,
+    /// Who leads, as a controller that is no member was told.
+    pub(crate) rumour: Option<NodeId>,
     /// An operator's change that is not committed yet.
     pub(crate) pending: Option<Pending>,
     pub(crate) raft: RawNode<Store>,
@@ -106,6 +108,7 @@ impl Consensus {
             membership: Membership::default(),
             heard: BTreeMap::new(),
             pending: None,
+            rumour: None,
             settings,
         };
         node.follow(membership);
@@ -140,6 +143,7 @@ impl Consensus {
             Input::Propose(data) => self.propose(data),
             Input::Compact { index, data } => self.compact(index, data),
             Input::TransferTo(to) => self.transfer(to),
+            Input::Lost(node) => self.lost(node),
             Input::Change { request, change } => self.change(request, &change),
         }
         self.finish()
@@ -162,7 +166,7 @@ impl Consensus {
             me: self.settings.me,
             term: Term(raft.term),
             vote: member(raft.vote),
-            leader: self.reported.leader,
+            leader: self.reported.leader.or(self.rumour.filter(|_| !self.is_member())),
             me_leading: self.reported.me_leading,
             lease_until: self.reported_lease,
             commit: raft.raft_log.committed,

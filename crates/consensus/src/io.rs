@@ -26,6 +26,8 @@ pub enum Input {
     /// other does not take over within an election timeout, this node steps down. Ignored if this node does not lead
     /// or the other is no voter.
     TransferTo(NodeId),
+    /// The way to this controller was lost. It does not count as alive until it is heard again.
+    Lost(NodeId),
     /// Change who belongs to the cluster. Answered by `Effect::ChangeAnswer`, always.
     Change {
         /// To recognise the answer.
@@ -154,7 +156,7 @@ pub struct Status {
     pub term: Term,
     /// Whom it voted for in this term.
     pub vote: Option<MemberId>,
-    /// The leader, if it knows one.
+    /// The leader, if it knows one; who is no member knows it by hearsay.
     pub leader: Option<NodeId>,
     /// As in `Effect::Leadership`.
     pub me_leading: bool,

@@ -43,6 +43,8 @@ pub enum Body {
         index: u64,
         /// The controller is a member, but with another folder.
         replaced: bool,
+        /// Who leads, as far as the sender knows: who is no member hears it from nobody else.
+        leader: Option<NodeId>,
     },
     /// Raft's own.
     Raft(RaftMessage),

@@ -81,7 +81,8 @@ impl Consensus {
 
     fn turn_away(&mut self, peer: NodeId, generation: Generation) {
         let (index, replaced) = (self.membership.index, self.membership.of(peer).is_some());
-        self.send(peer, Body::Stranger { generation, index, replaced });
+        let leader = self.node_of(MemberId(self.raft.raft.leader_id));
+        self.send(peer, Body::Stranger { generation, index, replaced, leader });
     }
 
     fn note(&mut self, message: &Message, applies: bool) {
@@ -104,7 +105,10 @@ impl Consensus {
         match body {
             Body::Hello if outsider => self.turn_away(from, from_generation),
             Body::Hello => self.send(from, Body::HelloReply),
-            Body::Stranger { generation, index, replaced } if generation == self.settings.generation => {
+            Body::Stranger { generation, index, replaced, leader }
+                if generation == self.settings.generation =>
+            {
+                self.rumour = leader.or(self.rumour);
                 self.called_stranger(from, index, replaced);
             }
             Body::HelloReply | Body::Stranger { .. } => {}

@@ -196,7 +196,9 @@ impl Node {
             Input::Message { from, message: PeerMessage::Report(report) } => {
                 (None, Some(BrainInput::Reported { from, report }))
             }
-            Input::Peer { node, connected } => (None, Some(BrainInput::Peer { node, connected })),
+            Input::Peer { node, connected } => {
+                ((!connected).then_some(Raft::Lost(node)), Some(BrainInput::Peer { node, connected }))
+            }
             Input::Observed { service, instance, observation } => {
                 (None, Some(BrainInput::Observed { service, instance, observation }))
             }

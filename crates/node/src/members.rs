@@ -171,7 +171,8 @@ impl Node {
 }
 
 fn role(members: &Status, node: NodeId) -> MemberRole {
-    if members.applicants.contains(&node) {
+    let waits = node == members.me && members.membership.of(node).is_none();
+    if waits || members.applicants.contains(&node) {
         return MemberRole::Waiting;
     }
     match members.membership.of(node) {

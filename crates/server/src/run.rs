@@ -179,14 +179,14 @@ fn open_storage(config: &Config, settings: &NodeSettings, bootstrap: bool) -> Re
     let listed: Vec<NodeId> = config.spec.controllers.iter().map(ControllerSpec::id).collect();
     let name = &settings.name;
     if Storage::exists(folder) {
-        if bootstrap {
+        let mut storage = Storage::open(folder, cluster, name)?;
+        storage.take_over(&listed)?;
+        if bootstrap && !storage.found(&listed)? {
             tracing::info!(
                 "--bootstrap was not needed: {} holds this controller's state already",
                 folder.display()
             );
         }
-        let mut storage = Storage::open(folder, cluster, name)?;
-        storage.take_over(&listed)?;
         return Ok(storage);
     }
     if bootstrap {
@@ -195,8 +195,8 @@ fn open_storage(config: &Config, settings: &NodeSettings, bootstrap: bool) -> Re
     }
     tracing::warn!(
         "the state folder {} holds no state, so this controller joins with an empty one and has no vote until it is \
-         given one: run `backstay controller add {name}`. If this is the very first start of the cluster, stop it, remove \
-         the folder, and start every controller once with --bootstrap",
+         given one: run `backstay controller add {name}`. If this is the very first start of the cluster, stop it and start \
+         every controller once with --bootstrap",
         folder.display()
     );
     Storage::create(folder, cluster, name, &[])

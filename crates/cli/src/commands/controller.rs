@@ -51,7 +51,9 @@ fn add(arguments: &ControllerAdd) -> Result<(), Failure> {
 
 fn remove(arguments: &ControllerRemove) -> Result<(), Failure> {
     let body = json!({ "name": arguments.name, "force": arguments.force, "by": arguments.asker.name() });
-    let done: Done = Controllers::of(&arguments.target)?.post("/v1/controllers/remove", &body)?;
+    // The one that goes may be gone before it has answered.
+    let others = Controllers::but(&arguments.target, &arguments.name)?;
+    let done: Done = others.post("/v1/controllers/remove", &body)?;
     arguments.output.show(&done, Done::sentence)
 }
 

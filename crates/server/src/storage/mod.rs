@@ -89,6 +89,17 @@ impl Storage {
         Ok(())
     }
 
+    /// Makes a folder that would join a founder's, if nothing was ever written to it. Whether it did.
+    pub fn found(&mut self, founders: &[NodeId]) -> Result<bool, StorageError> {
+        if !self.founders().is_empty() || self.load()? != Durable::default() {
+            return Ok(false);
+        }
+        file::guarded(&self.path, || write_founders(&self.database, founders))
+            .map_err(|error| error.at(&self.path))?;
+        self.founders = Some(founders.to_vec());
+        Ok(true)
+    }
+
     /// Those who were there at the cluster's very first start; none if this folder joined later.
     pub fn founders(&self) -> &[NodeId] {
         self.founders.as_deref().unwrap_or_default()
