@@ -154,6 +154,16 @@ impl Consensus {
         self.wakeup
     }
 
+    /// The last entry that was given out to be applied.
+    pub const fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// This node's term.
+    pub fn term(&self) -> Term {
+        Term(self.raft.raft.term)
+    }
+
     /// What every member understands, as far as this node has applied the log.
     pub const fn level(&self) -> u32 {
         self.membership.level
