@@ -9,7 +9,7 @@ use backstay_lab::servers::controller::ControllerServer;
 use backstay_lab::servers::ports::Ports;
 use backstay_lab::servers::process::Liveness;
 use backstay_lab::stack::state::{LabState, Member};
-use backstay_model::{FailoverRecord, MemberRole};
+use backstay_model::{Explanation, FailoverRecord, MemberRole};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -32,8 +32,33 @@ fn await_role(group: &Group, name: &str, wanted: MemberRole) {
     });
 }
 
+/// Waits until somebody could take over: that a primary's history got another name, as happens when its first replica
+/// comes, must be agreed on before it may be lost.
+fn await_candidate(group: &Group) {
+    until("somebody who could take over", || {
+        let explained = group.backstay(&["explain", "mymaster", "-o", "json"]);
+        let explanation: Explanation = serde_json::from_str(&explained.stdout).ok()?;
+        explanation.winner.map(drop)
+    });
+}
+
+/// Shows what the controllers say, if the test fails.
+struct Witness<'a>(&'a Group);
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for words in [&["status"][..], &["explain", "mymaster"], &["history"]] {
+                println!("{}", self.0.backstay(words).stdout);
+            }
+        }
+    }
+}
+
 /// Kills the primary, waits for the next one, and starts the dead one again.
 fn fail_over(group: &Group) -> FailoverRecord {
+    let _witness = Witness(group);
+    await_candidate(group);
     let (old, epoch) = (group.named_primary(), group.epoch());
     group.fault(Fault::Kill, &old.name).unwrap();
     let failover = group.await_failover(epoch);

@@ -63,6 +63,7 @@ pub struct Controller {
     leader: Option<NodeId>,
     term: Term,
     lease: Time,
+    leads_since: Time,
     requests: Vec<wishes::Pending>,
     next_report: Time,
     reports: u32,
@@ -85,6 +86,7 @@ impl Controller {
             leader: None,
             term: Term(0),
             lease: Time::ZERO,
+            leads_since: Time::ZERO,
             requests: Vec::new(),
             next_report: now.time,
             reports: 0,
@@ -211,6 +213,7 @@ impl Controller {
             return;
         }
         self.lease = Time::ZERO;
+        self.leads_since = now.time;
         for scene in self.scenes.values_mut() {
             scene.proposed = None;
             scene.notes = scene::Notes::default();
@@ -281,7 +284,9 @@ impl Controller {
             scene.proposed = None;
         }
         let mistake = self.mistake;
-        let mut work = Work { now, state, scene, lease, tally, hindrance, elsewhere, mistake, out };
+        let leads_since = self.leads_since;
+        let mut work =
+            Work { now, state, scene, lease, leads_since, tally, hindrance, elsewhere, mistake, out };
         if work.may_act() {
             failover::lead(&mut work);
         } else {

@@ -2,9 +2,9 @@
 
 mod desk;
 
-use backstay_controller::{Input, Wish};
+use backstay_controller::{Decided, Entry, Input, Wish};
 use backstay_model::{
-    Health, Identity, InstanceSpec, Observation, ReplOffset, Replication, Role, Term, Time,
+    Epoch, Health, Identity, InstanceSpec, Observation, ReplId, ReplOffset, Replication, Role, Term, Time,
 };
 use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
 use std::time::Duration;
@@ -454,4 +454,28 @@ fn a_failover_leaves_a_primary_alone_that_was_never_part_of_the_group() {
     desk.sees("r2", promoted("r2", true));
     desk.pass(500);
     assert!(!desk.orders.iter().any(|order| order.starts_with("r4")), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_new_leader_does_not_take_a_historys_new_name_back_by_what_it_saw_before_it_led() {
+    let mut desk = Desk::settled();
+    let recorded = |desk: &Desk| {
+        let reign = desk.brain.state().service(&"shop".into()).reign.clone();
+        reign.unwrap().replid
+    };
+    let before = recorded(&desk);
+    // Another controller leads, and agrees on the new name; this one's last look at the primary is older.
+    desk.step(Input::Leadership { leader: Some(id("b")), term: Term(2) });
+    let (epoch, renamed) = (Epoch(1), ReplId::from("renamed"));
+    let decision = Decided::Rename { epoch, replid: renamed.clone() };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    assert_eq!(recorded(&desk), renamed);
+    desk.pass(10);
+    desk.step(Input::Leadership { leader: Some(id("a")), term: Term(3) });
+    desk.step(Input::Lease(Time::MAX));
+    desk.pass(10);
+    assert_eq!(recorded(&desk), renamed, "an old look says nothing");
+    // A fresh one does.
+    desk.primary("r1", 2000);
+    assert_eq!(recorded(&desk), before);
 }
