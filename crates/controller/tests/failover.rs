@@ -473,7 +473,7 @@ fn a_new_leader_does_not_take_a_historys_new_name_back_by_what_it_saw_before_it_
     desk.pass(10);
     desk.step(Input::Leadership { leader: Some(id("a")), term: Term(3) });
     desk.step(Input::Lease(Time::MAX));
-    desk.pass(10);
+    desk.pass(100);
     assert_eq!(recorded(&desk), renamed, "an old look says nothing");
     // A fresh one does.
     desk.primary("r1", 2000);
