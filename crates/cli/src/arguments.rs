@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// Make existing servers fit for Backstay: protected boot, backlog, ping period, a user with the least rights.
     #[command(after_help = ADOPT_HELP)]
     Adopt(Adopt),
+    /// Show and change which controllers belong to the cluster.
+    #[command(subcommand)]
+    Controller(Controller),
     /// Look at a configuration file.
     #[command(subcommand)]
     Config(Config),
@@ -100,7 +103,8 @@ For fish:  backstay completions fish > /etc/fish/completions/backstay.fish";
 
 const RUN_HELP: &str = "\
 Every controller of a cluster reads the same file and is told by --node which one it is. --bootstrap belongs to the \
-very first start of a new cluster, on every node; a controller that ran before starts without it.";
+very first start of a new cluster, on every node; a controller that ran before starts without it. One without a state \
+folder joins: it has no vote until `backstay controller add` gives it one.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -303,6 +307,56 @@ pub(crate) struct Adopt {
     pub(crate) admin_password_env: Option<String>,
     #[command(flatten)]
     pub(crate) consent: Consent,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Controller {
+    /// Show every controller with its part in decisions; exit with 3 if one that the file lists is no voter.
+    List(ControllerList),
+    /// Make a member of a controller that runs with a new state folder, or give one that lost its folder its vote back.
+    #[command(after_help = ADD_HELP)]
+    Add(ControllerAdd),
+    /// Take a controller's membership away; it then stops.
+    Remove(ControllerRemove),
+}
+
+const ADD_HELP: &str = "\
+First put the controller into every node's file, restart the nodes one after the other, and start the new one without \
+--bootstrap. It comes as a learner and gets its vote once it holds everything; the command waits for that.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerList {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerAdd {
+    /// Its name in the file.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerRemove {
+    /// Its name.
+    pub(crate) name: String,
+    /// Even if that leaves a single voter, or fewer live ones than are needed to decide anything.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) output: Output,
 }

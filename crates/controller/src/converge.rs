@@ -55,10 +55,13 @@ fn keep_primary_open(work: &mut Work, reign: &Reign) {
 }
 
 /// A primary makes its backlog when a replica comes to it, and names its history anew when it does (Redis,
-/// `syncCommand`). It is the same history in the same process: what replicas copied from it counts.
+/// `syncCommand`). It is the same history in the same process: what replicas copied from it counts. What a leader saw
+/// before it led may be older than the name that is agreed on.
 fn follow_rename(work: &mut Work, reign: &Reign) {
+    let seen_since = work.view(&reign.instance).and_then(|view| view.sample.as_ref()).map(|(at, _)| *at);
     let renamed = work
         .current(&reign.instance)
+        .filter(|_| seen_since.is_some_and(|at| at > work.leads_since))
         .filter(|seen| seen.is_primary() && seen.run_id == reign.run_id && seen.replid != reign.replid);
     if let Some(replid) = renamed.map(|seen| seen.replid.clone()) {
         let epoch = work.state.epoch;

@@ -226,6 +226,12 @@ impl fmt::Display for Cause {
 }
 
 impl Decided {
+    /// Since which level of the cluster controllers understand it. A new kind of decision is added at the end, with the
+    /// level of the version that brings it; until all controllers run that version it is not proposed.
+    pub const fn level(&self) -> u32 {
+        1
+    }
+
     /// The epoch that the entry belongs to, if it belongs to one.
     pub const fn epoch(&self) -> Option<Epoch> {
         match self {

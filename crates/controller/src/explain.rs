@@ -9,8 +9,8 @@ use crate::work::follows;
 use crate::{Controller, OPINION_LIFETIME, failover};
 use backstay_model::{
     CandidateStatus, ClusterStatus, ControllerStatus, Explanation, FailoverRecord, Health, InstanceSpec,
-    InstanceStatus, NodeName, Now, PauseStatus, ReplOffset, Replication, Role, ServiceName, ServiceStatus,
-    Time,
+    InstanceStatus, MemberRole, NodeId, NodeName, Now, PauseStatus, ReplOffset, Replication, Role,
+    ServiceName, ServiceStatus, Time,
 };
 
 impl Controller {
@@ -24,6 +24,8 @@ impl Controller {
                 connected: id == self.me || self.is_fresh(now.time, id),
                 leader: self.leader == Some(id),
                 certificate_expires: None,
+                member: if self.voters.contains(&id) { MemberRole::Voter } else { MemberRole::Outside },
+                protocol: None,
             }
         });
         ClusterStatus {
@@ -33,9 +35,10 @@ impl Controller {
             term: self.term,
             quorum: self.has_quorum(now.time),
             controllers: controllers.collect(),
+            level: 0,
+            problems: Vec::new(),
             services: self.scenes.values().map(|scene| self.service_status(now, scene)).collect(),
             // Of controllers' own troubles the one who runs this knows.
-            problems: Vec::new(),
         }
     }
 
@@ -66,7 +69,7 @@ impl Controller {
             (name, report.health.to_string())
         });
         let tally = state.reign.as_ref().map(|reign| {
-            let controllers = self.spec.controllers.len() as u32;
+            let controllers = self.voters.len() as u32;
             Tally::of(reports.iter().map(|(node, report)| (*node, report)), &reign.run_id, controllers)
         });
         let candidates = candidates(state, scene);
@@ -161,12 +164,13 @@ impl Controller {
 
     /// This node hears from a majority and somebody leads.
     pub fn has_quorum(&self, now: Time) -> bool {
-        let heard = 1 + self.peers.keys().filter(|node| self.is_fresh(now, **node)).count();
+        let heard = |node: &&NodeId| **node == self.me || self.is_fresh(now, **node);
+        let heard = self.voters.iter().filter(heard).count();
         heard >= self.majority() as usize && self.leader.is_some()
     }
 
     /// The node was heard of lately.
-    pub fn is_fresh(&self, now: Time, node: backstay_model::NodeId) -> bool {
+    pub fn is_fresh(&self, now: Time, node: NodeId) -> bool {
         self.peers.get(&node).is_some_and(|peer| peer.connected && now.since(peer.heard) < OPINION_LIFETIME)
     }
 }

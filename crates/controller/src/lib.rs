@@ -27,8 +27,8 @@ pub use entry::{Cause, Decided, Entry};
 pub use state::{Phase, Reign, ServiceState, State};
 
 use backstay_model::{
-    Address, ClusterSpec, EventKind, InstanceName, NodeId, NodeName, Now, Observation, ServiceName, Term,
-    Time,
+    Address, ClusterSpec, ControllerSpec, EventKind, InstanceName, NodeId, NodeName, Now, Observation,
+    ServiceName, Term, Time,
 };
 use opinions::Peer;
 use scene::Scene;
@@ -61,9 +61,12 @@ pub struct Controller {
     /// The `wakeup` of every scene, in the order in which they are due.
     agenda: BTreeSet<(Time, ServiceName)>,
     peers: BTreeMap<NodeId, Peer>,
+    /// Whose opinions count. Those of the file, until the log says otherwise.
+    voters: BTreeSet<NodeId>,
     leader: Option<NodeId>,
     term: Term,
     lease: Time,
+    leads_since: Time,
     requests: Vec<wishes::Pending>,
     next_report: Time,
     reports: u32,
@@ -78,6 +81,7 @@ impl Controller {
         Self {
             me: NodeId::of(me),
             name: me.clone(),
+            voters: spec.controllers.iter().map(ControllerSpec::id).collect(),
             peers: peers.map(|controller| (controller.id(), Peer::default())).collect(),
             scenes: spec.services.iter().map(|spec| (spec.name.clone(), Scene::new(spec.clone()))).collect(),
             agenda: spec.services.iter().map(|spec| (Time::ZERO, spec.name.clone())).collect(),
@@ -86,6 +90,7 @@ impl Controller {
             leader: None,
             term: Term(0),
             lease: Time::ZERO,
+            leads_since: Time::ZERO,
             requests: Vec::new(),
             next_report: now.time,
             reports: 0,
@@ -144,6 +149,10 @@ impl Controller {
                 if lapsed {
                     self.look_at_all(now, &mut out);
                 }
+            }
+            Input::Voters(voters) => {
+                self.voters = voters;
+                self.look_at_all(now, &mut out);
             }
             Input::Committed(entry) => self.committed(now, &entry, &mut out),
             Input::Restored(state) => self.restored(now, state, &mut out),
@@ -212,6 +221,7 @@ impl Controller {
             return;
         }
         self.lease = Time::ZERO;
+        self.leads_since = now.time;
         for scene in self.scenes.values_mut() {
             scene.proposed = None;
             scene.notes = scene::Notes::default();
@@ -278,7 +288,7 @@ impl Controller {
     fn judge(&mut self, now: Now, service: &ServiceName, out: &mut Vec<Effect>) {
         let reports = self.opinions_of_primary(now.time, service);
         let hindrance = self.hindrance(service);
-        let controllers = self.spec.controllers.len() as u32;
+        let controllers = self.voters.len() as u32;
         let (leads, lease) = (self.leads(), self.lease);
         let fencing = matches!(self.state.service(service).phase, Phase::Fencing { .. });
         let elsewhere = if leads && fencing { self.reached_elsewhere(now.time, service) } else { Vec::new() };
@@ -298,7 +308,9 @@ impl Controller {
             scene.proposed = None;
         }
         let mistake = self.mistake;
-        let mut work = Work { now, state, scene, lease, tally, hindrance, elsewhere, mistake, out };
+        let leads_since = self.leads_since;
+        let mut work =
+            Work { now, state, scene, lease, leads_since, tally, hindrance, elsewhere, mistake, out };
         if work.may_act() {
             failover::lead(&mut work);
         } else {

@@ -58,6 +58,9 @@ impl Controller {
                 let answer = format!("resumed {}", join(&services));
                 Ok((each(services, Decided::Resume { by }), answer))
             }
+            Wish::AddController { .. } | Wish::RemoveController { .. } => {
+                Err(Refusal::Unfit("who votes is not decided here".into()))
+            }
             Wish::Decide { service, instance, by } => {
                 let services = self.services(Some(service))?;
                 let service = &services[0];

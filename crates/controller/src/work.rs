@@ -29,6 +29,8 @@ pub(crate) struct Work<'a> {
     pub(crate) scene: &'a mut Scene,
     /// Nothing may be ordered past this.
     pub(crate) lease: Time,
+    /// What was seen before this may be older than what was agreed on since.
+    pub(crate) leads_since: Time,
     pub(crate) tally: Option<Tally>,
     /// Why nothing automatic may happen, as far as it lies outside the service.
     pub(crate) hindrance: Option<String>,

@@ -4,8 +4,8 @@ mod desk;
 
 use backstay_controller::{Cause, Decided, Entry, Input, Report, State, Wish};
 use backstay_model::{
-    Address, Epoch, Health, Identity, InstanceReport, InstanceSpec, Observation, ReplOffset, Replication,
-    Role, Term, Time, UnixMicros,
+    Address, Epoch, Health, Identity, InstanceReport, InstanceSpec, Observation, ReplId, ReplOffset,
+    Replication, Role, Term, Time, UnixMicros,
 };
 use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
 use std::time::Duration;
@@ -604,4 +604,28 @@ fn a_failover_that_was_overtaken_before_it_ended_counts_as_flapping() {
     }
     assert_eq!(state.service(&"shop".into()).flaps, 2);
     assert_eq!(state.service(&"shop".into()).backoff(at(3)), Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn a_new_leader_does_not_take_a_historys_new_name_back_by_what_it_saw_before_it_led() {
+    let mut desk = Desk::settled();
+    let recorded = |desk: &Desk| {
+        let reign = desk.brain.state().service(&"shop".into()).reign.clone();
+        reign.unwrap().replid
+    };
+    let before = recorded(&desk);
+    // Another controller leads, and agrees on the new name; this one's last look at the primary is older.
+    desk.step(Input::Leadership { leader: Some(id("b")), term: Term(2) });
+    let (epoch, renamed) = (Epoch(1), ReplId::from("renamed"));
+    let decision = Decided::Rename { epoch, replid: renamed.clone() };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    assert_eq!(recorded(&desk), renamed);
+    desk.pass(10);
+    desk.step(Input::Leadership { leader: Some(id("a")), term: Term(3) });
+    desk.step(Input::Lease(Time::MAX));
+    desk.pass(100);
+    assert_eq!(recorded(&desk), renamed, "an old look says nothing");
+    // A fresh one does.
+    desk.primary("r1", 2000);
+    assert_eq!(recorded(&desk), before);
 }

@@ -14,7 +14,7 @@ use crate::sentinel;
 use crate::storage::{Storage, StorageError, Writer};
 use crate::tls::{self, Files, Identity, Keyring, TlsError};
 use backstay_config::{Config, NodeSettings, UnknownNode};
-use backstay_consensus::Settings;
+use backstay_consensus::{Settings, VERSION, VERSION_MIN};
 use backstay_model::{Address, ControllerSpec, NodeId, NodeName};
 use backstay_node::{Effect, Node, NodeError};
 use std::collections::BTreeMap;
@@ -44,7 +44,8 @@ pub enum RunError {
     Storage(#[from] StorageError),
     /// The stored state makes no sense.
     #[error(
-        "{0}. Keep the state folder, and replace this controller by one with a new name in every node's file"
+        "{0}. If the folder cannot be used any more, move it away, start this controller again and give it its vote back \
+         with `backstay controller add NAME`"
     )]
     Node(#[source] NodeError),
     /// A port cannot be opened.
@@ -202,32 +203,52 @@ fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login
 
 fn open_storage(config: &Config, settings: &NodeSettings, bootstrap: bool) -> Result<Storage, StorageError> {
     let (cluster, folder): (_, &Path) = (&config.spec.cluster, &settings.state);
-    if !bootstrap {
-        return Storage::open(folder, cluster, &settings.name);
-    }
+    let listed: Vec<NodeId> = config.spec.controllers.iter().map(ControllerSpec::id).collect();
+    let name = &settings.name;
     if Storage::exists(folder) {
-        tracing::info!(
-            "--bootstrap was not needed: {} holds this controller's state already",
-            folder.display()
-        );
-        return Storage::open(folder, cluster, &settings.name);
+        let mut storage = Storage::open(folder, cluster, name)?;
+        storage.take_over(&listed)?;
+        if bootstrap && !storage.found(&listed)? {
+            tracing::info!(
+                "--bootstrap was not needed: {} holds this controller's state already",
+                folder.display()
+            );
+        }
+        return Ok(storage);
     }
-    tracing::info!("first start: making the state folder {}", folder.display());
-    Storage::create(folder, cluster, &settings.name)
+    if bootstrap {
+        tracing::info!("first start: making the state folder {}", folder.display());
+        return Storage::create(folder, cluster, name, &listed);
+    }
+    tracing::warn!(
+        "the state folder {} holds no state, so this controller joins with an empty one and has no vote until it is \
+         given one: run `backstay controller add {name}`. If this is the very first start of the cluster, stop it and start \
+         every controller once with --bootstrap",
+        folder.display()
+    );
+    Storage::create(folder, cluster, name, &[])
 }
 
 /// The node with what its disk holds.
 fn take_up(config: &Config, node: &NodeName, storage: &Storage) -> Result<(Node, Vec<Effect>), RunError> {
     let seed = getrandom::u64().map_err(|_| RunError::NoEntropy)?;
-    let settings = Settings::new(
+    let mut settings = Settings::new(
         NodeId::of(node),
         config.spec.cluster.clone(),
         storage.generation(),
-        config.spec.controllers.iter().map(ControllerSpec::id).collect(),
+        storage.founders().to_vec(),
         seed,
     );
+    settings.peers = config.spec.controllers.iter().map(ControllerSpec::id).collect();
+    settings.version = version_max();
     let durable = storage.load()?;
     Node::new(node, config.spec.clone(), settings, durable, clock::now()).map_err(RunError::Node)
+}
+
+/// The latest version to speak: this program's, unless it is told to play an older one. For trying upgrades.
+fn version_max() -> u32 {
+    let told = std::env::var("BACKSTAY_PROTOCOL_MAX").ok().and_then(|text| text.parse().ok());
+    told.map_or(VERSION, |version: u32| version.clamp(VERSION_MIN, VERSION))
 }
 
 /// The certificates of this node; `None`: the file has no `[tls]`.
@@ -255,6 +276,7 @@ fn warn_of_open_key(key: &Path) {
 fn mesh(config: &Config, node: &NodeName, keyring: Option<Arc<Keyring>>) -> Mesh {
     let others = config.spec.controllers.iter();
     Mesh {
+        version_max: version_max(),
         cluster: config.spec.cluster.clone(),
         me: node.clone(),
         others: others.filter(|other| other.name != *node).cloned().collect(),

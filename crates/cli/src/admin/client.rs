@@ -53,6 +53,15 @@ impl Controllers {
         Ok(Self { candidates, runtime })
     }
 
+    /// As `of`, without the controller called `name` if there are others.
+    pub(crate) fn but(target: &Target, name: &str) -> Result<Self, Failure> {
+        let mut controllers = Self::of(target)?;
+        if controllers.candidates.iter().any(|candidate| candidate.name != name) {
+            controllers.candidates.retain(|candidate| candidate.name != name);
+        }
+        Ok(controllers)
+    }
+
     /// What the first controller that answers says.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.ask(&Method::GET, path, &Bytes::new(), |_| true)

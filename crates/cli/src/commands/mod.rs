@@ -4,6 +4,7 @@ mod adopt;
 pub(crate) mod cert;
 mod completions;
 pub(crate) mod config;
+mod controller;
 mod decide;
 mod events;
 mod explain;
@@ -43,6 +44,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { dir } => man::man(dir.as_deref()),
+        Command::Controller(arguments) => controller::controller(&arguments),
         Command::Config(arguments) => config::config(&arguments),
         Command::Cert(arguments) => cert::cert(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),

@@ -18,6 +18,6 @@ pub(crate) use events::{EventLine, event_line};
 pub(crate) use explain::explanation;
 pub(crate) use history::history;
 pub(crate) use lab::lab;
-pub(crate) use status::status;
+pub(crate) use status::{controllers, status};
 pub(crate) use table::bytes;
 pub(crate) use watch::{Picture, watch};

@@ -3,7 +3,7 @@
 use super::table::{Tone, bytes, or_dash};
 use crate::output::Paint;
 use backstay_model::{
-    ClusterStatus, ControllerStatus, InstanceStatus, ProblemStatus, ServiceStatus, Severity,
+    ClusterStatus, ControllerStatus, InstanceStatus, MemberRole, ProblemStatus, ServiceStatus, Severity,
 };
 use comfy_table::Cell;
 
@@ -26,9 +26,10 @@ pub(super) fn head(status: &ClusterStatus, paint: Paint) -> String {
     )
 }
 
-pub(super) fn controllers(status: &ClusterStatus, paint: Paint) -> String {
+/// `backstay controller list`, and a part of `backstay status`.
+pub(crate) fn controllers(status: &ClusterStatus, paint: Paint) -> String {
     let encrypted = status.controllers.iter().any(|controller| controller.certificate_expires.is_some());
-    let mut columns = vec!["controller", "address", "state"];
+    let mut columns = vec!["controller", "address", "state", "member"];
     if encrypted {
         columns.push("certificate until");
     }
@@ -64,8 +65,9 @@ fn leader(status: &ClusterStatus, paint: Paint) -> String {
 }
 
 fn quorum(status: &ClusterStatus, paint: Paint) -> String {
-    let connected = status.controllers.iter().filter(|controller| controller.connected).count();
-    let counted = format!("{connected} of {} controllers", status.controllers.len());
+    let voters = status.controllers.iter().filter(|controller| controller.member == MemberRole::Voter);
+    let connected = voters.clone().filter(|controller| controller.connected).count();
+    let counted = format!("{connected} of {} controllers", voters.count());
     if status.quorum {
         paint.text(Tone::Good, format!("quorum with {counted}"))
     } else {
@@ -80,7 +82,18 @@ fn controller(controller: &ControllerStatus) -> Vec<Cell> {
         (false, true) => (Tone::Good, "connected"),
         (false, false) => (Tone::Bad, "not heard of"),
     };
-    vec![Tone::Plain.cell(&controller.name), Tone::Plain.cell(&controller.address), tone.cell(state)]
+    let (member_tone, member) = match controller.member {
+        MemberRole::Voter => (Tone::Plain, "voter"),
+        MemberRole::Learner => (Tone::Doubtful, "learner, no vote yet"),
+        MemberRole::Waiting => (Tone::Doubtful, "waits to be added"),
+        MemberRole::Outside => (Tone::Doubtful, "no member"),
+    };
+    vec![
+        Tone::Plain.cell(&controller.name),
+        Tone::Plain.cell(&controller.address),
+        tone.cell(state),
+        member_tone.cell(member),
+    ]
 }
 
 fn service(service: &ServiceStatus, paint: Paint, width: usize) -> String {

@@ -4,8 +4,8 @@ use super::{EventLine, Picture, event_line, explanation, history, watch};
 use crate::output::Paint;
 use backstay_model::{
     Address, CandidateStatus, ClusterStatus, ControllerStatus, Epoch, Explanation, FailoverRecord,
-    InstanceStatus, LostWrites, Moments, PauseStatus, ProblemStatus, ReplOffset, ServiceStatus, Severity,
-    Term, UnixMicros,
+    InstanceStatus, LostWrites, MemberRole, Moments, PauseStatus, ProblemStatus, ReplOffset, ServiceStatus,
+    Severity, Term, UnixMicros,
 };
 
 const MOMENT: UnixMicros = UnixMicros(1_795_235_922_123_456);
@@ -41,6 +41,8 @@ fn cluster() -> ClusterStatus {
         connected,
         leader: name == "a",
         certificate_expires: None,
+        member: MemberRole::Voter,
+        protocol: Some(2),
     };
     let lagging = InstanceStatus {
         health: "late to answer".into(),
@@ -61,6 +63,8 @@ fn cluster() -> ClusterStatus {
         term: Term(3),
         quorum: true,
         controllers: vec![controller("a", true), controller("b", true), controller("c", false)],
+        level: 2,
+        problems: Vec::new(),
         services: vec![ServiceStatus {
             name: "mymaster".into(),
             epoch: Epoch(2),
@@ -71,7 +75,6 @@ fn cluster() -> ClusterStatus {
             instances: vec![instance("r1", 6379, "primary"), lagging, dead],
             problems: vec![problem(Severity::Error, "Stuck"), problem(Severity::Warning, "ReplicaDown")],
         }],
-        problems: Vec::new(),
     }
 }
 
@@ -116,10 +119,10 @@ fn status_shows_who_leads_where_clients_go_and_what_is_wrong() {
     insta::assert_snapshot!(status(&cluster(), Paint::Plain), @r"
     cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
 
-      controller  address        state
-      a           10.0.0.1:7600  leads
-      b           10.0.0.1:7600  connected
-      c           10.0.0.1:7600  not heard of
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
 
     mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
     paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
@@ -146,10 +149,10 @@ fn status_without_a_quorum_warns_that_it_may_be_old() {
     insta::assert_snapshot!(status(&cluster, Paint::Plain), @r"
     cluster shop: nobody leads, no quorum with 2 of 3 controllers: nothing is acted on, and what follows may be old (as b sees it)
 
-      controller  address        state
-      a           10.0.0.1:7600  leads
-      b           10.0.0.1:7600  connected
-      c           10.0.0.1:7600  not heard of
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
 
     mymaster: stable in epoch 2, no primary now; clients are still told 10.0.0.1:6379
 

@@ -13,7 +13,7 @@ use backstay_lab::{Options, ScopedLab, admin};
 use backstay_model::{ClusterStatus, FailoverRecord, ServiceStatus};
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -60,6 +60,11 @@ impl Group {
     /// So many controllers and instances.
     pub(crate) fn of(controllers: usize, redis: usize) -> Self {
         Self::with(Options { controllers, redis, ..Options::default() })
+    }
+
+    /// As `up`, with controllers that this program runs.
+    pub(crate) fn by(program: &Path) -> Self {
+        Self::with(Options { backstay: Some(program.to_owned()), ..Options::default() })
     }
 
     /// As these options say, run by the program that was built here unless they name another.

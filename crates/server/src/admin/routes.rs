@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use backstay_controller::{Refusal, Wish};
-use backstay_model::{ClusterStatus, Explanation, FailoverRecord, InstanceName, ServiceName};
+use backstay_model::{ClusterStatus, Explanation, FailoverRecord, InstanceName, NodeName, ServiceName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub(super) fn router(handle: Handle) -> Router {
         .route("/v1/decide", post(decide))
         .route("/v1/switchover", post(switchover))
         .route("/v1/failover", post(failover))
+        .route("/v1/controllers/add", post(add_controller))
+        .route("/v1/controllers/remove", post(remove_controller))
         .fallback(async || Problem::not_found("there is no such resource; see `backstay help`"))
         .method_not_allowed_fallback(async || {
             Problem(StatusCode::METHOD_NOT_ALLOWED, "this resource has another method".into())
@@ -251,6 +253,38 @@ async fn failover(
     let Failover { service, by } = body(sent)?;
     let by = who(&by)?;
     grant(&handle, Wish::FailOver { service, by }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AddController {
+    name: NodeName,
+    by: String,
+}
+
+async fn add_controller(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let AddController { name, by } = body(sent)?;
+    grant(&handle, Wish::AddController { name, by: who(&by)? }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemoveController {
+    name: NodeName,
+    #[serde(default)]
+    force: bool,
+    by: String,
+}
+
+async fn remove_controller(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let RemoveController { name, force, by } = body(sent)?;
+    grant(&handle, Wish::RemoveController { name, forced: force, by: who(&by)? }).await
 }
 
 async fn grant(handle: &Handle, wish: Wish) -> Result<Json<Done>, Problem> {

@@ -2,7 +2,7 @@
 
 use super::waiting::Waiter;
 use super::{Driver, Letter, Outlets, Stopped};
-use crate::question::Answer;
+use crate::question::{Answer, Sealed};
 use backstay_controller::link::LinkInput;
 use backstay_model::{Event, InstanceName, NodeId, ServiceName, Severity};
 use backstay_node::{Effect, PeerMessage};
@@ -92,7 +92,7 @@ impl Outlets {
         match waiter {
             Waiter::Here(reply) => drop(reply.send(answer)),
             Waiter::Peer { node, id } => {
-                self.post(node, Letter::Answer { id, answer });
+                self.post(node, Letter::Answer { id, answer: Sealed::of(&answer) });
             }
         }
     }

@@ -14,7 +14,7 @@ pub(crate) use refusals::Names;
 
 use crate::clock;
 use crate::journal::Journal;
-use crate::question::{Answer, Question, Request, Scope};
+use crate::question::{Answer, Question, Request, Scope, Sealed};
 use crate::storage::{StorageError, Writer};
 use crate::tls::Standing;
 use backstay_controller::Refusal;
@@ -70,9 +70,9 @@ pub(crate) enum Letter {
     /// From node to node.
     Node(PeerMessage),
     /// A question for the leader.
-    Ask { id: u64, question: Question },
+    Ask { id: u64, question: Sealed<Question> },
     /// The answer to the question with this number.
-    Answer { id: u64, answer: Answer },
+    Answer { id: u64, answer: Sealed<Answer> },
     /// How the sender's certificates stand.
     Certificates(Standing),
 }
@@ -276,17 +276,17 @@ impl Driver {
         let waiter = Waiter::Here(request.reply);
         match (request.scope, self.other_leader()) {
             (Scope::Leader, Some(leader)) => {
-                self.forward(leader, request.question, waiter);
+                self.forward(leader, &request.question, waiter);
                 Ok(())
             }
             _ => self.consider(request.question, waiter).await,
         }
     }
 
-    fn forward(&mut self, leader: NodeId, question: Question, waiter: Waiter) {
+    fn forward(&mut self, leader: NodeId, question: &Question, waiter: Waiter) {
         let is_wish = matches!(question, Question::Wish(_));
         let id = self.waiting.add_forwarded(leader, waiter);
-        if !self.outlets.post(leader, Letter::Ask { id, question })
+        if !self.outlets.post(leader, Letter::Ask { id, question: Sealed::of(question) })
             && let Some(waiter) = self.waiting.take(id)
             && is_wish
         {
@@ -308,7 +308,9 @@ impl Driver {
         let now = clock::now();
         let brain = self.node.brain();
         let answer = match question {
-            Question::Status => Answer::Status(Box::new(self.outlets.certified(brain.status(now), now.unix))),
+            Question::Status => {
+                Answer::Status(Box::new(self.outlets.certified(self.node.status(now), now.unix)))
+            }
             Question::History(service) => Answer::History(brain.history(service.as_ref())),
             Question::Explain(service) => Answer::Explanation(
                 brain.explain(now, &service).map(Box::new).ok_or_else(|| brain.no_such_service(&service)),

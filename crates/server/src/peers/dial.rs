@@ -144,7 +144,7 @@ pub(super) async fn introduce(mesh: &Mesh, peer: &ControllerSpec) -> Result<Stre
     stream.set_nodelay(true)?;
     notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
     let mut stream = stream::dial(mesh, stream, &peer.name).await?;
-    let hello = Hello::new(&mesh.cluster, &mesh.me, &peer.name);
+    let hello = Hello::new(mesh.version_max, &mesh.cluster, &mesh.me, &peer.name);
     let mut bytes = Vec::new();
     append(&mut bytes, &hello).map_err(ReadError::from)?;
     stream.write_all(&bytes).await?;

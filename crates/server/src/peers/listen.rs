@@ -116,7 +116,7 @@ pub(super) async fn meet(mesh: &Mesh, stream: TcpStream) -> Result<Welcomed, Unw
     let listed = |name: &_| mesh.others.iter().any(|other| other.name == *name);
     let reception = match proven {
         Some(name) if name != *hello.caller() => Reception::OtherCertificate,
-        _ => hello.receive(&mesh.cluster, &mesh.me, listed),
+        _ => hello.receive(mesh.version_max, &mesh.cluster, &mesh.me, listed),
     };
     let mut answer = Vec::new();
     append(&mut answer, &reception).map_err(ReadError::from)?;
@@ -150,10 +150,22 @@ async fn hear(
             }
         };
         let heard = match letter {
-            Letter::Node(message) => Incoming::Message { from, message },
-            Letter::Ask { id, question } => Incoming::Asked { from, id, question },
-            Letter::Answer { id, answer } => Incoming::Answered { from, id, answer },
-            Letter::Certificates(standing) => Incoming::Certified { from, standing },
+            Letter::Node(message) => Some(Incoming::Message { from, message }),
+            Letter::Ask { id, question } => {
+                question.open().map(|question| Incoming::Asked { from, id, question })
+            }
+            Letter::Answer { id, answer } => {
+                answer.open().map(|answer| Incoming::Answered { from, id, answer })
+            }
+            Letter::Certificates(standing) => Some(Incoming::Certified { from, standing }),
+        };
+        let Some(heard) = heard else {
+            hall.complaints.say(|| {
+                tracing::warn!(
+                    "controller number {from} asked or said what this version does not know: upgrade this one"
+                );
+            });
+            continue;
         };
         if incoming.send(heard).await.is_err() {
             return;

@@ -33,4 +33,6 @@ pub(crate) struct Mesh {
     pub(crate) others: Vec<ControllerSpec>,
     /// What proves who somebody is; without it nothing does, and nothing is encrypted.
     pub(crate) keyring: Option<Arc<Keyring>>,
+    /// The latest version to speak.
+    pub(crate) version_max: u32,
 }

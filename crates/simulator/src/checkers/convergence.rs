@@ -1,7 +1,7 @@
 //! Convergence: when everything is mended, there is one open primary that all follow with the same data, all
 //! controllers agree, and clients write again.
 
-use crate::scenario::{FaultKind, Mistake};
+use crate::scenario::FaultKind;
 use crate::world::World;
 use backstay_controller::Phase;
 use std::time::Duration;
@@ -41,9 +41,8 @@ impl World {
         if !nodes.iter().any(|node| node.brain().leads()) {
             return (nodes.len() * 2 > self.controllers.len()).then(|| "nobody leads".to_owned());
         }
-        let votes_on = self.scenario.mistake == Some(Mistake::WipedVoter);
-        if self.checkers.wiped.is_some_and(|wiped| !self.controllers[wiped].halted) && !votes_on {
-            return Some("the controller that lost its state folder still runs".to_owned());
+        if self.controllers.iter().any(|it| it.joined) && !self.all_vote() {
+            return Some("a controller that lost its folder has no vote yet".to_owned());
         }
         for node in &nodes {
             let state = node.brain().state().service(&self.service);

@@ -97,7 +97,7 @@ impl World {
         let Some(it) = self.controllers[node].node() else {
             return;
         };
-        let applied = it.consensus().status().applied;
+        let applied = it.consensus().applied();
         if !self.checkers.identical.is_new(node, applied) {
             return;
         }
@@ -132,7 +132,7 @@ impl World {
             return;
         };
         let state = it.brain().state().service(&self.service).clone();
-        let term = it.consensus().status().term;
+        let term = it.consensus().term();
         // A cluster of one commits in the middle of a step, so its state may be ahead of the order.
         if self.controllers.len() == 1 {
             return;

@@ -16,7 +16,7 @@ impl World {
     pub(crate) fn start_controller(&mut self, node: usize) {
         let now = self.clock(node);
         let seed = self.random.next();
-        let voters = self.spec.controllers.iter().map(backstay_model::ControllerSpec::id).collect();
+        let listed: Vec<_> = self.spec.controllers.iter().map(backstay_model::ControllerSpec::id).collect();
         let controller = &mut self.controllers[node];
         if controller.process.is_some() || controller.halted {
             return;
@@ -24,10 +24,14 @@ impl World {
         controller.starts += 1;
         self.agreement_disturbed = self.now;
         let start = controller.starts;
-        let voters =
-            if self.scenario.mistake == Some(Mistake::DecideAlone) { vec![controller.id] } else { voters };
-        let settings =
+        let voters = match self.scenario.mistake {
+            Some(Mistake::DecideAlone) => vec![controller.id],
+            _ if controller.joined => Vec::new(),
+            _ => listed.clone(),
+        };
+        let mut settings =
             Settings::new(controller.id, self.spec.cluster.clone(), controller.generation, voters, seed);
+        settings.peers = listed;
         let disk = controller.disk.clone();
         let mut spec = self.spec.clone();
         spec.services[0].digest = controller.digest.clone();

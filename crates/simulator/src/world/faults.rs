@@ -366,13 +366,13 @@ impl World {
         }
     }
 
-    /// A controller loses its state folder and is started with a new one. Only one ever does, so that the others are
-    /// still a majority of those that know the truth.
+    /// A controller loses its state folder and is started with a new one; an operator gives it its vote back. The next
+    /// one is lost only after that, so that the others are still a majority of those that know the truth.
     fn wipe(&mut self, node: usize) {
         // A cluster whose controllers have not all met is still being founded: it waits for every one of them.
         let others = self.controllers.len() - 1;
-        let founded = self.controllers.iter().all(|controller| controller.disk.known.len() == others);
-        if self.checkers.wiped.is_some() || others < 2 || !founded {
+        let founded = self.controllers.iter().filter(|it| !it.joined).all(|it| it.disk.known.len() == others);
+        if !(self.checkers.wiped.is_none() || self.all_vote()) || others < 2 || !founded {
             return;
         }
         self.checkers.wiped = Some(node);
@@ -381,8 +381,37 @@ impl World {
         self.controllers[node].disk = Durable::default();
         if self.scenario.mistake != Some(crate::scenario::Mistake::WipedVoter) {
             self.controllers[node].generation = Generation(self.random.next() | 1);
+            self.controllers[node].joined = true;
         }
         self.start_controller(node);
+        self.ask_for_votes();
+    }
+
+    /// Every controller runs, and they all know the same list, in which everybody votes with the folder that it has.
+    pub(crate) fn all_vote(&self) -> bool {
+        let lists =
+            self.controllers.iter().map(|it| it.node().map(|node| node.consensus().status().membership));
+        let Some(lists) = lists.collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        let votes = |controller: &super::Controller| {
+            lists[0].of(controller.id).is_some_and(|member| {
+                member.voter && member.generation.is_none_or(|it| it == controller.generation)
+            })
+        };
+        lists.iter().all(|list| *list == lists[0]) && self.controllers.iter().all(votes)
+    }
+
+    /// The operator asks every controller, some time after, to make members of those that are none.
+    pub(crate) fn ask_for_votes(&mut self) {
+        let joined = self.controllers.iter().filter(|it| it.joined).map(|it| it.name.clone());
+        for name in joined.collect::<Vec<_>>() {
+            for node in 0..self.controllers.len() {
+                let wish = Wish::AddController { name: name.clone(), by: "operator".into() };
+                let at = self.random.micros(300_000, 4_000_000);
+                self.schedule(at, Event::Fault(Fault::Wish { node, wish }));
+            }
+        }
     }
 
     /// The server that the controllers take for the primary.
@@ -420,6 +449,9 @@ impl World {
         for node in 0..self.controllers.len() {
             self.restart_with(node, AGREED);
             self.start_controller(node);
+        }
+        for _ in 0..3 {
+            self.ask_for_votes();
         }
     }
 }

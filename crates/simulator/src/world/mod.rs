@@ -78,6 +78,8 @@ pub(crate) struct Controller {
     pub(crate) paused_until: Time,
     /// It stopped for good: its state folder is not the one it had.
     pub(crate) halted: bool,
+    /// Its folder was made after the first start of the cluster.
+    pub(crate) joined: bool,
     pub(crate) starts: u64,
 }
 
@@ -213,6 +215,7 @@ impl World {
                 process: None,
                 paused_until: Time::ZERO,
                 halted: false,
+                joined: false,
                 starts: 0,
             });
         }

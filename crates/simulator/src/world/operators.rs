@@ -41,6 +41,8 @@ impl World {
             Wish::Decide { .. } => "operator decides",
             Wish::SwitchOver { .. } => "operator wants a switchover",
             Wish::FailOver { .. } => "operator wants a failover",
+            Wish::AddController { .. } => "operator adds a controller",
+            Wish::RemoveController { .. } => "operator removes a controller",
         });
         if self.controllers[node].paused_until <= self.now {
             self.step(node, Input::Asked { request: 1, wish });
