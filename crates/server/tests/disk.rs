@@ -5,7 +5,7 @@
 
 mod support;
 
-use backstay_consensus::{Durable, Entry, HardState, Persist, Snapshot};
+use backstay_consensus::{Durable, Entry, HardState, MemberId, Membership, Persist, Snapshot};
 use backstay_model::{Generation, NodeId, Term};
 use backstay_server::{RunError, Stopped, Storage, StorageError};
 use serde_json::json;
@@ -29,15 +29,23 @@ impl Dice {
     }
 }
 
+const FOUNDERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+
 /// The write that comes after `number` others: a vote, some entries, now and then a snapshot.
 fn write(number: u64) -> Persist {
     let term = Term(number + 1);
-    let entry = |index| Entry { index, term, data: vec![index as u8; 40 + (number as usize * 37) % 3000] };
+    let entry = |index| {
+        let data = vec![index as u8; 40 + (number as usize * 37) % 3000];
+        Entry { index, term, data, change: None }
+    };
     let compacts = number % 7 == 6;
     Persist {
         known: (number == 0).then_some((NodeId(9), Generation(4))),
-        hard: Some(HardState { term, vote: Some(NodeId(number % 3 + 1)), commit: number }),
-        snapshot: compacts.then(|| Snapshot { index: number, term, data: vec![number as u8; 5000] }),
+        hard: Some(HardState { term, vote: Some(MemberId(number % 3 + 1)), commit: number }),
+        snapshot: compacts.then(|| {
+            let membership = Membership::founders(&FOUNDERS);
+            Snapshot { index: number, term, data: vec![number as u8; 5000], membership }
+        }),
         drop_before: compacts.then_some(number),
         entries: vec![entry(number + 1)],
         ..Persist::default()
@@ -58,7 +66,7 @@ fn open(folder: &Path) -> Result<Storage, StorageError> {
 /// A folder after `writes` writes, and its file before and after the last one, as a kill -9 would leave it.
 fn images(writes: u64) -> (Vec<u8>, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
-    let storage = Storage::create(folder.path(), &"shop".into(), &"a".into()).unwrap();
+    let storage = Storage::create(folder.path(), &"shop".into(), &"a".into(), &FOUNDERS).unwrap();
     let image = || fs::read(folder.path().join(FILE)).unwrap();
     let mut before = image();
     for number in 0..writes {
@@ -185,7 +193,7 @@ fn writes_until_it_is_killed() {
 #[test]
 fn a_process_that_is_killed_while_it_writes_forgets_nothing_that_it_said() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Storage::create(folder.path(), &"shop".into(), &"a".into()).unwrap());
+    drop(Storage::create(folder.path(), &"shop".into(), &"a".into(), &FOUNDERS).unwrap());
     let mut dice = Dice(3);
     for round in 0..12 {
         let mut child = Command::new(std::env::current_exe().unwrap())

@@ -71,6 +71,8 @@ fn assert_sound(wish: &Wish) {
     | Wish::Resume { by, .. }
     | Wish::Decide { by, .. }
     | Wish::SwitchOver { by, .. }
-    | Wish::FailOver { by, .. }) = wish;
+    | Wish::FailOver { by, .. }
+    | Wish::AddController { by, .. }
+    | Wish::RemoveController { by, .. }) = wish;
     assert!(!by.trim().is_empty() && !by.contains(char::is_control), "{by:?} asks");
 }

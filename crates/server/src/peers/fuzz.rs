@@ -11,7 +11,7 @@ use super::hello::{HELLO_BYTES_MAX, Hello};
 use crate::driver::Letter;
 use crate::fuzzing::pieces;
 use backstay_config::Config;
-use backstay_consensus::{Durable, Settings};
+use backstay_consensus::{Durable, Settings, VERSION};
 use backstay_model::{Generation, NodeId, Now, Time, UnixMicros};
 use backstay_node::{Effect, Input, Node};
 use serde::Serialize;
@@ -29,7 +29,7 @@ const LETTER_BYTES_MAX: usize = 64 * 1024;
 /// The first words of a caller.
 pub(crate) fn hello(bytes: &[u8]) {
     for hello in read::<Hello>(bytes, HELLO_BYTES_MAX) {
-        let answer = hello.receive(&"shop".into(), &"a".into(), |name| name.as_str() == "b");
+        let answer = hello.receive(VERSION, &"shop".into(), &"a".into(), |name| name.as_str() == "b");
         assert!(!answer.to_string().is_empty(), "refused without a reason");
     }
 }

@@ -68,7 +68,13 @@ fn mesh(me: &str, other: &str, port: u16, keyring: Option<Keyring>) -> Mesh {
         site: String::new(),
         zone: String::new(),
     };
-    Mesh { cluster: "shop".into(), me: me.into(), others: vec![other], keyring: keyring.map(Arc::new) }
+    Mesh {
+        cluster: "shop".into(),
+        me: me.into(),
+        others: vec![other],
+        keyring: keyring.map(Arc::new),
+        version_max: backstay_consensus::VERSION,
+    }
 }
 
 /// What happens when `caller`, who takes itself for b, calls `callee`, who is a: what each of them says, or nothing.

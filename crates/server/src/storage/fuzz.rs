@@ -43,9 +43,9 @@ pub(crate) fn records(bytes: &[u8]) {
 /// A folder after a while: an adopted group in the log, the same in a snapshot.
 #[cfg(test)]
 pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    use backstay_consensus::{Entry, HardState, Snapshot};
+    use backstay_consensus::{Entry, HardState, MemberId, Membership, Snapshot};
     use backstay_controller::{Decided, State};
-    use backstay_model::{Generation, NodeId, Term};
+    use backstay_model::{Generation, Term};
 
     let config = Config::parse("backstay.toml", FILE).expect("the example is right");
     let service = &config.spec.services[0];
@@ -60,14 +60,16 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let entry = |decision| backstay_controller::Entry { service: service.name.clone(), decision };
     let mut state = State::default();
     state.apply(&entry(adopt.clone()));
-    let log = |index, data| Entry { index, term: Term(2), data };
+    let log = |index, data| Entry { index, term: Term(2), data, change: None };
     let written = |decision| postcard::to_stdvec(&entry(decision)).expect("an entry can be written");
     let known = config.spec.controllers[1..].iter().map(|it| (it.id(), Generation(5))).collect();
     let entries = vec![log(1, Vec::new()), log(2, written(adopt)), log(3, written(pause))];
-    let hard = HardState { term: Term(2), vote: Some(NodeId(7)), commit: 3 };
+    let hard = HardState { term: Term(2), vote: Some(MemberId(7)), commit: 3 };
     let plain = Durable { hard, snapshot: None, entries: entries.clone(), known };
+    let founders: Vec<_> = config.spec.controllers.iter().map(backstay_model::ControllerSpec::id).collect();
+    let membership = Membership::founders(&founders);
     let data = postcard::to_stdvec(&state).expect("a state can be written");
-    let snapshot = Some(Snapshot { index: 2, term: Term(2), data });
+    let snapshot = Some(Snapshot { index: 2, term: Term(2), data, membership });
     let compacted = Durable { snapshot, entries: entries[1..].to_vec(), ..plain.clone() };
     let bytes = |disk: &Durable| postcard::to_stdvec(disk).expect("a folder can be written");
     vec![("log", bytes(&plain)), ("snapshot", bytes(&compacted))]

@@ -4,7 +4,7 @@ use super::super::frames::append;
 use super::super::hello::Hello;
 use super::{FILE, Letter, moment, settings};
 use backstay_config::Config;
-use backstay_consensus::{Body, Durable, Settings};
+use backstay_consensus::{Body, Durable, Settings, VERSION};
 use backstay_controller::Wish;
 use backstay_model::{ControllerSpec, Generation, NodeId, Now};
 use backstay_node::{Effect, Input, Node, PeerMessage};
@@ -14,7 +14,8 @@ use std::time::Duration;
 /// Who calls rightly.
 pub(crate) fn hello_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut out = vec![3];
-    append(&mut out, &Hello::new(&"shop".into(), &"b".into(), &"a".into())).expect("a hello can be written");
+    append(&mut out, &Hello::new(VERSION, &"shop".into(), &"b".into(), &"a".into()))
+        .expect("a hello can be written");
     vec![("welcome", out)]
 }
 

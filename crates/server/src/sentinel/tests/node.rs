@@ -75,7 +75,6 @@ impl Node {
                     ],
                 ),
             ],
-            problems: Vec::new(),
         };
         Self { picture: Arc::new(Mutex::new(picture)), events: broadcast::Sender::new(64) }
     }
