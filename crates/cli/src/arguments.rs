@@ -270,6 +270,9 @@ pub(crate) struct Switchover {
 pub(crate) struct Failover {
     /// The service.
     pub(crate) service: String,
+    /// The next primary, whatever it holds, even if somebody else promoted it; the best one, if left out.
+    #[arg(long, value_name = "INSTANCE")]
+    pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) consent: Consent,
     #[command(flatten)]

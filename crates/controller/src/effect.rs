@@ -108,6 +108,8 @@ pub enum Wish {
     FailOver {
         /// The service.
         service: ServiceName,
+        /// The next primary, even one that somebody else promoted; the best one, if left out.
+        to: Option<InstanceName>,
         /// Who asks.
         by: String,
     },

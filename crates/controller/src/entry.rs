@@ -193,6 +193,8 @@ pub enum Cause {
     },
     /// An operator wants another primary, whatever is lost.
     Ordered {
+        /// This one, if it was named.
+        to: Option<InstanceName>,
         /// Who.
         by: String,
     },
@@ -218,7 +220,7 @@ impl fmt::Display for Cause {
             Self::Silent { votes } => write!(f, "{votes} controllers got no answer in time"),
             Self::Restarted { votes } => write!(f, "{votes} controllers found that it was restarted"),
             Self::Demoted { votes } => write!(f, "{votes} controllers found that it is a replica"),
-            Self::Ordered { by } => write!(f, "{by} ordered it"),
+            Self::Ordered { by, .. } => write!(f, "{by} ordered it"),
             Self::SwitchoverFailed { reason } => write!(f, "the switchover failed: {reason}"),
             Self::CandidateLost { candidate } => write!(f, "the promotion of {candidate} was never observed"),
         }

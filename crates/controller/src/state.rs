@@ -343,6 +343,9 @@ impl ServiceState {
         }
         let moments = Moments { suspected: Some(suspected), verdict: Some(verdict), ..Moments::default() };
         self.open_record(service, epoch, cause.to_string(), moments, false);
+        if let Cause::Ordered { to, .. } = &cause {
+            self.decided.clone_from(to);
+        }
         self.phase = Phase::Fencing { cause };
     }
 

@@ -7,7 +7,7 @@ use crate::failover::moving::{best_target, unfit as why_not, unmovable};
 use crate::scene::Scene;
 use crate::state::Phase;
 use crate::{Controller, PROPOSAL_PATIENCE};
-use backstay_model::{InstanceName, Now, ServiceName};
+use backstay_model::{Health, InstanceName, Now, ServiceName};
 use std::time::Duration;
 
 /// The longest pause: one that is forgotten ends by itself.
@@ -80,18 +80,22 @@ impl Controller {
                 Ok((each(services, Decided::Decide { epoch: state.epoch, instance, by }), answer))
             }
             Wish::SwitchOver { service, to, dry_run, by } => self.switchover(now, service, to, dry_run, by),
-            Wish::FailOver { service, by } => {
+            Wish::FailOver { service, to, by } => {
                 let scene = self.quiet(&service)?;
                 let state = self.state.service(&service);
-                if !candidates(state, scene).iter().any(|candidate| candidate.eligible) {
-                    return Err(Refusal::Unfit(format!(
-                        "no instance of {service} can take over; see `backstay explain {service}`"
-                    )));
+                match &to {
+                    Some(to) => self.answers(scene, to)?,
+                    None if candidates(state, scene).iter().any(|candidate| candidate.eligible) => {}
+                    None => {
+                        return Err(Refusal::Unfit(format!(
+                            "no instance of {service} can take over; see `backstay explain {service}`"
+                        )));
+                    }
                 }
                 let answer = format!("{service}: failing over (epoch {})", state.epoch.next());
                 let decision = Decided::Begin {
                     epoch: state.epoch.next(),
-                    cause: Cause::Ordered { by },
+                    cause: Cause::Ordered { to, by },
                     suspected: now.unix,
                     verdict: now.unix,
                 };
@@ -123,7 +127,7 @@ impl Controller {
         if let Some(to) = &to
             && scene.spec.instance(to).is_none()
         {
-            return Err(Refusal::NoSuch(format!("{service} has no instance called {to}")));
+            return Err(Refusal::NoSuch(self.no_such_instance(&service, to)));
         }
         if to.as_ref() == Some(&reign.instance) {
             return unfit(format!("{} is the primary already", reign.instance));
@@ -147,6 +151,23 @@ impl Controller {
         let answer = format!("{service}: switching over from {from} to {to} (epoch {epoch})");
         let decision = Decided::SwitchOver { epoch, to, run_id, by, at: now.unix };
         Ok((vec![Entry { service, decision }], answer))
+    }
+
+    /// The one that an operator names must at least be there; what it holds is the operator's business.
+    fn answers(&self, scene: &Scene, name: &InstanceName) -> Result<(), Refusal> {
+        let service = &scene.spec.name;
+        let Some(view) = scene.views.get(name) else {
+            return Err(Refusal::NoSuch(self.no_such_instance(service, name)));
+        };
+        let loading = view.identity.as_ref().is_none_or(|identity| identity.loading);
+        let reigns = self.state.service(service).primary().is_some_and(|reign| reign.instance == *name);
+        if reigns {
+            return Err(Refusal::Unfit(format!("{name} is the primary of {service} already")));
+        }
+        if view.health != Health::Up || loading {
+            return Err(Refusal::Unfit(format!("{name} cannot be the primary now: {}", view.health)));
+        }
+        Ok(())
     }
 
     /// The service, if no plan is running.

@@ -307,7 +307,7 @@ fn an_unreachable_primary_needs_a_failover_instead() {
 #[test]
 fn an_ordered_failover_takes_another_one_although_the_old_one_holds_more() {
     let mut desk = near();
-    wish(&mut desk, Wish::FailOver { service: "shop".into(), by: "ada".into() }).unwrap();
+    wish(&mut desk, Wish::FailOver { service: "shop".into(), to: None, by: "ada".into() }).unwrap();
     assert_eq!(desk.phase(), "epoch 2 fencing");
     desk.frozen("r1", 1300);
     for replica in ["r2", "r3"] {
@@ -325,6 +325,39 @@ fn a_failover_is_not_ordered_when_nobody_could_take_over() {
     for replica in ["r2", "r3"] {
         desk.sees(replica, Observation::Health(REFUSED));
     }
-    let refusal = wish(&mut desk, Wish::FailOver { service: "shop".into(), by: "ada".into() }).unwrap_err();
+    let refusal =
+        wish(&mut desk, Wish::FailOver { service: "shop".into(), to: None, by: "ada".into() }).unwrap_err();
     assert!(refusal.contains("no instance of shop can take over"), "{refusal}");
+}
+
+#[test]
+fn a_primary_that_somebody_else_made_can_be_accepted() {
+    let mut desk = near();
+    desk.sees("r2", Observation::Replication(state("r2", Role::Primary { replicas: 0 }, 1300)));
+    desk.pass(50);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+    let accept = Wish::FailOver { service: "shop".into(), to: Some("r2".into()), by: "ada".into() };
+    wish(&mut desk, accept).unwrap();
+    assert!(desk.orders.contains(&"r2 freeze".to_owned()), "{:?}", desk.orders);
+    for (instance, offset) in [("r1", 1200), ("r2", 1300), ("r3", 1200)] {
+        desk.link_down(instance, "r1", offset);
+        desk.frozen(instance, offset);
+    }
+    assert_eq!(desk.orders.last().map(String::as_str), Some("r2 promote"), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_primary_that_somebody_else_made_a_replica_ends_the_move_and_nothing_more() {
+    let mut desk = near();
+    hold(&mut desk);
+    let role = Role::Replica { of: address("elsewhere"), link_up: false, syncing: false };
+    desk.sees("r1", Observation::Replication(state("r1", role, 1200)));
+    desk.pass(50);
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    assert!(
+        !desk.orders.iter().any(|order| order.contains("promote") || order.contains("freeze")),
+        "{:?}",
+        desk.orders
+    );
 }

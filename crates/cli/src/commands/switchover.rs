@@ -7,7 +7,7 @@ use crate::confirm::Plan;
 use crate::failure::{FAILED, Failure};
 use crate::output::{Format, Output};
 use crate::show::{self, bytes};
-use backstay_model::{Epoch, Explanation, FailoverRecord, ServiceStatus};
+use backstay_model::{Epoch, Explanation, FailoverRecord, InstanceStatus, ServiceStatus};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -52,19 +52,26 @@ pub(super) fn failover(arguments: &Failover) -> Result<(), Failure> {
     let controllers = Controllers::of(&arguments.target)?;
     let cluster = known::cluster(&controllers)?;
     let service = known::service(&cluster, &arguments.service)?;
+    let named = arguments.to.as_ref().map(|to| known::instance(service, to)).transpose()?;
     let explanation: Explanation =
         controllers.get(&format!("/v1/explain/{}", encoded(&arguments.service)))?;
-    if !arguments.consent.given(&plan(service, &explanation), arguments.output)? {
+    if !arguments.consent.given(&plan(service, named, &explanation), arguments.output)? {
         return Ok(());
     }
-    let body = json!({"service": arguments.service, "by": arguments.asker.name()});
+    let body = json!({"service": arguments.service, "to": arguments.to, "by": arguments.asker.name()});
     let done: Done = controllers.post("/v1/failover", &body)?;
     let record = wait(&controllers, service, &done.done, arguments.output)?;
     arguments.output.show(&record, |record, paint| show::history(std::slice::from_ref(record), paint))
 }
 
-fn plan(service: &ServiceStatus, explanation: &Explanation) -> Plan {
+fn plan(service: &ServiceStatus, named: Option<&InstanceStatus>, explanation: &Explanation) -> Plan {
     let from = service.primary.as_ref().map_or("nobody", |primary| primary.as_str());
+    if let Some(to) = named {
+        let would = format!("make {} the primary of {} instead of {from}", to.name, service.name);
+        return Plan::new(would)
+            .with(format!("what {} does not hold is lost, whoever holds it", to.name))
+            .with(format!("now: {}", explanation.verdict));
+    }
     let to = explanation.winner.as_ref().map_or("nobody that is fit", |winner| winner.as_str());
     let plan = Plan::new(format!("fail {} over from {from}, most likely to {to}", service.name));
     let plan = match explanation.would_lose_bytes {

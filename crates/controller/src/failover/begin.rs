@@ -151,8 +151,9 @@ fn changed_role(state: &ServiceState, scene: &Scene) -> Option<String> {
     if let Some((name, _)) = usurper {
         return Some(format!(
             "somebody else made {name} a primary, which may hold writes that nobody else has, so it is left alone; stop \
-             the other manager (a Sentinel?), and once {} has everything, make {name} a replica of it again",
-            reign.instance
+             the other manager (a Sentinel?), then accept it with `backstay failover {} --to {name}`, or once {} has \
+             everything, make {name} a replica of it again",
+            scene.spec.name, reign.instance
         ));
     }
     let view = scene.views.get(&reign.instance).filter(|view| !is_gone(view))?;
@@ -163,8 +164,9 @@ fn changed_role(state: &ServiceState, scene: &Scene) -> Option<String> {
     });
     (*of != Address::nowhere() && !ours).then(|| {
         format!(
-            "somebody else made {} a replica of {of}; stop the other manager (a Sentinel?), then make {} a primary again",
-            reign.instance, reign.instance
+            "somebody else made {} a replica of {of}; stop the other manager (a Sentinel?), then make {} a primary \
+             again, or accept another one with `backstay failover {} --to INSTANCE`",
+            reign.instance, reign.instance, scene.spec.name
         )
     })
 }

@@ -51,7 +51,8 @@ pub(super) fn moving(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     match follows(&old) {
         None => hold_and_demote(work, &reign, to, &target.address),
         Some((of, ..)) if *of == target.address => promote_if_complete(work, &old, to, run_id),
-        Some(_) => fail(work, "somebody else made the old primary a replica".into()),
+        // Not by this plan: whoever it was, the rules for that apply once the plan is given up.
+        Some(_) => give_up(work, format!("{} was made a replica of another server", reign.instance)),
     }
 }
 
@@ -97,8 +98,7 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
         None
     };
     if let Some(reason) = reason {
-        let epoch = work.state.epoch;
-        return work.propose(Decided::Abandon { epoch, reason, at: work.now.unix });
+        return give_up(work, reason);
     }
     let stands = work.view(&reign.instance).and_then(|view| view.paused_in(work.state.epoch));
     let Some(stands) = stands.filter(|_| work.scene.notes.paused.is_some()).map(|it| it.offset) else {
@@ -144,6 +144,12 @@ fn promote(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     }
     work.order(to, Action::Promote);
     work.watch(to, POLL);
+}
+
+/// Nothing irreversible was done.
+fn give_up(work: &mut Work, reason: String) {
+    let epoch = work.state.epoch;
+    work.propose(Decided::Abandon { epoch, reason, at: work.now.unix });
 }
 
 fn fail(work: &mut Work, reason: String) {

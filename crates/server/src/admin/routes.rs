@@ -242,6 +242,7 @@ async fn switchover(
 #[serde(deny_unknown_fields)]
 struct Failover {
     service: ServiceName,
+    to: Option<InstanceName>,
     by: String,
 }
 
@@ -250,9 +251,9 @@ async fn failover(
     State(handle): State<Handle>,
     sent: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Done>, Problem> {
-    let Failover { service, by } = body(sent)?;
+    let Failover { service, to, by } = body(sent)?;
     let by = who(&by)?;
-    grant(&handle, Wish::FailOver { service, by }).await
+    grant(&handle, Wish::FailOver { service, to, by }).await
 }
 
 #[derive(Debug, Deserialize)]

@@ -181,7 +181,7 @@ impl World {
         let wish = if self.random.chance(850) {
             Wish::SwitchOver { service, to, dry_run: false, by }
         } else {
-            Wish::FailOver { service, by }
+            Wish::FailOver { service, to: None, by }
         };
         Fault::Ask { node, wish }
     }
