@@ -245,10 +245,10 @@ fn status_on_a_narrow_terminal_does_without_the_least_important_columns() {
     insta::assert_snapshot!(super::status(&cluster(), Paint::Plain, 80), @"
     cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
 
-      controller  address        state
-      a           10.0.0.1:7600  leads
-      b           10.0.0.1:7600  connected
-      c           10.0.0.1:7600  not heard of
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
 
     mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
     paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
@@ -264,10 +264,10 @@ fn status_on_a_narrow_terminal_does_without_the_least_important_columns() {
     insta::assert_snapshot!(super::status(&cluster(), Paint::Plain, 40), @"
     cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
 
-      controller  address        state
-      a           10.0.0.1:7600  leads
-      b           10.0.0.1:7600  connected
-      c           10.0.0.1:7600  not heard of
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
 
     mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
     paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
@@ -318,10 +318,10 @@ fn watch_shows_the_status_the_running_failover_and_the_last_events() {
     this may be old: no controller answers
     cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
 
-      controller  address        state
-      a           10.0.0.1:7600  leads
-      b           10.0.0.1:7600  connected
-      c           10.0.0.1:7600  not heard of
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
 
     mymaster: promoting in epoch 2, clients go to r1 at 10.0.0.1:6379
     paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
