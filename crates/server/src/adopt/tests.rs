@@ -90,7 +90,7 @@ fn a_user_is_there_once_and_no_password_is_shown() {
 fn a_user_is_right_in_any_order_and_with_nothing_more() {
     let user = User::new("backstay", "hush", "a*b");
     let as_redis_lists_it = "user backstay on #dc8331bcb2283e89d275a1c2fe66f7bf5ac3163ec1967f149dd7e27906365f0c ~a\\*b \
-                             resetchannels -@all +exec +set +replicaof +client|kill +multi +ping +info +config|get \
+                             resetchannels -@all +exec +set +replicaof +client|kill +client|unpause +client|pause +pubsub|numsub +multi +ping +info +config|get \
                              +config|set";
     assert!(user.is_given_by(as_redis_lists_it));
     for wrong in [

@@ -77,7 +77,7 @@ mod tests {
             let word = |at: usize| String::from_utf8_lossy(&words[at]).to_lowercase();
             let name = word(0);
             needed.insert(match name.as_str() {
-                "config" | "client" | "script" | "acl" => format!("+{name}|{}", word(1)),
+                "config" | "client" | "pubsub" => format!("+{name}|{}", word(1)),
                 _ => format!("+{name}"),
             });
         }
