@@ -24,8 +24,8 @@ const SECOND_TRY: Duration = Duration::from_millis(2);
 const INFO_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is asked for its keys: one that was emptied by hand may be taken into the group.
 const IDENTITY_INTERVAL: Duration = Duration::from_secs(10);
-/// The longest pause between two second connections to an instance that is silent and accepts them.
-const CHECK_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The longest pause between two second connections to an instance that is late and accepts them.
+const CHECK_PAUSE_MAX: Duration = Duration::from_secs(4);
 /// How much later than asked a wakeup may come before the silence is held to be our own.
 const LATE: Duration = Duration::from_millis(100);
 
@@ -127,7 +127,9 @@ pub struct Link {
     identity_stale: bool,
     refusals: u32,
     check: Check,
+    /// The pause after the next check, unless the last one is long ago.
     check_pause: Duration,
+    last_check: Time,
     next_ping: Time,
     next_info: Time,
     next_identity: Time,
@@ -155,6 +157,7 @@ impl Link {
         Self {
             calm_interval: settings.probe_interval,
             check_pause: settings.probe_interval,
+            last_check: Time::ZERO,
             settings,
             connection: Connection::Waiting { until: now },
             outstanding: VecDeque::new(),
@@ -257,18 +260,21 @@ impl Link {
             }
             Ok(()) => {
                 self.refusals = 0;
-                self.pause_checks()
+                self.pause_checks(now)
             }
-            Err(_) => self.pause_checks(),
+            Err(_) => self.pause_checks(now),
         };
         self.check = Check::Idle { next: now + pause };
     }
 
-    /// The pause after a check that found nothing: twice as long each time. A second connection every `probe_interval` to
-    /// thousands of instances that are slow, perhaps because this machine is, would make all of them slower.
-    fn pause_checks(&mut self) -> Duration {
-        let pause = self.check_pause;
-        self.check_pause = (pause * 2).min(CHECK_PAUSE_MAX.max(pause));
+    /// The pause after a check that found nothing: twice as long each time, until none was needed for a while. Second
+    /// connections to thousands of instances that are slow, perhaps because this machine is, would keep them slow.
+    fn pause_checks(&mut self, now: Time) -> Duration {
+        let forgotten = now.since(self.last_check) > CHECK_PAUSE_MAX * 2;
+        let shortest = self.settings.probe_interval;
+        let pause = if forgotten { shortest } else { self.check_pause };
+        self.check_pause = (pause * 2).min(CHECK_PAUSE_MAX.max(shortest));
+        self.last_check = now;
         pause
     }
 
@@ -287,7 +293,6 @@ impl Link {
         };
         self.last_sign = now;
         self.accepted = true;
-        self.check_pause = self.settings.probe_interval;
         self.refusals = 0;
         match (reply, sent.purpose) {
             // One that lost its primary and serves no stale data answers this, and is as alive as any.
