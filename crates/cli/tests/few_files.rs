@@ -14,11 +14,14 @@ fn too_few_open_files_for_the_instances_are_an_error_with_the_limit_to_set() {
     let admin = folder.path().join("a.sock");
     let state = folder.path().join("a");
     let mut text = format!(
-        "cluster = \"shop\"\n[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:7601\"\nadmin = {admin:?}\n\
+        "cluster = \"shop\"\n[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:7601\"\nsentinel = \"off\"\nadmin = {admin:?}\n\
          state = {state:?}\n"
     );
     for (name, port) in [("b", 7602), ("c", 7603)] {
-        let _ = write!(text, "[[controllers]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n");
+        let _ = write!(
+            text,
+            "[[controllers]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\nsentinel = \"off\"\n"
+        );
     }
     for service in 0..70 {
         let _ = write!(text, "[[redis]]\nname = \"g{service}\"\ninstances = [\n");

@@ -410,10 +410,16 @@ impl Link {
         }
     }
 
-    /// An open connection owes an answer for longer than a probe interval.
+    /// An open connection owes an answer for too long.
     fn is_late(&self, now: Time) -> bool {
         self.connection == Connection::Open
-            && self.silent_since().is_some_and(|since| now.since(since) >= self.settings.probe_interval)
+            && self.silent_since().is_some_and(|since| now.since(since) >= self.late_after())
+    }
+
+    /// At least a probe interval, and a quarter of the silence that makes it suspect: with thousands of links every one
+    /// that is late by a moment costs two letters and a second connection.
+    fn late_after(&self) -> Duration {
+        self.settings.probe_interval.max(self.settings.down_after / 4)
     }
 
     fn set_health(&mut self, health: Health, out: &mut Vec<LinkOutput>) {
@@ -470,7 +476,7 @@ impl Link {
             }
         }
         if let Some(since) = self.silent_since() {
-            let late = since + self.settings.probe_interval;
+            let late = since + self.late_after();
             let down = since + self.settings.down_after;
             if now < late {
                 timer(late);
