@@ -1,6 +1,6 @@
 //! How a command fails: a message with three parts (what happened, why, what to do next) and an exit code.
 
-use backstay_config::{ConfigErrors, UnknownNode};
+use backstay_config::{ConfigErrors, Note, UnknownNode};
 use backstay_lab::LabError;
 use backstay_server::RunError;
 use miette::Report;
@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 /// Something failed or was refused.
 pub(crate) const FAILED: u8 = 1;
+/// The command line is wrong, as clap says it.
+pub(crate) const USAGE: u8 = 2;
 /// It was done, and what was found is not healthy.
 pub(crate) const UNHEALTHY: u8 = 3;
 /// No controller could be reached.
@@ -67,6 +69,25 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> ExitCode {
         self.code.into()
+    }
+
+    /// What happened and why, for where there is one line.
+    pub(crate) fn in_one_line(&self) -> String {
+        match &self.message {
+            Message::Parts(what, why, _) => format!("{what}: {why}"),
+            Message::Text(text) => text.clone(),
+            Message::Report(_) | Message::Said => self.to_string(),
+        }
+    }
+
+    /// Its places in the user's file as plain values, if it has some.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        match &self.message {
+            Message::Report(report) => {
+                report.downcast_ref::<ConfigErrors>().map(ConfigErrors::notes).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Says it on the standard error output.

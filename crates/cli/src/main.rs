@@ -6,8 +6,10 @@
 mod admin;
 mod arguments;
 mod commands;
+mod confirm;
 mod failure;
 mod output;
+mod screen;
 mod show;
 mod times;
 
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    output::choose_colours(arguments.color);
     match commands::run(arguments) {
         Ok(code) => code,
         Err(failure) => {

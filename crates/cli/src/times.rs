@@ -1,6 +1,13 @@
-//! Durations as operators write and read them: `90s`, `10m`, `2h`, `1d`.
+//! Time as operators write and read it: `90s`, `10m`, `2h`, `1d`, and the clock on their wall.
 
-use std::time::Duration;
+use backstay_model::UnixMicros;
+use std::time::{Duration, SystemTime};
+
+/// The wall clock of this machine.
+pub(crate) fn now() -> UnixMicros {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMicros(u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX))
+}
 
 /// Reads one; whole seconds, because that is what a pause counts in.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {

@@ -5,6 +5,8 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 use support::{backstay, run, succeed};
@@ -74,6 +76,12 @@ fn a_correct_file_is_called_so_and_what_is_shown_of_it_is_correct_too() {
     );
     let shown = succeed(folder.path(), &["config", "show", &path]);
     assert!(shown.contains("down_after = \"1s\""), "{shown}");
+    let as_json = succeed(folder.path(), &["config", "show", &path, "-o", "json"]);
+    let as_json: serde_json::Value = serde_json::from_str(&as_json).unwrap();
+    assert_eq!(as_json["cluster"], "shop");
+    assert_eq!(as_json["controllers"][1]["sentinel"], "off");
+    assert_eq!(as_json["redis"][0]["down_after"], "1s");
+    assert_eq!(as_json["redis"][0]["instances"][1]["address"], "127.0.0.1:6380");
     let path = file(folder.path(), &shown);
     succeed(folder.path(), &["config", "check", &path]);
 }
@@ -147,6 +155,26 @@ fn a_cluster_that_does_not_answer_has_an_exit_code_of_its_own() {
     }
     let unreachable = run(folder.path(), &["pause", "--for", "1m", "--socket", "/nowhere.sock"]);
     assert_eq!(unreachable.code, Some(4));
+    // A file, and somebody who speaks something else.
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let refused = run(folder.path(), &["events", "--socket", file.to_str().unwrap()]);
+    assert_eq!(refused.code, Some(4));
+    assert!(refused.stderr.contains("it is a file and not a socket"), "{refused:?}");
+    let socket = folder.path().join("stranger.sock");
+    let stranger = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        for stream in stranger.incoming().map_while(Result::ok) {
+            // Whatever is asked.
+            let _ = (&stream).read(&mut [0; 1024]);
+            let _ = (&stream).write_all(b"-ERR unknown command\r\n");
+        }
+    });
+    for words in [&["status"][..], &["events"], &["pause", "--for", "1m"]] {
+        let refused = run(folder.path(), &[words, &["--socket", socket.to_str().unwrap()]].concat());
+        assert_eq!(refused.code, Some(4), "{refused:?}");
+        assert!(refused.stderr.contains("what answers there is not a controller"), "{refused:?}");
+    }
     // Without any lab there is nobody to ask.
     let nobody = run(folder.path(), &["explain", "mymaster"]);
     assert_eq!(nobody.code, Some(4));

@@ -19,7 +19,19 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that touch the world. No pure crate may use what they use to do so.
-const WORLDLY: &[&str] = &["tokio", "redb", "nix", "socket2", "hyper", "axum", "getrandom", "tempfile"];
+const WORLDLY: &[&str] = &[
+    "tokio",
+    "redb",
+    "nix",
+    "socket2",
+    "hyper",
+    "axum",
+    "getrandom",
+    "tempfile",
+    "rustls",
+    "tokio-rustls",
+    "rcgen",
+];
 const PURE: &[&str] = &["model", "wire", "config", "controller", "consensus", "node", "simulator"];
 
 #[test]

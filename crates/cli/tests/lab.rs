@@ -155,11 +155,26 @@ fn an_operator_pauses_and_resumes_through_any_controller() {
             succeed(here, &[&["status", "--local"][..], &whom].concat())
                 .contains("by ada: nothing automatic happens")
         });
+        let would = json(here, &[&["resume", "--dry-run", "-o", "json"][..], &whom].concat());
+        assert_eq!(would["would"], "resume automatic action on mymaster");
+        assert!(would["means"][0].as_str().unwrap().contains("it would end the pause until"), "{would}");
         let resumed = succeed(here, &[&["resume"][..], &whom].concat());
         assert!(resumed.starts_with("resumed mymaster"), "{resumed}");
     }
+    let would = succeed(here, &["pause", "--for", "1m", "--dry-run"]);
+    assert!(would.starts_with("this would pause mymaster until about "), "{would}");
+    assert!(json(here, &["status", "-o", "json"])["services"][0]["paused"].is_null());
     for (refused, why) in [
-        (&["pause", "nobody", "--for", "1m"][..], "there is no service called nobody"),
+        (&["pause", "mymastr", "--for", "1m"][..], "did you mean mymaster? known: mymaster"),
+        (&["resume", "mymastr"], "did you mean mymaster?"),
+        (&["resume", "mymastr", "--dry-run"], "did you mean mymaster?"),
+        (&["explain", "mymastr"], "did you mean mymaster?"),
+        (&["history", "mymastr"], "did you mean mymaster?"),
+        (&["events", "mymastr"], "did you mean mymaster?"),
+        (&["decide", "mymastr", "r1"], "did you mean mymaster?"),
+        (&["decide", "mymaster", "r11"], "did you mean r1? known: r1, r2"),
+        (&["lab", "fault", "kill", "r11"], "did you mean r1?"),
+        (&["pause", "nobody", "--for", "1m"], "there is no service called nobody"),
         (&["resume", "nobody"], "there is no service called nobody"),
         (&["explain", "nobody"], "there is no service called nobody"),
         (&["history", "nobody"], "there is no service called nobody"),

@@ -163,8 +163,26 @@ fn a_cold_start_in_doubt_waits_for_the_operators_word() {
     assert_eq!(group.writable(), [""; 0]);
     assert_eq!(group.epoch(), epoch + 1);
 
-    let answer = group.told(&["decide", "mymaster", "r2"]);
-    assert!(answer.starts_with("r2 will be the primary of mymaster"), "{answer}");
+    let plan = group.told(&["decide", "mymaster", "r2", "--dry-run"]);
+    assert!(plan.starts_with("this would make r2 the primary of mymaster in epoch 2\n"), "{plan}");
+    assert!(plan.contains("r1 stands at offset") && plan.contains("is given up"), "{plan}");
+    let plan = group.told(&["decide", "mymaster", "r2", "--dry-run", "-o", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["means"].as_array().unwrap().len(), 3);
+    // Without a terminal there is nobody to ask.
+    let refused = group.backstay(&["decide", "mymaster", "r2"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("nothing was done") && refused.stderr.contains("--yes"), "{refused:?}");
+
+    for (answer, code, outcome) in
+        [("no\n", 1, "nothing was done"), ("yes\n", 0, "r2 will be the primary of mymaster")]
+    {
+        let mut terminal = group.on_terminal(&["decide", "mymaster", "r2"]);
+        terminal.await_text("type yes to do it: ");
+        terminal.press(answer);
+        assert_eq!(terminal.end(), Some(code), "{}", terminal.shown());
+        terminal.await_text(outcome);
+    }
     let record = group.await_failover(epoch);
     assert_eq!(record.choice, "the operator chose it");
     assert_eq!(group.named_primary().name, "r2");

@@ -6,8 +6,11 @@ mod support;
 
 use backstay_lab::Fault;
 use backstay_lab::servers::redis::{Boot, RedisServer, Role};
+use backstay_lab::servers::sentinel::Watch;
 use backstay_lab::stack::stock::StockStack;
 use backstay_model::InstanceName;
+use nix::sys::signal::Signal;
+use std::time::Duration;
 use support::group::{
     Group, LIMIT, await_writes_elsewhere, count, fill, follows, guard, is_primary, never, ok, until,
 };
@@ -148,4 +151,74 @@ fn a_replica_that_somebody_else_made_a_primary_is_left_to_them() {
     until("its end", || group.problem("ForeignManager").is_none().then_some(()));
     group.await_healthy(LIMIT).unwrap();
     assert_eq!((group.epoch(), group.writable()), (epoch, vec![primary.name.clone()]));
+}
+
+#[test]
+fn beside_a_sentinel_nothing_is_done_until_it_is_gone() {
+    let group = Group::up();
+    let (primary, epoch) = (group.named_primary(), group.epoch());
+    let mut stack = StockStack::empty().unwrap();
+    // It would need four others to do anything itself.
+    let (address, down_after) = (primary.address(), Duration::from_secs(1));
+    let watch = Watch { service: "theirs", primary: address, quorum: 5, down_after };
+    let theirs = stack.start_sentinel("theirs", &watch).unwrap();
+    let sentence = until("the problem with every instance", || {
+        let sentence = group.problem("ForeignManager")?;
+        let names = group.instances().unwrap().into_iter().map(|it| it.name);
+        names.into_iter().all(|name| sentence.contains(&name)).then_some(sentence)
+    });
+    assert!(sentence.starts_with("a Sentinel manages r1, r2, r3 ("), "{sentence}");
+    assert!(sentence.contains("stop it"), "{sentence}");
+
+    let writer = group.writer();
+    let killed = group.fault(Fault::Kill, &primary.name).unwrap().at.at;
+    until("the reason why nothing is done", || {
+        let why = group.told(&["explain", "mymaster"]);
+        (why.contains("a Sentinel manages") && group.problem("PrimaryCrashed").is_some()).then_some(())
+    });
+    never(|| {
+        let quiet = group.epoch() == epoch && group.writable().is_empty();
+        (!quiet).then(|| format!("epoch {}, {:?} take writes", group.epoch(), group.writable()))
+    });
+
+    theirs.signal(Signal::SIGTERM).unwrap();
+    let failover = group.await_failover(epoch);
+    await_writes_elsewhere(&writer, primary.address(), killed);
+    assert_ne!(failover.to.as_ref().map(InstanceName::as_str), Some(primary.name.as_str()));
+    assert_eq!(group.problem("ForeignManager"), None);
+    group.expect_all_written(writer);
+}
+
+#[test]
+fn a_primary_that_a_sentinel_made_is_left_alone_when_the_sentinel_has_gone_also_while_it_hangs() {
+    let group = Group::up();
+    let (old, epoch) = (group.named_primary(), group.epoch());
+    let others = group.others(&old);
+    let mut stack = StockStack::empty().unwrap();
+    let (address, down_after) = (old.address(), Duration::from_millis(500));
+    let watch = Watch { service: "theirs", primary: address, quorum: 1, down_after };
+    let sentinel = stack.start_sentinel("theirs", &watch).unwrap();
+    until("the problem with both replicas", || {
+        let sentence = group.problem("ForeignManager")?;
+        others.iter().all(|it| sentence.contains(&it.name)).then_some(())
+    });
+    group.fault(Fault::Kill, &old.name).unwrap();
+    let theirs = until("the Sentinel's failover", || others.iter().find(|it| is_primary(it)));
+    until("the problem", || {
+        group.problem("ForeignManager").filter(|it| it.starts_with("somebody else made"))
+    });
+    sentinel.signal(Signal::SIGTERM).unwrap();
+    ok(theirs, &["SET", "theirs", "value"]);
+    let touched = || {
+        let alone = is_primary(theirs) && guard(theirs) == Some(0) && group.epoch() == epoch;
+        (!alone).then(|| format!("{:?}, {:?}, epoch {}", theirs.role(), guard(theirs), group.epoch()))
+    };
+    never(touched);
+    let hung = group.process(&theirs.name);
+    hung.signal(Signal::SIGSTOP).unwrap();
+    until("that its silence is seen", || group.problem("ReplicaDown"));
+    never(|| (group.epoch() != epoch).then(|| "a failover has begun".to_owned()));
+    hung.signal(Signal::SIGCONT).unwrap();
+    until("an answer", || guard(theirs));
+    never(touched);
 }

@@ -5,10 +5,11 @@ use crate::controllers::ControllerDraft;
 use crate::digest::{cluster_digest, service_digest};
 use crate::finding::{ConfigErrors, Finding, Findings};
 use crate::section::{At, Section};
+use crate::service_tls::ServiceTls;
 use crate::services::{Password, ServiceDraft, password};
-use crate::suggest::nearest;
+use crate::tls::{Tls, TlsDraft};
 use crate::{check, values};
-use backstay_model::{Address, ClusterName, ClusterSpec, Digest, NodeName, ServiceName};
+use backstay_model::{Address, ClusterName, ClusterSpec, Digest, NodeName, ServiceName, nearest};
 use miette::Diagnostic;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -32,6 +33,10 @@ pub struct Config {
     pub credentials: BTreeMap<ServiceName, Credentials>,
     /// The password that clients of the Sentinel port must give, if any.
     pub sentinel_password: Option<SecretSource>,
+    /// Whether the file says that Sentinel clients of other machines need no password.
+    pub sentinel_auth_none: bool,
+    /// Where certificates are; without them nothing is encrypted, and everything listens on loopback.
+    pub tls: Option<Tls>,
     /// What works, but not as well as the operator may think.
     pub warnings: Vec<Finding>,
     /// What messages call the file.
@@ -49,17 +54,21 @@ pub struct NodeSettings {
     pub sentinel: Option<Address>,
     /// The Unix socket of the admin API.
     pub admin: PathBuf,
+    /// Where the admin API also answers over TLS, if it does.
+    pub admin_address: Option<Address>,
     /// The folder of its state.
     pub state: PathBuf,
 }
 
-/// How to log in to a service's instances.
+/// How to reach and log in to a service's instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Credentials {
     /// The ACL user; the default user if there is none.
     pub username: Option<String>,
     /// Where the password is; no login without one.
     pub password: Option<SecretSource>,
+    /// How to talk TLS; in the clear if there is none.
+    pub tls: Option<ServiceTls>,
 }
 
 /// Where a secret is read at start.
@@ -145,6 +154,11 @@ pub(crate) struct File {
     pub(crate) controllers: Vec<ControllerDraft>,
     pub(crate) services: Vec<ServiceDraft>,
     sentinel_password: Option<SecretSource>,
+    /// Whether the file names a source of the password, right or wrong.
+    pub(crate) has_sentinel_password: bool,
+    pub(crate) sentinel_auth_none: Option<At<()>>,
+    pub(crate) tls: Option<TlsDraft>,
+    settled_tls: Option<Tls>,
 }
 
 impl File {
@@ -163,8 +177,21 @@ impl File {
         let controllers = controllers.map(|section| ControllerDraft::read(section, findings)).collect();
         let services = services.map(|section| ServiceDraft::read(section, findings)).collect();
         let sentinel_password = password(&mut top, findings, &Password::SENTINEL).map(|source| source.value);
+        let has_sentinel_password = top.has("sentinel_password_file") || top.has("sentinel_password_env");
+        let sentinel_auth_none = top.optional("sentinel_auth", findings, values::no_auth);
+        let tls = top.table("tls", findings, "[tls]").map(|section| TlsDraft::read(section, findings));
+        let settled_tls = tls.as_ref().and_then(|tls| tls.settings(findings));
         top.finish(findings);
-        Self { cluster, controllers, services, sentinel_password }
+        Self {
+            cluster,
+            controllers,
+            services,
+            sentinel_password,
+            has_sentinel_password,
+            sentinel_auth_none,
+            tls,
+            settled_tls,
+        }
     }
 
     /// Nothing is missing if there was no error.
@@ -187,6 +214,8 @@ impl File {
             spec: ClusterSpec { cluster, controllers, services },
             credentials,
             sentinel_password: self.sentinel_password,
+            sentinel_auth_none: self.sentinel_auth_none.is_some(),
+            tls: self.settled_tls,
             warnings,
             file_name: file_name.to_owned(),
         }

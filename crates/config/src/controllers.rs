@@ -4,9 +4,8 @@
 use crate::config::NodeSettings;
 use crate::finding::{Findings, Span};
 use crate::section::{At, Section};
-use crate::values::{self, Refusal};
+use crate::values;
 use backstay_model::{Address, ControllerSpec, NodeName};
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The port that Sentinel clients try.
@@ -23,6 +22,7 @@ pub(crate) struct ControllerDraft {
     pub(crate) sentinel: Option<At<Option<Address>>>,
     pub(crate) sentinel_is_default: bool,
     pub(crate) admin: Option<At<PathBuf>>,
+    pub(crate) admin_address: Option<At<Address>>,
     pub(crate) state: Option<At<PathBuf>>,
     site: String,
     zone: String,
@@ -33,11 +33,11 @@ impl ControllerDraft {
         let name = section
             .required("name", findings, "a", values::name)
             .map(|name| At { value: NodeName::from(name.value), span: name.span });
-        let address = section.required("address", findings, "127.0.0.1:7601", listener);
+        let address = section.required("address", findings, "127.0.0.1:7601", values::address);
         let sentinel_is_default = !section.has("sentinel");
         let sentinel = if sentinel_is_default {
             // Said here so that it is known even though it has a default.
-            let _ = section.optional("sentinel", findings, listener);
+            let _ = section.optional("sentinel", findings, values::address);
             address.as_ref().map(|address| At {
                 value: Some(Address { host: address.value.host.clone(), port: SENTINEL_PORT }),
                 span: address.span.clone(),
@@ -45,12 +45,13 @@ impl ControllerDraft {
         } else {
             section.optional("sentinel", findings, |text| match text {
                 SENTINEL_OFF => Ok(None),
-                text => listener(text).map(Some),
+                text => values::address(text).map(Some),
             })
         };
         let admin =
             default_path(&section, "admin", name.as_ref(), |name| format!("/run/backstay/{name}.sock"));
         let admin = section.optional("admin", findings, values::socket_path).or(admin);
+        let admin_address = section.optional("admin_address", findings, values::address);
         let state =
             default_path(&section, "state", name.as_ref(), |name| format!("/var/lib/backstay/{name}"));
         let state = section.optional("state", findings, values::path).or(state);
@@ -59,7 +60,7 @@ impl ControllerDraft {
         let (site, zone) = (place("site"), place("zone"));
         let span = section.span.clone();
         section.finish(findings);
-        Self { span, name, address, sentinel, sentinel_is_default, admin, state, site, zone }
+        Self { span, name, address, sentinel, sentinel_is_default, admin, admin_address, state, site, zone }
     }
 
     pub(crate) fn spec(&self) -> Option<ControllerSpec> {
@@ -77,6 +78,7 @@ impl ControllerDraft {
             peer: self.address.as_ref()?.value.clone(),
             sentinel: self.sentinel.as_ref()?.value.clone(),
             admin: self.admin.as_ref()?.value.clone(),
+            admin_address: self.admin_address.as_ref().map(|at| at.value.clone()),
             state: self.state.as_ref()?.value.clone(),
         })
     }
@@ -90,24 +92,4 @@ fn default_path(
 ) -> Option<At<PathBuf>> {
     // A default beside a wrong value would bring mistakes that the user did not make.
     name.filter(|_| !section.has(key)).map(|name| section.default(path(&name.value).into()))
-}
-
-/// An address to listen on. In this version only loopback is: nothing is encrypted yet.
-fn listener(text: &str) -> Result<Address, Refusal> {
-    let address = values::address(text)?;
-    if is_loopback(&address) {
-        return Ok(address);
-    }
-    Err(Refusal {
-        message: format!("{address} is not a loopback address"),
-        help:
-            "This version encrypts nothing, so it listens on loopback only: 127.0.0.1, [::1] or localhost. \
-               Certificates, and with them every other address, come with a later version."
-                .into(),
-    })
-}
-
-fn is_loopback(address: &Address) -> bool {
-    let host = address.host.to_ascii_lowercase();
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -61,6 +61,13 @@ pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> D
         Some(SecretSource::File(path)) => format!("file {}", path.display()),
         Some(SecretSource::Env(name)) => format!("env {name}"),
     });
+    if let Some(tls) = &credentials.tls {
+        canonical.text(format!("tls {}", tls.ca.display()));
+        for path in tls.client.iter().flat_map(|client| [&client.certificate, &client.key]) {
+            canonical.text(path.display().to_string());
+        }
+        canonical.optional(tls.server_name.as_ref());
+    }
     let mut instances: Vec<_> = spec.instances.iter().collect();
     instances.sort_by_key(|instance| &instance.name);
     canonical.number(instances.len() as u64);
@@ -70,6 +77,10 @@ pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> D
         canonical.text(&instance.site);
         canonical.text(&instance.zone);
         canonical.number(u64::from(instance.priority));
+    }
+    if spec.ignore_sentinels {
+        // Left out otherwise: versions that do not know it agree.
+        canonical.text("ignore_sentinels");
     }
     canonical.finish()
 }

@@ -106,6 +106,30 @@ impl Diagnostic for Finding {
     }
 }
 
+/// A place of the file, kept for what turns out later.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    span: Span,
+    file_name: String,
+    source: Arc<NamedSource<Arc<str>>>,
+}
+
+impl Place {
+    /// One mistake here.
+    pub(crate) fn mistake(&self, message: &str, help: &str) -> ConfigErrors {
+        let finding = Finding {
+            severity: Severity::Error,
+            message: message.to_owned(),
+            help: help.to_owned(),
+            label: "here".into(),
+            span: self.span.clone(),
+            also: Vec::new(),
+            source: Arc::clone(&self.source),
+        };
+        ConfigErrors { file_name: self.file_name.clone(), findings: vec![finding], hidden: 0 }
+    }
+}
+
 /// All mistakes of one file, in the order of its lines. Nothing of the file was used.
 #[derive(Clone, Debug)]
 pub struct ConfigErrors {
@@ -196,6 +220,11 @@ impl Findings {
             source: Arc::clone(&self.source),
         });
         &mut self.list[at]
+    }
+
+    /// A place, to come back to.
+    pub(crate) fn place(&self, span: &Span) -> Place {
+        Place { span: span.clone(), file_name: self.file_name.clone(), source: Arc::clone(&self.source) }
     }
 
     pub(crate) fn has_errors(&self) -> bool {

@@ -8,10 +8,13 @@ mod controllers;
 mod digest;
 mod finding;
 mod section;
+mod service_tls;
 mod services;
 mod show;
-mod suggest;
+mod tls;
 mod values;
 
 pub use config::{Config, Credentials, NodeSettings, SecretSource, UnknownNode};
 pub use finding::{ConfigErrors, Finding, Note};
+pub use service_tls::{ServiceTls, TlsClient};
+pub use tls::{Tls, TlsSetting};

@@ -2,8 +2,8 @@
 //! wrong value is noted and reading goes on, so that all mistakes come at once.
 
 use crate::finding::{Findings, Span};
-use crate::suggest::nearest;
 use crate::values::{Refusal, duration, spelt};
+use backstay_model::nearest;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;
@@ -123,6 +123,18 @@ impl<'a> Section<'a> {
                 default
             }
         }
+    }
+
+    /// True or false; false if it is left out.
+    pub(crate) fn flag(&mut self, key: &'static str, findings: &mut Findings) -> bool {
+        let Some(value) = self.value(key) else {
+            return false;
+        };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            let help = "Write true or false, without quotation marks; the default is false.".to_owned();
+            wrong_type(findings, key, "true or false", value, help);
+            false
+        })
     }
 
     /// A table inside this one.
@@ -249,6 +261,7 @@ fn remedy(key: &str) -> Option<&'static str> {
             "Never write a password into this file. Put it into a file of its own and write \
              sentinel_password_file = \"/path\", or into the environment and write sentinel_password_env = \"NAME\"."
         }
+        "auth" => "Write sentinel_auth = \"none\" at the top of the file.",
         "auth_user" | "auth-user" | "user" => "Write username = \"...\".",
         "down-after-milliseconds" | "down_after_ms" => {
             "Write down_after = \"...\" with a unit, such as \"500ms\"."

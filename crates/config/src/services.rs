@@ -4,6 +4,7 @@
 use crate::config::{Credentials, SecretSource};
 use crate::finding::{Findings, Span};
 use crate::section::{At, Section};
+use crate::service_tls::{self, ServiceTls};
 use crate::values;
 use backstay_model::{Address, Digest, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec};
 use std::time::Duration;
@@ -29,12 +30,14 @@ pub(crate) struct ServiceDraft {
     cooldown: At<Duration>,
     parallel_syncs: At<u64>,
     pub(crate) min_replicas_to_write: At<u64>,
+    ignore_sentinels: bool,
     canary_key: String,
     pub(crate) preference: PreferenceDraft,
     pub(crate) username: Option<At<String>>,
     pub(crate) password: Option<At<SecretSource>>,
     /// Whether the file names a source of the password, right or wrong.
     pub(crate) has_password: bool,
+    tls: Option<ServiceTls>,
 }
 
 /// An instance as it was read.
@@ -77,6 +80,7 @@ impl ServiceDraft {
             cooldown: s.duration("cooldown", findings, ms(10_000), ms(0)..=ms(24 * 3_600_000)),
             parallel_syncs: s.number("parallel_syncs", findings, 1, 1..=1000),
             min_replicas_to_write: s.number("min_replicas_to_write", findings, 0, 0..=1000),
+            ignore_sentinels: s.flag("ignore_sentinels", findings),
             canary_key: s
                 .optional("canary_key", findings, values::key)
                 .map_or_else(|| "backstay:canary".into(), |key| key.value),
@@ -84,6 +88,7 @@ impl ServiceDraft {
             username: s.optional("username", findings, values::identifier),
             has_password: s.has(password_settings.file_key) || s.has(password_settings.env_key),
             password: password(s, findings, &password_settings),
+            tls: service_tls::read(s.table("tls", findings, "the TLS of a service"), findings),
             span: s.span.clone(),
         };
         section.finish(findings);
@@ -107,6 +112,7 @@ impl ServiceDraft {
             },
             canary_key: self.canary_key.clone(),
             min_replicas_to_write: self.min_replicas_to_write.value,
+            ignore_sentinels: self.ignore_sentinels,
             digest: Digest::from(""),
         })
     }
@@ -115,6 +121,7 @@ impl ServiceDraft {
         Credentials {
             username: self.username.as_ref().map(|username| username.value.clone()),
             password: self.password.as_ref().map(|password| password.value.clone()),
+            tls: self.tls.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::config::{Config, SecretSource};
 use crate::controllers::SENTINEL_OFF;
+use crate::service_tls::ServiceTls;
 use crate::values::spelt;
 use backstay_model::{ControllerSpec, ServiceSpec};
 use std::fmt::{Display, Write as _};
@@ -13,6 +14,16 @@ impl Config {
         let mut out = Toml::default();
         out.text("cluster", &self.spec.cluster);
         out.secret("sentinel_password", self.sentinel_password.as_ref());
+        if self.sentinel_auth_none {
+            out.text("sentinel_auth", "none");
+        }
+        if let Some(tls) = &self.tls {
+            let (certificate, key) = tls.patterns();
+            out.line("\n[tls]");
+            out.text("authority", tls.authority.display());
+            out.text("certificate", certificate);
+            out.text("key", key);
+        }
         for controller in &self.spec.controllers {
             self.show_controller(controller, &mut out);
         }
@@ -32,6 +43,9 @@ impl Config {
                 None => out.text("sentinel", SENTINEL_OFF),
             }
             out.text("admin", node.admin.display());
+            if let Some(address) = &node.admin_address {
+                out.text("admin_address", address);
+            }
             out.text("state", node.state.display());
         }
         out.text_unless_empty("site", &controller.site);
@@ -48,9 +62,13 @@ impl Config {
         out.line(&format!("parallel_syncs = {}", service.parallel_syncs));
         out.text("canary_key", &service.canary_key);
         out.line(&format!("min_replicas_to_write = {}", service.min_replicas_to_write));
+        out.line(&format!("ignore_sentinels = {}", service.ignore_sentinels));
         if let Some(credentials) = self.credentials(&service.name) {
             out.text_unless_empty("username", credentials.username.as_deref().unwrap_or_default());
             out.secret("password", credentials.password.as_ref());
+            if let Some(tls) = &credentials.tls {
+                out.line(&format!("tls = {{ {} }}", tls_fields(tls).join(", ")));
+            }
         }
         let preference = &service.preference;
         let mut fields = Vec::new();
@@ -74,6 +92,16 @@ impl Config {
         }
         out.line("]");
     }
+}
+
+fn tls_fields(tls: &ServiceTls) -> Vec<String> {
+    let mut fields = vec![format!("ca = {}", quoted(tls.ca.display()))];
+    if let Some(client) = &tls.client {
+        fields.push(format!("certificate = {}", quoted(client.certificate.display())));
+        fields.push(format!("key = {}", quoted(client.key.display())));
+    }
+    fields.extend(tls.server_name.iter().map(|name| format!("server_name = {}", quoted(name))));
+    fields
 }
 
 #[derive(Default)]

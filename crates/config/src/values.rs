@@ -101,6 +101,18 @@ pub(crate) fn identifier(text: &str) -> Result<String, Refusal> {
     }
 }
 
+/// The only thing to say about authentication without saying where the password is.
+pub(crate) fn no_auth(text: &str) -> Result<(), Refusal> {
+    if text == "none" {
+        return Ok(());
+    }
+    refuse(
+        format!("'{}' is no way to authenticate", short(text)),
+        "Write sentinel_auth = \"none\" if no password is needed; else leave it out and write sentinel_password_file or \
+         sentinel_password_env.",
+    )
+}
+
 fn printable(text: &str, bytes_max: usize, what: &str) -> Result<String, Refusal> {
     if text.is_empty() || text.len() > bytes_max || text.contains(char::is_control) {
         return refuse(
@@ -118,6 +130,18 @@ pub(crate) fn address(text: &str) -> Result<Address, Refusal> {
         let why = why.rsplit_once("is not an address: ").map_or("", |(_, why)| why);
         Refusal { message: format!("'{}' is not an address", short(text)), help: capitalised(why) }
     })
+}
+
+/// A host name or an IP literal, as a certificate bears it.
+pub(crate) fn host(text: &str) -> Result<String, Refusal> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    if text.is_empty() || text.len() > 253 || !text.bytes().all(plain) {
+        return refuse(
+            format!("'{}' cannot be a server's name", short(text)),
+            "Write the host name or the IP address that the certificates bear, without a port.",
+        );
+    }
+    Ok(text.to_owned())
 }
 
 /// A path that does not depend on where the process was started.

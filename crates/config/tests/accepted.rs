@@ -55,6 +55,7 @@ fn the_example_spells_out_the_defaults() {
     assert_eq!(example.parallel_syncs, short.parallel_syncs);
     assert_eq!(example.canary_key, short.canary_key);
     assert_eq!(example.min_replicas_to_write, short.min_replicas_to_write);
+    assert_eq!(example.ignore_sentinels, short.ignore_sentinels);
     assert_eq!(example.instances[0].priority, short.instances[0].priority);
 }
 
@@ -152,4 +153,16 @@ fn what_works_but_protects_less_is_said() {
         with(3, &service(instance(1, "") + &instance(2, ""), "min_replicas_to_write = 1")),
         ["min_replicas_to_write is 1, all the replicas there are"]
     );
+}
+
+#[test]
+fn tls_towards_a_service_is_shown_and_counts_in_its_digest() {
+    let tls =
+        r#"tls = { ca = "/ca.pem", certificate = "/c.pem", key = "/k.pem", server_name = "redis.shop" }"#;
+    let text = SHORT.replace("name = \"mymaster\"", &format!("name = \"mymaster\"\n{tls}"));
+    let config = parsed(&text);
+    assert!(config.show().contains(tls), "{}", config.show());
+    assert_eq!(parsed(&config.show()).credentials, config.credentials);
+    assert_ne!(digest(&text), digest(SHORT));
+    assert_ne!(digest(&text), digest(&text.replace("/ca.pem", "/other.pem")));
 }

@@ -194,3 +194,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn half_a_client_certificate_and_a_name_that_is_none_are_refused() {
+    let service = |tls: &str| {
+        format!(
+            "cluster = \"shop\"\n[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:7601\"\n[[redis]]\nname = \"m\"\n\
+             tls = {tls}\ninstances = [{{ name = \"r1\", address = \"127.0.0.1:1\" }}]\n"
+        )
+    };
+    for (tls, said) in [
+        ("{ ca = \"/ca.pem\", key = \"/k.pem\" }", "has no certificate"),
+        ("{ ca = \"/ca.pem\", certificate = \"/c.pem\" }", "has no key"),
+        ("{ server_name = \"redis\" }", "has no ca"),
+        ("{ ca = \"ca.pem\" }", "not an absolute path"),
+        ("{ ca = \"/ca.pem\", server_name = \"redis:6379/\" }", "cannot be a server's name"),
+        ("true", "must be a table"),
+    ] {
+        let found = notes(&service(tls));
+        assert!(found.iter().any(|note| note.contains(said)), "{tls}: {found:?}");
+    }
+}

@@ -1,13 +1,13 @@
 //! What must survive a crash: the model of a node's disk. Real storage mirrors `Durable::apply`; the simulator and the
 //! tests use it as it is.
 
-use crate::StartError;
+use crate::{MemberId, Membership, StartError};
 use backstay_model::{Generation, NodeId, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// An entry of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its position, from 1.
     pub index: u64,
@@ -15,6 +15,8 @@ pub struct Entry {
     pub term: Term,
     /// What was proposed; empty for Raft's own.
     pub data: Vec<u8>,
+    /// From here on these are the members. Its `index` means nothing before it is applied.
+    pub change: Option<Membership>,
 }
 
 /// The whole replicated state after an entry.
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub term: Term,
     /// The state, as the caller wrote it.
     pub data: Vec<u8>,
+    /// The members after that entry.
+    pub membership: Membership,
 }
 
 /// Term, vote and commit index.
@@ -34,7 +38,7 @@ pub struct HardState {
     /// The latest term that this node has seen.
     pub term: Term,
     /// Whom it voted for in that term.
-    pub vote: Option<NodeId>,
+    pub vote: Option<MemberId>,
     /// A lower bound of what is committed.
     pub commit: u64,
 }

@@ -1,8 +1,8 @@
 //! What a peer's message must satisfy before Raft sees it. The library panics on numbers that no correct peer sends;
 //! each rule here keeps one of those panics, or a nonsense, out.
 
-use crate::{Kind, RaftMessage};
-use backstay_model::{NodeId, Term};
+use crate::{Kind, MemberId, RaftMessage, Snapshot};
+use backstay_model::Term;
 
 /// Far more terms and entries than any cluster lives to see, and far from where adding to them overflows.
 const LARGE: u64 = 1 << 48;
@@ -10,7 +10,7 @@ const LARGE: u64 = 1 << 48;
 /// What the rules need to know of this node.
 pub(crate) struct View {
     pub(crate) term: Term,
-    pub(crate) leader: Option<NodeId>,
+    pub(crate) leader: Option<MemberId>,
     pub(crate) leads: bool,
     /// The last entry in the log.
     pub(crate) last: u64,
@@ -29,7 +29,7 @@ pub(crate) enum Verdict {
     LogLost,
 }
 
-pub(crate) fn judge(message: &RaftMessage, from: NodeId, view: &View) -> Verdict {
+pub(crate) fn judge(message: &RaftMessage, from: MemberId, view: &View) -> Verdict {
     if let Some(why) = nonsense(message) {
         return Verdict::Malformed(why);
     }
@@ -62,13 +62,18 @@ fn nonsense(message: &RaftMessage) -> Option<&'static str> {
     }
     match message.kind {
         Kind::Append => bad_append(message),
-        Kind::Snapshot => match &message.snapshot {
+        Kind::Snapshot => match message.snapshot.as_deref() {
             None => Some("the snapshot is missing"),
             Some(snapshot) if snapshot.index == 0 || snapshot.index >= LARGE => {
                 Some("the snapshot's index is impossible")
             }
             Some(snapshot) if snapshot.term == Term(0) || snapshot.term > message.term => {
                 Some("the snapshot's term is impossible")
+            }
+            Some(Snapshot { index, membership, .. })
+                if membership.index > *index || !membership.is_sound(membership.index == 0) =>
+            {
+                Some("the snapshot's members are impossible")
             }
             Some(_) => None,
         },
@@ -88,6 +93,9 @@ fn bad_append(message: &RaftMessage) -> Option<&'static str> {
         }
         if entry.term < term || entry.term > message.term {
             return Some("the entries' terms are impossible");
+        }
+        if entry.change.as_ref().is_some_and(|change| !change.is_sound(false)) {
+            return Some("it names members that no leader names");
         }
         term = entry.term;
     }
@@ -116,28 +124,28 @@ mod tests {
         }
     }
 
-    const VIEW: View = View { term: Term(3), leader: Some(NodeId(1)), leads: false, last: 5 };
+    const VIEW: View = View { term: Term(3), leader: Some(MemberId(1)), leads: false, last: 5 };
 
     #[test]
     fn entries_that_skip_an_index_are_malformed() {
         let mut append = message(Kind::Append);
-        append.entries = [1, 3].map(|index| Entry { index, term: Term(1), data: Vec::new() }).to_vec();
-        assert!(matches!(judge(&append, NodeId(1), &VIEW), Verdict::Malformed(_)));
+        append.entries = [1, 3].map(|index| Entry { index, term: Term(1), ..Entry::default() }).to_vec();
+        assert!(matches!(judge(&append, MemberId(1), &VIEW), Verdict::Malformed(_)));
     }
 
     #[test]
     fn a_commit_beyond_the_log_shows_that_the_log_was_lost_unless_it_is_an_old_message() {
         let mut heartbeat = message(Kind::Heartbeat);
         heartbeat.commit = 6;
-        assert_eq!(judge(&heartbeat, NodeId(1), &VIEW), Verdict::LogLost);
+        assert_eq!(judge(&heartbeat, MemberId(1), &VIEW), Verdict::LogLost);
         heartbeat.term = Term(2);
-        assert_eq!(judge(&heartbeat, NodeId(1), &VIEW), Verdict::Take);
+        assert_eq!(judge(&heartbeat, MemberId(1), &VIEW), Verdict::Take);
     }
 
     #[test]
     fn only_the_present_leader_may_ask_for_a_campaign() {
         let timeout_now = message(Kind::TimeoutNow);
-        assert_eq!(judge(&timeout_now, NodeId(1), &VIEW), Verdict::Take);
-        assert_eq!(judge(&timeout_now, NodeId(2), &VIEW), Verdict::Drop);
+        assert_eq!(judge(&timeout_now, MemberId(1), &VIEW), Verdict::Take);
+        assert_eq!(judge(&timeout_now, MemberId(2), &VIEW), Verdict::Drop);
     }
 }

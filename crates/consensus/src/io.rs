@@ -1,7 +1,8 @@
 //! What goes into a step and what comes out, and what can be looked at in between.
 
-use crate::{Entry, Message, Persist, Snapshot};
+use crate::{Change, ChangeRefusal, Changed, Entry, MemberId, Membership, Message, Persist, Snapshot};
 use backstay_model::{ClusterName, NodeId, Term, Time};
+use std::collections::BTreeMap;
 
 /// What a node is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,15 @@ pub enum Input {
     /// other does not take over within an election timeout, this node steps down. Ignored if this node does not lead
     /// or the other is no voter.
     TransferTo(NodeId),
+    /// The way to this controller was lost. It does not count as alive until it is heard again.
+    Lost(NodeId),
+    /// Change who belongs to the cluster. Answered by `Effect::ChangeAnswer`, always.
+    Change {
+        /// To recognise the answer.
+        request: u64,
+        /// What.
+        change: Change,
+    },
 }
 
 /// What the caller has to do, one after the other, in this order.
@@ -60,6 +70,15 @@ pub enum Effect {
     ProposalRefused(Vec<u8>),
     /// Something must be told to the operator. State is unaffected.
     Refused(Refusal),
+    /// These are the members now: at the start and after each change.
+    Members(Membership),
+    /// The answer to `Input::Change`: it is committed, or why not.
+    ChangeAnswer {
+        /// The request.
+        request: u64,
+        /// What was done, or why not.
+        result: Result<Changed, ChangeRefusal>,
+    },
 }
 
 /// Why a message was refused, once per change and peer. After `is_fatal` ones the node is inert until it is restarted.
@@ -89,6 +108,22 @@ pub enum Refusal {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The peer speaks only versions that the cluster has left behind.
+    Outdated {
+        /// The peer.
+        peer: NodeId,
+        /// The latest version that it speaks.
+        version: u32,
+        /// The cluster's level.
+        level: u32,
+    },
+    /// Fatal: the cluster has gone on to a version that this node does not speak.
+    TooNew {
+        /// The cluster's level.
+        level: u32,
+    },
+    /// Fatal: this node was a member and is none any more.
+    Removed,
     /// Fatal: a peer remembers this node with another state folder. This one was lost or replaced.
     IAmStranger {
         /// The peer that said so.
@@ -108,7 +143,7 @@ pub enum Refusal {
 impl Refusal {
     /// Whether this node must stop: it does nothing any more, whatever it is told.
     pub const fn is_fatal(&self) -> bool {
-        matches!(self, Self::IAmStranger { .. } | Self::LogLost { .. })
+        matches!(self, Self::IAmStranger { .. } | Self::LogLost { .. } | Self::TooNew { .. } | Self::Removed)
     }
 }
 
@@ -120,8 +155,8 @@ pub struct Status {
     /// Its term.
     pub term: Term,
     /// Whom it voted for in this term.
-    pub vote: Option<NodeId>,
-    /// The leader, if it knows one.
+    pub vote: Option<MemberId>,
+    /// The leader, if it knows one; who is no member knows it by hearsay.
     pub leader: Option<NodeId>,
     /// As in `Effect::Leadership`.
     pub me_leading: bool,
@@ -135,9 +170,13 @@ pub struct Status {
     pub last: u64,
     /// The last entry that the stored snapshot holds; zero if there is none.
     pub snapshot: u64,
-    /// All voters, sorted.
-    pub voters: Vec<NodeId>,
-    /// The voters that were never heard of. Until it is empty this node neither votes nor campaigns.
+    /// The members, as far as this node has applied the log.
+    pub membership: Membership,
+    /// Controllers that ask to be made members, heard of lately.
+    pub applicants: Vec<NodeId>,
+    /// The latest version that each controller speaks, as last heard.
+    pub versions: BTreeMap<NodeId, u32>,
+    /// The founders that were never heard of. Until it is empty this node neither votes nor campaigns.
     pub unmet: Vec<NodeId>,
     /// A fatal refusal was reported.
     pub halted: bool,

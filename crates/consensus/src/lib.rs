@@ -1,14 +1,16 @@
 //! Raft behind one step function, speaking only our types.
 //!
 //! Neighbours: the server (or the simulator) runs the effects in order, one after the other; the brain hears of
-//! committed entries and of the lease. Deliberately absent: clocks, entropy, files, sockets, threads, protobuf bytes,
-//! membership changes (the voters are those of the configuration) and forwarding of proposals.
+//! committed entries and of the lease. Deliberately absent: clocks, entropy, files, sockets, threads, protobuf bytes
+//! and forwarding of proposals.
 
+mod change;
 mod consensus;
 mod durable;
 mod guard;
 mod io;
 mod lease;
+mod members;
 mod message;
 mod pace;
 mod ready;
@@ -18,9 +20,13 @@ mod schedule;
 mod settings;
 mod store;
 mod translate;
+mod versions;
 
+pub use change::{Change, ChangeRefusal, Changed};
 pub use consensus::Consensus;
 pub use durable::{Durable, Entry, HardState, Persist, Snapshot};
 pub use io::{Effect, Input, Refusal, Status};
+pub use members::{Member, MemberId, Membership};
 pub use message::{Body, Kind, Message, RaftMessage};
 pub use settings::{Settings, StartError, TICK};
+pub use versions::{MEMBERS_CHANGE, VERSION, VERSION_MIN};

@@ -1,7 +1,7 @@
 //! What controllers say to each other. Plain values: others encode them (postcard). Nothing in here is trusted; every
 //! content is checked before Raft sees it.
 
-use crate::{Entry, Snapshot};
+use crate::{Entry, MemberId, Snapshot};
 use backstay_model::{ClusterName, Generation, NodeId, Term, Time};
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,14 @@ pub struct Message {
     pub from: NodeId,
     /// The sender's state folder. One that differs from the remembered one has lost the votes it gave.
     pub from_generation: Generation,
+    /// The sender's number as a member, once it is one.
+    pub from_member: MemberId,
+    /// The latest version that the sender speaks.
+    pub version: u32,
     /// Whom it is for.
     pub to: NodeId,
+    /// Which member that is, as the sender knows it. What is meant for another folder is not for this one.
+    pub to_member: MemberId,
     /// What it says.
     pub body: Body,
 }
@@ -23,14 +29,22 @@ pub struct Message {
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
-    /// "Who are you?" Sent to peers whose generation is not known yet, until it is.
+    /// "Who are you?" Sent to peers whose generation is not known yet, until it is; and by a controller that is no
+    /// member, so that it can be made one.
     Hello,
     /// The answer: the envelope says it all.
     HelloReply,
-    /// "I remember you with another state folder, so I do not talk to this one."
+    /// "You are no member", or "I remember you with another state folder".
     Stranger {
         /// The generation that is refused: the receiver's, or an old message's.
         generation: Generation,
+        /// The entry that last changed the members, as far as the sender has applied the log. A receiver that was made
+        /// one later knows better.
+        index: u64,
+        /// The controller is a member, but with another folder.
+        replaced: bool,
+        /// Who leads, as far as the sender knows: who is no member hears it from nobody else.
+        leader: Option<NodeId>,
     },
     /// Raft's own.
     Raft(RaftMessage),
@@ -61,6 +75,16 @@ pub enum Kind {
     TimeoutNow,
 }
 
+impl Kind {
+    /// An answer to what this node said.
+    pub(crate) const fn is_answer(self) -> bool {
+        matches!(
+            self,
+            Self::AppendResponse | Self::PreVoteResponse | Self::VoteResponse | Self::HeartbeatResponse
+        )
+    }
+}
+
 /// A Raft message. Fields that a kind does not use are zero, empty or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RaftMessage {
@@ -79,7 +103,7 @@ pub struct RaftMessage {
     /// The term of the entry at `commit`, in votes.
     pub commit_term: Term,
     /// The state, in `Kind::Snapshot`.
-    pub snapshot: Option<Snapshot>,
+    pub snapshot: Option<Box<Snapshot>>,
     /// No.
     pub reject: bool,
     /// Where a follower would rather have entries appended.

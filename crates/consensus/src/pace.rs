@@ -1,6 +1,7 @@
 //! From moments to Raft's ticks, and from terms to election timeouts. The library draws its timeouts from the system's
 //! entropy; ours come from the term, so that a run can be repeated and nodes do not tie.
 
+use crate::members::mix;
 use crate::{Settings, TICK};
 use backstay_model::{NodeId, Term, Time};
 use std::time::Duration;
@@ -74,6 +75,11 @@ impl Timeouts {
         }
     }
 
+    /// From now on these vote.
+    pub(crate) fn follow(&mut self, voters: Vec<NodeId>) {
+        self.voters = voters;
+    }
+
     /// This node's timeout in this term, after `leader` fell silent. The range is cut into one slot per voter but the
     /// leader, dealt anew in every term in an order that all nodes compute alike: somebody is always first, and two do
     /// not campaign at once. Within its slot a node's own seed moves it a little.
@@ -94,14 +100,6 @@ impl Timeouts {
 /// A duration in ticks, rounded up.
 pub(crate) fn in_ticks(duration: Duration) -> usize {
     duration.as_millis().div_ceil(TICK.as_millis()) as usize
-}
-
-/// The mixer of splitmix64: every bit of the input changes half of the output's.
-const fn mix(value: u64) -> u64 {
-    let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

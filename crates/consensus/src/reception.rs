@@ -1,19 +1,35 @@
 //! Which messages Raft may see. First the envelope (cluster, sender, state folder), then the content, then the promises
 //! that forbid to vote.
 
+use crate::change::Heard;
 use crate::guard::{self, Verdict, View};
-use crate::{Body, Consensus, Kind, Message, Persist, RaftMessage, Refusal, translate};
-use backstay_model::{NodeId, Term};
+use crate::{Body, Consensus, Kind, MemberId, Message, Persist, RaftMessage, Refusal, translate};
+use backstay_model::{Generation, NodeId, Term};
 use raft::StateRole;
+
+/// What a sender is to this node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Member,
+    /// No member, as far as this node has applied the log.
+    Outsider,
+}
 
 impl Consensus {
     pub(crate) fn receive(&mut self, message: Message) {
-        if self.accept(&message) {
-            self.read(message.from, message.body);
+        if !self.accept(&message) {
+            return;
+        }
+        if let Some(standing) = self.standing(&message) {
+            let applies = standing == Standing::Outsider && message.body == Body::Hello;
+            // A founder's number belongs to its first folder for ever.
+            let first = message.from_member == MemberId::founder(message.from);
+            self.note(&message, applies && !first);
+            self.read(standing, message);
         }
     }
 
-    /// Whether the sender is a peer with the state that it always had. Learns a new peer's generation.
+    /// Whether the envelope is right.
     fn accept(&mut self, message: &Message) -> bool {
         let peer = message.from;
         if message.cluster != self.settings.cluster {
@@ -21,7 +37,7 @@ impl Consensus {
             self.refuse(Refusal::OtherCluster { peer, cluster }, peer);
             return false;
         }
-        if !self.voters.contains(&peer) {
+        if !self.settings.peers.contains(&peer) && self.membership.of(peer).is_none() {
             self.refuse(Refusal::UnknownPeer { peer }, peer);
             return false;
         }
@@ -30,46 +46,106 @@ impl Consensus {
             self.refuse(Refusal::Malformed { peer, why }, peer);
             return false;
         }
-        match self.durable().known.get(&peer).copied() {
-            Some(known) if known == message.from_generation => true,
+        let (version, level) = (message.version, self.membership.level);
+        if version < level {
+            self.refuse(Refusal::Outdated { peer, version, level }, peer);
+            return false;
+        }
+        true
+    }
+
+    /// Whether the sender is a member with the state that it always had. Learns a founder's generation. `None`: it lost
+    /// that state and pretends that it did not.
+    fn standing(&mut self, message: &Message) -> Option<Standing> {
+        let peer = message.from;
+        let Some(member) = self.membership.of(peer).filter(|member| member.id == message.from_member) else {
+            return Some(Standing::Outsider);
+        };
+        let known = member.generation.or_else(|| self.durable().known.get(&peer).copied());
+        match known {
+            Some(known) if known == message.from_generation => Some(Standing::Member),
             Some(_) => {
                 self.refuse(Refusal::LostState { peer }, peer);
                 // Never answer a `Stranger` with another: two wiped nodes would not stop.
                 if !matches!(message.body, Body::Stranger { .. }) {
-                    let generation = message.from_generation;
-                    self.send(peer, Body::Stranger { generation });
+                    self.turn_away(peer, message.from_generation);
                 }
-                false
+                None
             }
             None => {
                 self.persist(Persist { known: Some((peer, message.from_generation)), ..Persist::default() });
-                true
+                Some(Standing::Member)
             }
         }
     }
 
-    fn read(&mut self, from: NodeId, body: Body) {
+    fn turn_away(&mut self, peer: NodeId, generation: Generation) {
+        let (index, replaced) = (self.membership.index, self.membership.of(peer).is_some());
+        let leader = self.node_of(MemberId(self.raft.raft.leader_id));
+        self.send(peer, Body::Stranger { generation, index, replaced, leader });
+    }
+
+    fn note(&mut self, message: &Message, applies: bool) {
+        let heard = Heard {
+            id: message.from_member,
+            generation: message.from_generation,
+            version: message.version,
+            at: self.now,
+            applies,
+        };
+        if applies && self.membership.of(message.from).is_some() {
+            self.refuse(Refusal::LostState { peer: message.from }, message.from);
+        }
+        self.heard.insert(message.from, heard);
+    }
+
+    fn read(&mut self, standing: Standing, message: Message) {
+        let Message { from, from_generation, from_member, to_member, body, .. } = message;
+        let outsider = standing == Standing::Outsider;
         match body {
+            Body::Hello if outsider => self.turn_away(from, from_generation),
             Body::Hello => self.send(from, Body::HelloReply),
-            Body::Stranger { generation } if generation == self.settings.generation => {
-                self.halt(Refusal::IAmStranger { told_by: from }, from);
+            Body::Stranger { generation, index, replaced, leader }
+                if generation == self.settings.generation =>
+            {
+                self.rumour = leader.or(self.rumour);
+                self.called_stranger(from, index, replaced);
             }
             Body::HelloReply | Body::Stranger { .. } => {}
-            // Who does not know all voters' state folders could take the vote of one that was wiped.
+            // Who does not know all founders' state folders could take the vote of one that was wiped.
             Body::Raft(_) if !self.unmet().is_empty() => {}
-            Body::Raft(raft) => self.take(from, raft),
+            // Meant for another folder than this one.
+            Body::Raft(_) if to_member != self.me => {}
+            // Its word counts for nothing; but one that was made a member behind what this node has applied may lead,
+            // and then this node must follow it and may be asked for its vote.
+            Body::Raft(ref raft) if outsider && raft.kind.is_answer() => {}
+            Body::Raft(raft) => {
+                if outsider && matches!(raft.kind, Kind::Vote | Kind::PreVote) {
+                    self.turn_away(from, from_generation);
+                }
+                self.take(from, from_member, raft);
+            }
         }
     }
 
-    fn take(&mut self, from: NodeId, message: RaftMessage) {
+    /// A peer that is behind may not know this member yet; one that is not behind does not know it any more.
+    fn called_stranger(&mut self, told_by: NodeId, index: u64, replaced: bool) {
+        if !self.is_member() || index < self.membership.index {
+            return;
+        }
+        let refusal = if replaced { Refusal::IAmStranger { told_by } } else { Refusal::Removed };
+        self.halt(refusal, told_by);
+    }
+
+    fn take(&mut self, from: NodeId, member: MemberId, message: RaftMessage) {
         let raft = &self.raft.raft;
         let view = View {
             term: Term(raft.term),
-            leader: crate::consensus::node(raft.leader_id),
+            leader: crate::consensus::member(raft.leader_id),
             leads: self.leads(),
             last: raft.raft_log.last_index(),
         };
-        match guard::judge(&message, from, &view) {
+        match guard::judge(&message, member, &view) {
             Verdict::Take => {}
             Verdict::Drop => return,
             Verdict::Malformed(why) => return self.refuse(Refusal::Malformed { peer: from, why }, from),
@@ -78,11 +154,13 @@ impl Consensus {
                 return self.halt(Refusal::LogLost { leader: from, confirmed, last }, from);
             }
         }
-        self.refusals.remove(&from);
+        if self.heard.get(&from).is_some_and(|heard| !heard.applies) {
+            self.refusals.remove(&from);
+        }
         if self.must_not_vote(&message) {
             return;
         }
-        self.feed(from, message);
+        self.feed(from, member, message);
     }
 
     /// Votes are forbidden for an election timeout after a start (what was promised before it is forgotten) and after
@@ -97,16 +175,15 @@ impl Consensus {
         }
     }
 
-    fn feed(&mut self, from: NodeId, message: RaftMessage) {
+    fn feed(&mut self, from: NodeId, member: MemberId, message: RaftMessage) {
         let (kind, term, stamp) = (message.kind, message.term, message.stamp);
-        let voters = self.raft.store().conf_state();
-        let translated = translate::message_out(from, self.settings.me, message, voters);
+        let translated = translate::message_out(member, self.me, message);
         // Errors are drops that the library has logged; the peer will repeat what matters.
         let _ = self.raft.step(translated);
         let raft = &self.raft.raft;
         match kind {
             Kind::Append | Kind::Heartbeat | Kind::Snapshot => {
-                let follows = raft.state == StateRole::Follower && raft.leader_id == from.0;
+                let follows = raft.state == StateRole::Follower && raft.leader_id == member.0;
                 if follows && raft.term == term.0 {
                     self.promised = self.now + self.settings.election_timeout;
                     self.echo = stamp.map(|stamp| (from, stamp));
@@ -114,7 +191,7 @@ impl Consensus {
             }
             Kind::AppendResponse | Kind::HeartbeatResponse => {
                 if let Some(stamp) = stamp {
-                    self.lease.returned(from, term, stamp, self.now);
+                    self.lease.returned(member, term, stamp, self.now);
                 }
             }
             _ => {}
@@ -125,14 +202,14 @@ impl Consensus {
 
     /// Reports a refusal unless it was the last one reported of this peer.
     fn refuse(&mut self, refusal: Refusal, peer: NodeId) {
-        let slot = if self.voters.contains(&peer) { peer } else { NodeId(0) };
+        let slot = if self.settings.peers.contains(&peer) { peer } else { NodeId(0) };
         if self.refusals.get(&slot) != Some(&refusal) {
             self.refusals.insert(slot, refusal.clone());
             self.effects.push(crate::Effect::Refused(refusal));
         }
     }
 
-    fn halt(&mut self, refusal: Refusal, peer: NodeId) {
+    pub(crate) fn halt(&mut self, refusal: Refusal, peer: NodeId) {
         self.halted = true;
         self.refuse(refusal, peer);
     }

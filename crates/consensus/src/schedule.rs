@@ -1,13 +1,14 @@
 //! What a node does because time has passed: ticks, and everything that is said again in case it was lost.
 
-use crate::consensus::node;
-use crate::{Body, Consensus, RaftMessage};
+use crate::{Body, Consensus, MemberId, RaftMessage};
 use backstay_model::{NodeId, Term, Time};
 use raft::{SnapshotStatus, StateRole};
 use std::time::Duration;
 
 /// How long a follower may take to answer a snapshot before it is sent again.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(1);
+/// How often a controller that is no member asks to be made one.
+const APPLICATION: Duration = Duration::from_millis(250);
 
 impl Consensus {
     /// Runs what became due between the last step and this one.
@@ -17,12 +18,15 @@ impl Consensus {
             self.greet();
             return;
         }
+        if !self.is_member() {
+            self.greet();
+        }
         for _ in 0..self.pace.ticks(self.now, woken) {
             self.raft.tick();
             self.settle();
         }
         self.canvass();
-        let lost: Vec<NodeId> =
+        let lost: Vec<MemberId> =
             self.snapshots.iter().filter(|(_, retry)| **retry <= self.now).map(|(node, _)| *node).collect();
         for to in lost {
             self.snapshots.remove(&to);
@@ -31,18 +35,24 @@ impl Consensus {
         }
     }
 
-    /// Asks those who were never heard of, until they are.
+    /// Asks those who were never heard of, until they are; without being a member, asks everybody.
     pub(crate) fn greet(&mut self) {
         if self.now < self.hello_due {
             return;
         }
-        for to in self.unmet() {
+        let (to, pause) = if self.is_member() {
+            (self.unmet(), self.settings.heartbeat * 2)
+        } else {
+            let me = self.settings.me;
+            (self.settings.peers.iter().copied().filter(|peer| *peer != me).collect(), APPLICATION)
+        };
+        for to in to {
             self.send(to, Body::Hello);
         }
-        self.hello_due = self.now + self.settings.heartbeat * 2;
+        self.hello_due = self.now + pause;
     }
 
-    pub(crate) fn snapshot_sent(&mut self, to: NodeId) {
+    pub(crate) fn snapshot_sent(&mut self, to: MemberId) {
         self.snapshots.insert(to, self.now + SNAPSHOT_RETRY);
     }
 
@@ -71,7 +81,8 @@ impl Consensus {
     /// been lost, or come while another was still bound to the old leader. Asking changes nothing at the others.
     pub(crate) fn pin_timeout(&mut self) {
         let raft = &mut self.raft.raft;
-        let timeout = self.timeouts.of(Term(raft.term), node(raft.leader_id));
+        let leader = self.membership.member(MemberId(raft.leader_id)).map(|member| member.node);
+        let timeout = self.timeouts.of(Term(raft.term), leader);
         raft.set_randomized_election_timeout(timeout);
         if raft.state == StateRole::PreCandidate {
             let asked_again = timeout.saturating_sub(raft.heartbeat_timeout());
@@ -96,7 +107,8 @@ impl Consensus {
         };
         let candidate = raft.state == StateRole::Candidate;
         let canvass = candidate.then_some(self.canvass_due);
+        let application = (!self.is_member()).then_some(self.hello_due);
         let retries = self.snapshots.values().copied();
-        retries.chain(canvass).fold(self.pace.after(ticks.max(1)), Time::min)
+        retries.chain(canvass).chain(application).fold(self.pace.after(ticks.max(1)), Time::min)
     }
 }

@@ -1,6 +1,7 @@
 //! What a node is told at its start, and why it may refuse to start. Everything here comes from the configuration but
 //! the generation (the state folder's) and the seed.
 
+use crate::{MemberId, VERSION, VERSION_MIN};
 use backstay_model::{ClusterName, Generation, NodeId};
 use std::fmt;
 use std::time::Duration;
@@ -11,14 +12,19 @@ pub const TICK: Duration = Duration::from_millis(10);
 /// Who this node is and how patient it is. The same on every node, but for `me`, `generation` and `seed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// This node. Must be one of `voters`.
+    /// This node. Must be one of `voters`, unless there are none.
     pub me: NodeId,
     /// The name of the cluster; messages of any other are refused.
     pub cluster: ClusterName,
     /// This state folder's number. Must not change while the folder lives, and must be new when the folder is.
     pub generation: Generation,
-    /// Every controller of the configuration, this one included; the order does not matter.
+    /// The founders of the cluster, this one included, if this folder was made at the cluster's very first start; the
+    /// order does not matter. Empty if it was made later: then it joins, and its vote is for the others to give.
     pub voters: Vec<NodeId>,
+    /// The controllers that may be talked to, members or not: those of the configuration.
+    pub peers: Vec<NodeId>,
+    /// The latest version that this node speaks.
+    pub version: u32,
     /// How often a leader is heard, at least one `TICK`.
     pub heartbeat: Duration,
     /// For how long a node that heard a leader votes for nobody else, and the least silence before it campaigns; the
@@ -43,11 +49,22 @@ impl Settings {
             me,
             cluster,
             generation,
+            peers: voters.clone(),
             voters,
+            version: VERSION,
             heartbeat: Duration::from_millis(50),
             election_timeout: Duration::from_millis(200),
             lease_margin_percent: 10,
             seed,
+        }
+    }
+
+    /// This node's number as a member.
+    pub fn member_id(&self) -> MemberId {
+        if self.voters.contains(&self.me) {
+            MemberId::founder(self.me)
+        } else {
+            MemberId::joined(self.me, self.generation)
         }
     }
 
@@ -67,6 +84,13 @@ pub enum StartError {
     Durable(&'static str),
     /// The Raft library refused to start; the text is its own.
     Library(String),
+    /// The cluster has gone on to a version that this node does not speak.
+    Newer {
+        /// The cluster's level.
+        level: u32,
+        /// The latest version that this node speaks.
+        version: u32,
+    },
 }
 
 impl fmt::Display for StartError {
@@ -75,6 +99,11 @@ impl fmt::Display for StartError {
             Self::Settings(rule) => write!(f, "the consensus settings are wrong: {rule}"),
             Self::Durable(rule) => write!(f, "the stored state is damaged: {rule}"),
             Self::Library(text) => write!(f, "Raft does not start: {text}"),
+            Self::Newer { level, version } => write!(
+                f,
+                "the cluster works at level {level} since all its controllers were upgraded, and this program only knows \
+                 {version}: start the newer version"
+            ),
         }
     }
 }
@@ -99,7 +128,9 @@ impl Settings {
             "a voter is listed twice"
         } else if sorted.contains(&NodeId(0)) {
             "no voter has the number zero"
-        } else if !sorted.contains(&self.me) {
+        } else if self.version < VERSION_MIN {
+            "the version is older than any that is spoken"
+        } else if !sorted.is_empty() && !sorted.contains(&self.me) {
             "this node is not among the voters"
         } else {
             return Ok(());

@@ -1,28 +1,20 @@
 //! The Raft library's view of `Durable`. It holds what the `Persist` effects of earlier steps have made durable, so
 //! the library never reads what could still be lost.
 
-use crate::{Durable, translate};
-use backstay_model::NodeId;
-use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use crate::{Durable, Membership, translate};
+use raft::eraftpb::{Entry, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
 /// Storage in memory.
 pub(crate) struct Store {
     pub(crate) durable: Durable,
-    voters: Vec<u64>,
+    /// The members where the library begins: after the snapshot.
+    base: Membership,
 }
 
 impl Store {
-    pub(crate) fn new(durable: Durable, voters: &[NodeId]) -> Self {
-        let voters = voters.iter().map(|voter| voter.0).collect();
-        Self { durable, voters }
-    }
-
-    /// The voters come from the configuration, never from a message.
-    pub(crate) fn conf_state(&self) -> ConfState {
-        let mut state = ConfState::default();
-        state.set_voters(self.voters.clone());
-        state
+    pub(crate) const fn new(durable: Durable, base: Membership) -> Self {
+        Self { durable, base }
     }
 }
 
@@ -30,9 +22,9 @@ impl Storage for Store {
     fn initial_state(&self) -> raft::Result<RaftState> {
         let mut hard = HardState::default();
         hard.term = self.durable.hard.term.0;
-        hard.vote = self.durable.hard.vote.map_or(0, |node| node.0);
+        hard.vote = self.durable.hard.vote.map_or(0, |member| member.0);
         hard.commit = self.durable.hard.commit;
-        Ok(RaftState::new(hard, self.conf_state()))
+        Ok(RaftState::new(hard, translate::conf_state(&self.base)))
     }
 
     fn entries(
@@ -81,7 +73,7 @@ impl Storage for Store {
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
         match &self.durable.snapshot {
             Some(snapshot) if snapshot.index >= request_index => {
-                Ok(translate::snapshot_out(snapshot.clone(), self.conf_state()))
+                Ok(translate::snapshot_out(snapshot.clone(), None))
             }
             _ => Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable)),
         }

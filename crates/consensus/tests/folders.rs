@@ -2,7 +2,9 @@
 
 mod network;
 
-use backstay_consensus::{Body, Consensus, Durable, Effect, Input, Kind, Refusal, StartError};
+use backstay_consensus::{
+    Body, Consensus, Durable, Effect, Input, Kind, MemberId, Membership, Refusal, StartError, VERSION,
+};
 use backstay_model::{Generation, NodeId, Time};
 use network::{CALM, MS, World};
 use std::time::Duration;
@@ -142,7 +144,10 @@ fn messages_of_another_cluster_or_an_unknown_sender_are_refused_once() {
         cluster: "other".into(),
         from: NodeId(leader % 3 + 1),
         from_generation: Generation(1),
+        from_member: MemberId(leader % 3 + 1),
+        version: VERSION,
         to: me,
+        to_member: MemberId(leader),
         body: Body::Hello,
     };
     let node = world.host_mut(leader).node.as_mut().unwrap();
@@ -219,6 +224,7 @@ fn hostile(world: &mut World, from: NodeId, to: NodeId) -> backstay_consensus::M
             index: index_1.wrapping_add(1 + step),
             term: if rng.below(2) == 0 { term_1 } else { term_2 },
             data: vec![1; rng.below(9) as usize],
+            change: None,
         })
         .collect();
     let body = Body::Raft(RaftMessage {
@@ -229,14 +235,30 @@ fn hostile(world: &mut World, from: NodeId, to: NodeId) -> backstay_consensus::M
         entries,
         commit: index_2.min(if rng.below(9) > 0 { last } else { index_2 }),
         commit_term: term_3,
-        snapshot: (rng.below(2) == 0).then(|| Snapshot { index: index_3, term: term_3, data: vec![0; 8] }),
+        snapshot: (rng.below(2) == 0).then(|| {
+            Box::new(Snapshot {
+                index: index_3,
+                term: term_3,
+                data: vec![0; 8],
+                membership: Membership::founders(&[1, 2, 3].map(NodeId)),
+            })
+        }),
         reject: rng.below(2) == 0,
         reject_hint: index_3,
         handover: rng.below(2) == 0,
         stamp: Some(Time::from_micros(index_2)),
     });
     let from_generation = world.host(from.0).settings.generation;
-    Message { cluster: "test".into(), from, from_generation, to, body }
+    Message {
+        cluster: "test".into(),
+        from,
+        from_generation,
+        from_member: MemberId(from.0),
+        version: VERSION,
+        to,
+        to_member: MemberId(to.0),
+        body,
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! One node alone, told by hand what its peers say: the votes that it must not give, and the order of its effects.
 
 use backstay_consensus::{
-    Body, Consensus, Durable, Effect, Entry, Input, Kind, Message, RaftMessage, Refusal, Settings,
+    Body, Consensus, Durable, Effect, Entry, Input, Kind, MemberId, Message, RaftMessage, Refusal, Settings,
+    VERSION,
 };
 use backstay_model::{Generation, NodeId, Term, Time};
 use std::time::Duration;
@@ -50,7 +51,10 @@ impl Bench {
             cluster: "test".into(),
             from,
             from_generation: Generation(from.0),
+            from_member: MemberId(from.0),
+            version: VERSION,
             to: ME,
+            to_member: MemberId(ME.0),
             body: Body::Raft(message),
         };
         self.node.step(self.now, Input::Message(message))
@@ -153,7 +157,7 @@ fn a_vote_is_durable_before_it_is_given() {
     let Effect::Persist(persist) = &effects[0] else {
         panic!("{effects:?}");
     };
-    assert_eq!(persist.hard.unwrap().vote, Some(RIVAL));
+    assert_eq!(persist.hard.unwrap().vote, Some(MemberId(RIVAL.0)));
     assert!(granted(&effects[1..]));
 }
 
@@ -178,7 +182,7 @@ fn a_candidate_asks_again_while_it_waits_for_votes() {
 fn a_malformed_message_is_named_once_and_changes_nothing() {
     let mut bench = bench(&[LEADER, RIVAL]);
     let mut append = raft(Kind::Append, 5);
-    append.entries.push(Entry { index: 7, term: Term(5), data: vec![1] });
+    append.entries.push(Entry { index: 7, term: Term(5), data: vec![1], change: None });
     let refused = bench.hear(LEADER, append.clone());
     assert!(matches!(refused[..], [Effect::Refused(Refusal::Malformed { .. })]));
     assert_eq!(bench.hear(LEADER, append), []);

@@ -2,7 +2,7 @@
 //! those in step are trusted. Looks only at what is observed, so it does not matter who changed what.
 
 use crate::entry::Decided;
-use crate::state::Reign;
+use crate::state::{Phase, Reign};
 use crate::work::{Work, follows};
 use backstay_model::{Action, Address, EventKind, InstanceName, InstanceSpec, Replication};
 use std::time::Duration;
@@ -22,6 +22,9 @@ pub(crate) fn converge(work: &mut Work) {
     }
     keep_primary_open(work, &reign);
     follow_rename(work, &reign);
+    if crate::failover::sentinels(work.scene).is_some() {
+        return; // Whatever it does now, doing something else is a fight.
+    }
     // Nobody is pointed at a primary before it was seen to be one in this reign.
     let reigns =
         work.current(&reign.instance).is_some_and(|seen| seen.is_primary() && seen.run_id == reign.run_id);
@@ -52,10 +55,13 @@ fn keep_primary_open(work: &mut Work, reign: &Reign) {
 }
 
 /// A primary makes its backlog when a replica comes to it, and names its history anew when it does (Redis,
-/// `syncCommand`). It is the same history in the same process: what replicas copied from it counts.
+/// `syncCommand`). It is the same history in the same process: what replicas copied from it counts. What a leader saw
+/// before it led may be older than the name that is agreed on.
 fn follow_rename(work: &mut Work, reign: &Reign) {
+    let seen_since = work.view(&reign.instance).and_then(|view| view.sample.as_ref()).map(|(at, _)| *at);
     let renamed = work
         .current(&reign.instance)
+        .filter(|_| seen_since.is_some_and(|at| at > work.leads_since))
         .filter(|seen| seen.is_primary() && seen.run_id == reign.run_id && seen.replid != reign.replid);
     if let Some(replid) = renamed.map(|seen| seen.replid.clone()) {
         let epoch = work.state.epoch;
@@ -98,6 +104,7 @@ fn demote(
         return; // Its `INFO` comes behind the fence, and with it the next look.
     }
     if reigns && !has_surplus(work, &instance.name, seen) {
+        work.scene.notes.disconnected.insert(instance.name.clone());
         work.order(&instance.name, Action::Follow { primary: primary.address.clone(), disconnect: true });
         work.watch(&instance.name, Duration::from_millis(10));
     }
@@ -116,6 +123,18 @@ fn follow(
         return;
     };
     if *of == primary.address {
+        if work.state.possible_primaries.contains(&instance.name)
+            && !work.scene.notes.disconnected.contains(&instance.name)
+        {
+            // It was a primary, and its clients still take it for one. After a planned move those who wait there are
+            // told first that it takes no writes.
+            if work.state.phase != Phase::Stable {
+                return;
+            }
+            work.scene.notes.disconnected.insert(instance.name.clone());
+            let follow = Action::Follow { primary: primary.address.clone(), disconnect: true };
+            work.order(&instance.name, follow);
+        }
         if link_up && !syncing && seen.replid == reign.replid {
             trust(work, &instance.name, seen);
         } else {

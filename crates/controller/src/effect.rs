@@ -3,10 +3,11 @@
 use crate::entry::Entry;
 use crate::state::State;
 use backstay_model::{
-    Digest, Event, InstanceName, InstanceReport, NodeId, Observation, Order, Route, ServiceName, Term, Time,
+    Digest, Event, InstanceName, InstanceReport, NodeId, NodeName, Observation, Order, Route, ServiceName,
+    Term, Time,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What can happen to a controller.
@@ -46,6 +47,8 @@ pub enum Input {
     },
     /// This leader's lease holds until then.
     Lease(Time),
+    /// These controllers vote, and nobody else's opinion counts.
+    Voters(BTreeSet<NodeId>),
     /// An entry was committed.
     Committed(Entry),
     /// The whole state was replaced by a newer one.
@@ -87,6 +90,42 @@ pub enum Wish {
         service: ServiceName,
         /// The instance.
         instance: InstanceName,
+        /// Who asks.
+        by: String,
+    },
+    /// Make another instance the primary, losing nothing, or change nothing.
+    SwitchOver {
+        /// The service.
+        service: ServiceName,
+        /// The next primary; the best one, if left out.
+        to: Option<InstanceName>,
+        /// Only say what would be done.
+        dry_run: bool,
+        /// Who asks.
+        by: String,
+    },
+    /// Fail over now, whatever stands against it and whatever is lost.
+    FailOver {
+        /// The service.
+        service: ServiceName,
+        /// The next primary, even one that somebody else promoted; the best one, if left out.
+        to: Option<InstanceName>,
+        /// Who asks.
+        by: String,
+    },
+    /// Make a member of a controller that runs with a new state folder.
+    AddController {
+        /// Its name.
+        name: NodeName,
+        /// Who asks.
+        by: String,
+    },
+    /// Take a controller's membership away.
+    RemoveController {
+        /// Its name.
+        name: NodeName,
+        /// Even if too few live voters are left.
+        forced: bool,
         /// Who asks.
         by: String,
     },

@@ -40,6 +40,20 @@ pub enum Decided {
         /// When a majority did.
         verdict: UnixMicros,
     },
+    /// A planned move: writes are paused, the primary is made a replica of this one, and this one is promoted once it is
+    /// seen to hold everything.
+    SwitchOver {
+        /// The new epoch: the state's epoch plus one, or the entry is void.
+        epoch: Epoch,
+        /// The next primary.
+        to: InstanceName,
+        /// Its process.
+        run_id: RunId,
+        /// Who asked.
+        by: String,
+        /// When.
+        at: UnixMicros,
+    },
     /// The frozen instances were compared; this one is to be promoted.
     Choose {
         /// The plan's epoch.
@@ -78,6 +92,10 @@ pub enum Decided {
         replid: ReplId,
         /// Where the old history ended.
         offset: ReplOffset,
+        /// In a planned move: when writes were paused, as far as the one who proposes knows.
+        paused: Option<UnixMicros>,
+        /// In a planned move: when the old primary was seen to be a replica.
+        fenced: Option<UnixMicros>,
         /// When that was seen.
         at: UnixMicros,
     },
@@ -173,6 +191,18 @@ pub enum Cause {
         /// The candidate, a possible primary from now on.
         candidate: InstanceName,
     },
+    /// An operator wants another primary, whatever is lost.
+    Ordered {
+        /// This one, if it was named.
+        to: Option<InstanceName>,
+        /// Who.
+        by: String,
+    },
+    /// A planned move failed after the old primary was made a replica.
+    SwitchoverFailed {
+        /// Why, as a clause.
+        reason: String,
+    },
 }
 
 impl Cause {
@@ -190,17 +220,26 @@ impl fmt::Display for Cause {
             Self::Silent { votes } => write!(f, "{votes} controllers got no answer in time"),
             Self::Restarted { votes } => write!(f, "{votes} controllers found that it was restarted"),
             Self::Demoted { votes } => write!(f, "{votes} controllers found that it is a replica"),
+            Self::Ordered { by, .. } => write!(f, "{by} ordered it"),
+            Self::SwitchoverFailed { reason } => write!(f, "the switchover failed: {reason}"),
             Self::CandidateLost { candidate } => write!(f, "the promotion of {candidate} was never observed"),
         }
     }
 }
 
 impl Decided {
+    /// Since which level of the cluster controllers understand it. A new kind of decision is added at the end, with the
+    /// level of the version that brings it; until all controllers run that version it is not proposed.
+    pub const fn level(&self) -> u32 {
+        1
+    }
+
     /// The epoch that the entry belongs to, if it belongs to one.
     pub const fn epoch(&self) -> Option<Epoch> {
         match self {
             Self::Adopt { .. } => Some(Epoch(1)),
             Self::Begin { epoch, .. }
+            | Self::SwitchOver { epoch, .. }
             | Self::Choose { epoch, .. }
             | Self::Abandon { epoch, .. }
             | Self::Promoted { epoch, .. }

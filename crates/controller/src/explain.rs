@@ -9,8 +9,8 @@ use crate::work::follows;
 use crate::{Controller, OPINION_LIFETIME, failover};
 use backstay_model::{
     CandidateStatus, ClusterStatus, ControllerStatus, Explanation, FailoverRecord, Health, InstanceSpec,
-    InstanceStatus, NodeName, Now, PauseStatus, ReplOffset, Replication, Role, ServiceName, ServiceStatus,
-    Time,
+    InstanceStatus, MemberRole, NodeId, NodeName, Now, PauseStatus, ReplOffset, Replication, Role,
+    ServiceName, ServiceStatus, Time,
 };
 
 impl Controller {
@@ -23,6 +23,9 @@ impl Controller {
                 address: controller.address.clone(),
                 connected: id == self.me || self.is_fresh(now.time, id),
                 leader: self.leader == Some(id),
+                certificate_expires: None,
+                member: if self.voters.contains(&id) { MemberRole::Voter } else { MemberRole::Outside },
+                protocol: None,
             }
         });
         ClusterStatus {
@@ -32,17 +35,28 @@ impl Controller {
             term: self.term,
             quorum: self.has_quorum(now.time),
             controllers: controllers.collect(),
+            level: 0,
+            problems: Vec::new(),
             services: self.scenes.values().map(|scene| self.service_status(now, scene)).collect(),
+            // Of controllers' own troubles the one who runs this knows.
         }
     }
 
-    /// Every remembered failover, oldest first, of one service or of all.
+    /// Every remembered failover, oldest first, of one service or of all. Those of one service stay in the order of
+    /// their epochs, whatever the clocks showed.
     pub fn history(&self, service: Option<&ServiceName>) -> Vec<FailoverRecord> {
         let services =
             self.state.services.iter().filter(|(name, _)| service.is_none_or(|wanted| wanted == *name));
-        let mut records: Vec<_> = services.flat_map(|(_, state)| state.history.iter().cloned()).collect();
-        records.sort_by_key(|record| record.moments.suspected);
-        records
+        let mut records = Vec::new();
+        for (_, state) in services {
+            let mut latest = None;
+            for record in &state.history {
+                latest = latest.max(record.moments.suspected);
+                records.push((latest, record.clone()));
+            }
+        }
+        records.sort_by_key(|(latest, _)| *latest);
+        records.into_iter().map(|(_, record)| record).collect()
     }
 
     /// Why there is or is not a failover of the service now, and who would win; nothing if there is no such service.
@@ -55,7 +69,7 @@ impl Controller {
             (name, report.health.to_string())
         });
         let tally = state.reign.as_ref().map(|reign| {
-            let controllers = self.spec.controllers.len() as u32;
+            let controllers = self.voters.len() as u32;
             Tally::of(reports.iter().map(|(node, report)| (*node, report)), &reign.run_id, controllers)
         });
         let candidates = candidates(state, scene);
@@ -89,6 +103,9 @@ impl Controller {
             }
             (Phase::Promoting { candidate, .. }, _) => {
                 format!("a failover from {} to {candidate} is running (promoting)", reign.instance)
+            }
+            (Phase::Moving { to, .. }, _) => {
+                format!("a switchover from {} to {to} is running", reign.instance)
             }
             (_, Some(cause)) => match self.hindrance_of(now, service, &cause) {
                 Some(hindrance) => format!("no failover although {cause}: {hindrance}"),
@@ -147,12 +164,13 @@ impl Controller {
 
     /// This node hears from a majority and somebody leads.
     pub fn has_quorum(&self, now: Time) -> bool {
-        let heard = 1 + self.peers.keys().filter(|node| self.is_fresh(now, **node)).count();
+        let heard = |node: &&NodeId| **node == self.me || self.is_fresh(now, **node);
+        let heard = self.voters.iter().filter(heard).count();
         heard >= self.majority() as usize && self.leader.is_some()
     }
 
     /// The node was heard of lately.
-    pub fn is_fresh(&self, now: Time, node: backstay_model::NodeId) -> bool {
+    pub fn is_fresh(&self, now: Time, node: NodeId) -> bool {
         self.peers.get(&node).is_some_and(|peer| peer.connected && now.since(peer.heard) < OPINION_LIFETIME)
     }
 }
@@ -195,7 +213,7 @@ fn lag(seen: &Replication, primary: &Replication) -> Option<u64> {
 }
 
 /// Every instance but the primary, by what was last seen of it: the best first. An estimate, since nothing is frozen.
-fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateStatus> {
+pub(crate) fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateStatus> {
     let Some(reign) = &state.reign else {
         return Vec::new();
     };

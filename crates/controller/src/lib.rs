@@ -14,6 +14,7 @@ mod converge;
 mod effect;
 mod explain;
 mod failover;
+mod names;
 mod opinions;
 mod suspicion;
 mod telling;
@@ -26,8 +27,8 @@ pub use entry::{Cause, Decided, Entry};
 pub use state::{Phase, Reign, ServiceState, State};
 
 use backstay_model::{
-    Address, ClusterSpec, EventKind, InstanceName, NodeId, NodeName, Now, Observation, ServiceName, Term,
-    Time,
+    Address, ClusterSpec, ControllerSpec, EventKind, InstanceName, NodeId, NodeName, Now, Observation,
+    ServiceName, Term, Time,
 };
 use opinions::Peer;
 use scene::Scene;
@@ -65,9 +66,12 @@ pub struct Controller {
     /// How many services' primaries are suspected.
     suspects: u32,
     peers: BTreeMap<NodeId, Peer>,
+    /// Whose opinions count. Those of the file, until the log says otherwise.
+    voters: BTreeSet<NodeId>,
     leader: Option<NodeId>,
     term: Term,
     lease: Time,
+    leads_since: Time,
     requests: Vec<wishes::Pending>,
     next_report: Time,
     reports: u32,
@@ -82,6 +86,7 @@ impl Controller {
         Self {
             me: NodeId::of(me),
             name: me.clone(),
+            voters: spec.controllers.iter().map(ControllerSpec::id).collect(),
             peers: peers.map(|controller| (controller.id(), Peer::default())).collect(),
             scenes: spec.services.iter().map(|spec| (spec.name.clone(), Scene::new(spec.clone()))).collect(),
             suspects: 0,
@@ -91,6 +96,7 @@ impl Controller {
             leader: None,
             term: Term(0),
             lease: Time::ZERO,
+            leads_since: Time::ZERO,
             requests: Vec::new(),
             next_report: now.time,
             reports: 0,
@@ -149,6 +155,10 @@ impl Controller {
                 if lapsed {
                     self.look_at_all(now, &mut out);
                 }
+            }
+            Input::Voters(voters) => {
+                self.voters = voters;
+                self.look_at_all(now, &mut out);
             }
             Input::Committed(entry) => self.committed(now, &entry, &mut out),
             Input::Restored(state) => self.restored(now, state, &mut out),
@@ -217,6 +227,7 @@ impl Controller {
             return;
         }
         self.lease = Time::ZERO;
+        self.leads_since = now.time;
         for scene in self.scenes.values_mut() {
             scene.proposed = None;
             scene.notes = scene::Notes::default();
@@ -242,6 +253,9 @@ impl Controller {
         }
         if !self.state.apply(entry) {
             return self.answer_pending(entry, false, out);
+        }
+        if let Some(scene) = self.scenes.get_mut(&entry.service) {
+            scene.reign_begins(now, &entry.decision);
         }
         self.tell_applied(now, entry, from.as_ref(), out);
         self.answer_pending(entry, true, out);
@@ -288,7 +302,7 @@ impl Controller {
     fn judge(&mut self, now: Now, service: &ServiceName, out: &mut Vec<Effect>) {
         let reports = self.opinions_of_primary(now.time, service);
         let hindrance = self.hindrance(service);
-        let controllers = self.spec.controllers.len() as u32;
+        let controllers = self.voters.len() as u32;
         let (leads, lease) = (self.leads(), self.lease);
         let fencing = matches!(self.state.service(service).phase, Phase::Fencing { .. });
         let elsewhere = if leads && fencing { self.reached_elsewhere(now.time, service) } else { Vec::new() };
@@ -309,7 +323,9 @@ impl Controller {
         }
         let mistake = self.mistake;
         let crowd = 1 + self.suspects / CROWD;
-        let mut work = Work { now, state, scene, lease, tally, hindrance, elsewhere, crowd, mistake, out };
+        let leads_since = self.leads_since;
+        let mut work =
+            Work { now, state, scene, lease, leads_since, tally, hindrance, elsewhere, crowd, mistake, out };
         if work.may_act() {
             failover::lead(&mut work);
         } else {
@@ -323,6 +339,8 @@ impl Controller {
 pub enum Mistake {
     /// The candidate is promoted as soon as its choice is proposed.
     PromoteBeforeCommit,
+    /// In a planned move the candidate is promoted as soon as the old primary follows it, whatever it holds.
+    PromoteUncompared,
     /// After a promotion that was not observed, another candidate is promoted in the same epoch.
     NextCandidateInSameEpoch,
 }

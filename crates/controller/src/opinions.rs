@@ -60,9 +60,11 @@ impl Controller {
             return Vec::new();
         };
         let own = self.scenes.get(service).and_then(|scene| scene.views.get(&reign.instance));
+        let own = own.filter(|_| self.voters.contains(&self.me));
         let mut opinions: Vec<_> = own.map(|view| (self.me, view.report())).into_iter().collect();
         for (node, peer) in &self.peers {
-            if peer.connected
+            if self.voters.contains(node)
+                && peer.connected
                 && now.since(peer.heard) < OPINION_LIFETIME
                 && let Some(report) = peer.opinions.get(service).and_then(|of| of.get(&reign.instance))
             {
@@ -95,18 +97,21 @@ impl Controller {
     /// Why nothing automatic may happen to the service, apart from what `Work` knows itself.
     pub(crate) fn hindrance(&self, service: &ServiceName) -> Option<String> {
         let mine = self.scenes.get(service).map(|scene| &scene.spec.digest)?;
-        let agree = 1 + self.peers.values().filter(|peer| peer.digests.get(service) == Some(mine)).count();
+        let agrees = |node: &&NodeId| {
+            **node == self.me || self.peers.get(node).is_some_and(|it| it.digests.get(service) == Some(mine))
+        };
+        let agree = self.voters.iter().filter(agrees).count();
         (agree < self.majority() as usize).then(|| {
             format!(
                 "only {agree} of {} controllers hold the same settings for {service}: give all nodes the same file and \
                  restart those that differ",
-                self.spec.controllers.len()
+                self.voters.len()
             )
         })
     }
 
     pub(crate) fn majority(&self) -> u32 {
-        self.spec.controllers.len() as u32 / 2 + 1
+        self.voters.len() as u32 / 2 + 1
     }
 
     pub(crate) fn keep_reporting(&mut self, now: Now, out: &mut Vec<Effect>) {

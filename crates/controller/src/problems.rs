@@ -5,7 +5,8 @@ use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::{follows, is_of_a_stranger};
 use backstay_model::{
-    Address, Evidence, Fault, Health, InstanceName, ProblemStatus, Replication, Severity, UnixMicros,
+    Address, Evidence, Fault, Health, InstanceName, ProblemStatus, Replication, Sentinels, Severity,
+    UnixMicros,
 };
 
 /// What the matchers look at.
@@ -46,6 +47,7 @@ pub const CATALOGUE: &[Problem] = &[
     row("StrayPrimary", Severity::Error, stray_primary),
     row("ConfigurationsDiffer", Severity::Error, |s| s.disagreement.clone()),
     row("PasswordRefused", Severity::Error, |s| replicas_faulty(s, |fault| fault == Fault::WrongPassword)),
+    row("SentinelsUnseen", Severity::Warning, sentinels_unseen),
     row("ReplicaOfStranger", Severity::Warning, replica_of_stranger),
     row("NothingToFailOverTo", Severity::Warning, nothing_to_fail_over_to),
     row("ReplicaDown", Severity::Warning, replica_down),
@@ -118,8 +120,21 @@ fn primary_down(s: &Snapshot, evidence: Evidence) -> Option<String> {
 fn primary_restarted(s: &Snapshot) -> Option<String> {
     let (name, view) = s.primary()?;
     let recorded = &s.state.reign.as_ref()?.run_id;
-    (view.health == Health::Up && view.run_id()? != recorded)
-        .then(|| format!("the primary {name} was restarted, so its data may be older than its replicas'"))
+    let restarted = view.health == Health::Up && view.run_id()? != recorded;
+    // Nobody ordered the new process to be a primary, so it was born one.
+    let unprotected = view.replication().is_some_and(|it| it.run_id != *recorded && it.is_primary());
+    let advice = if unprotected {
+        format!(
+            "; it came up as a primary, because its file lacks protected boot, and may have wiped its replicas: run \
+             `backstay adopt {}`",
+            s.scene.spec.name
+        )
+    } else {
+        String::new()
+    };
+    restarted.then(|| {
+        format!("the primary {name} was restarted, so its data may be older than its replicas'{advice}")
+    })
 }
 
 fn primary_faulty(s: &Snapshot) -> Option<String> {
@@ -141,7 +156,17 @@ const fn remedy(fault: Fault) -> &'static str {
         Fault::NoPermission => "grant the user the right it lacks; no failover is made for this",
         Fault::TooManyClients => "raise maxclients or find who holds the connections",
         Fault::NameUnresolved => "mend the name service or write an address",
-        Fault::NotRedis => "correct the address in the file",
+        Fault::NotRedis => "correct the address in the file, or add tls if it speaks that",
+        Fault::CertificateOutdated => {
+            "renew its certificate, or set the clock that is wrong; no failover is made for this"
+        }
+        Fault::CertificateUntrusted => {
+            "correct ca or server_name in the file, or its certificate; no failover is made for this"
+        }
+        Fault::TlsFailed => {
+            "see this controller's log; it may not speak TLS or want another client certificate; no failover is made for \
+             this"
+        }
         Fault::PrimaryLost | Fault::OtherError => "look at its log",
     }
 }
@@ -170,6 +195,14 @@ fn primary_closed(s: &Snapshot) -> Option<String> {
 
 fn foreign_manager(s: &Snapshot) -> Option<String> {
     crate::failover::foreign_manager(s.state, s.scene)
+}
+
+fn sentinels_unseen(s: &Snapshot) -> Option<String> {
+    let silent = s.scene.views.iter().filter(|(_, view)| view.sentinels == Sentinels::Hidden);
+    let names = list(silent.map(|(name, _)| name)).filter(|_| !s.scene.spec.ignore_sentinels);
+    names.map(|names| {
+        format!("{names} does not say whether a Sentinel manages it, too: grant the user +pubsub|numsub")
+    })
 }
 
 fn stray_primary(s: &Snapshot) -> Option<String> {
@@ -235,7 +268,8 @@ fn replica_not_in_sync(s: &Snapshot) -> Option<String> {
 
 fn failover_running(s: &Snapshot) -> Option<String> {
     let running = !matches!(s.state.phase, Phase::Stable | Phase::Forming);
-    running.then(|| format!("a failover is running (epoch {}, {})", s.state.epoch, s.state.phase.name()))
+    let what = if matches!(s.state.phase, Phase::Moving { .. }) { "switchover" } else { "failover" };
+    running.then(|| format!("a {what} is running (epoch {}, {})", s.state.epoch, s.state.phase.name()))
 }
 
 fn paused(s: &Snapshot) -> Option<String> {

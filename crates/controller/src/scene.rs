@@ -1,12 +1,12 @@
 //! What one controller currently sees of one service: its own probes' observations, and the scratch notes of a plan
 //! that it leads. Nothing here is replicated; after a restart it is observed anew.
 
-use crate::entry::Entry;
+use crate::entry::{Decided, Entry};
 use backstay_model::{
-    Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Observation, ReplId,
-    ReplOffset, Replication, Role, RunId, ServiceSpec, Time, UnixMicros,
+    Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Now, Observation, ReplId,
+    ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time, UnixMicros,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// One service as seen from here.
@@ -50,12 +50,18 @@ pub struct Notes {
     pub started: Option<Moment>,
     /// When the first instance stood still.
     pub first_frozen: Option<Time>,
+    /// In a planned move: since when writes wait.
+    pub paused: Option<Moment>,
+    /// In a planned move: when the old primary was first seen to be a replica.
+    pub demoted: Option<Moment>,
     /// When it began to promote.
     pub promoting: Option<Moment>,
     /// When it began to open.
     pub opening: Option<Moment>,
     /// A canary was sent in this reign.
     pub canary_sent: bool,
+    /// Old primaries whose clients were told to go.
+    pub disconnected: BTreeSet<InstanceName>,
     /// The operator was told that the plan is stuck, with this sentence.
     pub stuck: Option<String>,
 }
@@ -71,6 +77,8 @@ pub struct View {
     pub sample: Option<(Time, Replication)>,
     /// What its last freeze found.
     pub frozen: Option<(Epoch, Replication)>,
+    /// What its last pause of writes found.
+    pub paused: Option<(Epoch, Replication)>,
     /// The error that an order got last.
     pub refused: Option<Fault>,
     /// Since when it has had its present role and primary.
@@ -89,6 +97,8 @@ pub struct View {
     pub watched: Option<(Duration, Time)>,
     /// When which order was sent last.
     pub ordered: Vec<(Action, Epoch, Time)>,
+    /// Which Sentinels manage it, as it said last.
+    pub sentinels: Sentinels,
     /// The canary was acknowledged by this run.
     pub canary: Option<RunId>,
     /// What peers were told last.
@@ -105,6 +115,8 @@ impl View {
                     // Another process: nothing seen of the one before is true of it.
                     self.sample = None;
                     self.frozen = None;
+                    self.paused = None;
+                    self.sentinels = Sentinels::Unknown;
                     self.ordered.clear();
                 }
                 self.identity = Some(identity);
@@ -118,6 +130,11 @@ impl View {
                     self.frozen = Some((epoch, replication));
                 }
             }
+            Observation::Paused { epoch, replication } => {
+                self.sampled(now, doubted, replication.clone());
+                self.paused = Some((epoch, replication));
+            }
+            Observation::Sentinels(sentinels) => self.sentinels = sentinels,
             Observation::CanaryAcknowledged { run_id } => {
                 self.canary = Some(run_id);
                 self.refused = None;
@@ -197,6 +214,12 @@ impl View {
         (*frozen_in == epoch && self.run_id() == Some(&replication.run_id)).then_some(replication)
     }
 
+    /// Where its writes stood when they were paused in this epoch, if it is still the same process.
+    pub fn paused_in(&self, epoch: Epoch) -> Option<&Replication> {
+        let (paused_in, replication) = self.paused.as_ref()?;
+        (*paused_in == epoch && self.run_id() == Some(&replication.run_id)).then_some(replication)
+    }
+
     /// What peers should know.
     pub fn report(&self) -> InstanceReport {
         InstanceReport {
@@ -208,6 +231,16 @@ impl View {
 }
 
 impl Scene {
+    /// What a majority held of the primary before says nothing yet about the one that was promoted now, even if it is
+    /// another process in the same place.
+    pub(crate) fn reign_begins(&mut self, now: Now, decision: &Decided) {
+        if matches!(decision, Decided::Promoted { .. })
+            && let Some(verdict) = &mut self.verdict
+        {
+            *verdict = Moment { time: now.time, unix: now.unix };
+        }
+    }
+
     /// Nothing seen yet.
     pub fn new(spec: ServiceSpec) -> Self {
         let views = spec.instances.iter().map(|instance| (instance.name.clone(), View::default())).collect();

@@ -49,12 +49,23 @@ pub struct ServiceState {
     pub endings: VecDeque<(ReplId, ReplOffset)>,
     /// The operator's answer to a doubt in this epoch.
     pub decided: Option<InstanceName>,
+    /// The last planned move: its old primary may still be paused, or be made a replica by an order that runs late.
+    pub switchover: Option<Switchover>,
     /// When the last failover ended.
     pub ended: Option<UnixMicros>,
     /// A pause in force.
     pub pause: Option<Pause>,
     /// The failovers, oldest first; the last one may be running.
     pub history: VecDeque<FailoverRecord>,
+}
+
+/// A planned move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switchover {
+    /// The primary before.
+    pub from: InstanceName,
+    /// The one after.
+    pub to: InstanceName,
 }
 
 /// Where a service's plan stands.
@@ -77,6 +88,13 @@ pub enum Phase {
         /// Which process.
         run_id: RunId,
     },
+    /// A planned move: the primary of before reigns until this one is observed to be the primary.
+    Moving {
+        /// Who.
+        to: InstanceName,
+        /// Which process.
+        run_id: RunId,
+    },
     /// Open the new primary and see a write acknowledged.
     Opening,
 }
@@ -89,6 +107,7 @@ impl Phase {
             Self::Stable => "stable",
             Self::Fencing { .. } => "fencing",
             Self::Promoting { .. } => "promoting",
+            Self::Moving { .. } => "switching over",
             Self::Opening => "opening",
         }
     }
@@ -142,6 +161,7 @@ impl ServiceState {
         not_before: None,
         endings: VecDeque::new(),
         decided: None,
+        switchover: None,
         ended: None,
         pause: None,
         history: VecDeque::new(),
@@ -150,7 +170,7 @@ impl ServiceState {
     /// The primary, when the epoch has one.
     pub fn primary(&self) -> Option<&Reign> {
         match self.phase {
-            Phase::Stable | Phase::Opening => self.reign.as_ref(),
+            Phase::Stable | Phase::Opening | Phase::Moving { .. } => self.reign.as_ref(),
             _ => None,
         }
     }
@@ -191,28 +211,43 @@ impl ServiceState {
             Decided::Begin { epoch, cause, suspected, verdict } => {
                 self.begin(service, epoch, cause, suspected, verdict);
             }
+            Decided::SwitchOver { epoch, to, run_id, by, at } => {
+                self.switch_over(service, epoch, to, run_id, &by, at);
+            }
             Decided::Choose { .. } => self.choose(decision.clone()),
             Decided::Abandon { reason, at, .. } => {
-                self.flaps += 1;
-                self.back_off(at, self.flaps);
+                if !matches!(self.phase, Phase::Moving { .. }) {
+                    self.flaps += 1;
+                    self.back_off(at, self.flaps);
+                }
                 self.record(|record| {
                     record.choice = reason;
                     record.to.clone_from(&record.from);
                 });
                 self.phase = if self.reign.is_some() { Phase::Opening } else { Phase::Forming };
             }
-            Decided::Promoted { epoch, replid, offset, at } => self.promoted(epoch, replid, offset, at),
+            Decided::Promoted { epoch, replid, offset, paused, fenced, at } => {
+                self.record(|record| {
+                    record.moments.paused = paused;
+                    record.moments.fenced = fenced.or(record.moments.fenced);
+                });
+                self.promoted(epoch, replid, offset, at);
+            }
             Decided::End { routed, first_write, quick, .. } => {
                 self.record(|record| {
                     record.moments.routed = Some(routed);
                     record.moments.first_write = Some(first_write);
                 });
                 self.phase = Phase::Stable;
-                // The first primary's election is no failover: nothing has to cool down after it.
-                if self.history.back().is_some_and(|record| record.from.is_some()) {
+                // The first primary's election is no failover, and neither is a planned move: nothing has to cool down.
+                if self.history.back().is_some_and(|record| record.from.is_some() && !record.planned) {
                     self.count_flap(first_write, quick);
                     self.ended = Some(first_write);
                 }
+                // While its old primary reigns on, an order of a planned move may still run late.
+                let back =
+                    |it: &Switchover| self.reign.as_ref().is_some_and(|reign| reign.instance == it.from);
+                self.switchover = self.switchover.take().filter(back);
             }
             Decided::Trust { instance, run_id, .. } => self.trust(instance, run_id),
             Decided::Rename { replid, .. } => {
@@ -237,17 +272,30 @@ impl ServiceState {
         match decision {
             Decided::Adopt { .. } => self.epoch == Epoch(0) && self.phase == Phase::Forming,
             Decided::Begin { cause: Cause::CandidateLost { .. }, .. } => {
-                epoch == Some(self.epoch.next()) && matches!(self.phase, Phase::Promoting { .. })
+                let promoting = matches!(self.phase, Phase::Promoting { .. } | Phase::Moving { .. });
+                epoch == Some(self.epoch.next()) && promoting
+            }
+            Decided::SwitchOver { to, .. } => {
+                let reigns = self.reign.as_ref().is_some_and(|reign| reign.instance == *to);
+                epoch == Some(self.epoch.next()) && self.phase == Phase::Stable && !reigns
             }
             Decided::Begin { .. } => {
                 epoch == Some(self.epoch.next())
-                    && matches!(self.phase, Phase::Forming | Phase::Stable | Phase::Opening)
+                    && matches!(
+                        self.phase,
+                        Phase::Forming | Phase::Stable | Phase::Opening | Phase::Moving { .. }
+                    )
             }
-            Decided::Choose { .. } | Decided::Abandon { .. } | Decided::Decide { .. } => {
+            Decided::Choose { .. } | Decided::Decide { .. } => {
                 epoch == Some(self.epoch) && matches!(self.phase, Phase::Fencing { .. })
             }
+            Decided::Abandon { .. } => {
+                let unpromoted = matches!(self.phase, Phase::Fencing { .. } | Phase::Moving { .. });
+                epoch == Some(self.epoch) && unpromoted
+            }
             Decided::Promoted { .. } => {
-                epoch == Some(self.epoch) && matches!(self.phase, Phase::Promoting { .. })
+                let promoting = matches!(self.phase, Phase::Promoting { .. } | Phase::Moving { .. });
+                epoch == Some(self.epoch) && promoting
             }
             Decided::End { .. } => epoch == Some(self.epoch) && self.phase == Phase::Opening,
             Decided::Trust { instance, .. } | Decided::GiveUp { instance, .. } => {
@@ -283,6 +331,49 @@ impl ServiceState {
         suspected: UnixMicros,
         verdict: UnixMicros,
     ) {
+        if self.phase == Phase::Opening {
+            // The primary was lost before a write was acknowledged: that failover never ended, and counts all the same.
+            self.count_flap(verdict, true);
+        }
+        if let Cause::CandidateLost { candidate } = &cause {
+            self.possible_primaries.insert(candidate.clone());
+        }
+        if matches!(self.phase, Phase::Moving { .. }) {
+            self.record(|record| record.choice = format!("given up: {cause}"));
+        }
+        let moments = Moments { suspected: Some(suspected), verdict: Some(verdict), ..Moments::default() };
+        self.open_record(service, epoch, cause.to_string(), moments, false);
+        if let Cause::Ordered { to, .. } = &cause {
+            self.decided.clone_from(to);
+        }
+        self.phase = Phase::Fencing { cause };
+    }
+
+    fn switch_over(
+        &mut self,
+        service: &ServiceName,
+        epoch: Epoch,
+        to: InstanceName,
+        run_id: RunId,
+        by: &str,
+        at: UnixMicros,
+    ) {
+        let moments = Moments { committed: Some(at), ..Moments::default() };
+        self.open_record(service, epoch, format!("{by} asked for it"), moments, true);
+        let from = self.reign.as_ref().map(|reign| reign.instance.clone());
+        self.switchover = from.map(|from| Switchover { from, to: to.clone() });
+        self.phase = Phase::Moving { to, run_id };
+    }
+
+    /// A new epoch begins, and with it a record.
+    fn open_record(
+        &mut self,
+        service: &ServiceName,
+        epoch: Epoch,
+        cause: String,
+        moments: Moments,
+        planned: bool,
+    ) {
         self.epoch = epoch;
         self.given_up.clear();
         self.decided = None;
@@ -291,15 +382,15 @@ impl ServiceState {
             epoch,
             from: self.reign.as_ref().map(|reign| reign.instance.clone()),
             to: None,
-            cause: cause.to_string(),
+            cause,
             choice: String::new(),
-            moments: Moments { suspected: Some(suspected), verdict: Some(verdict), ..Moments::default() },
+            moments,
             lost: Vec::new(),
+            planned,
         });
         while self.history.len() > HISTORY_MAX {
             self.history.pop_front();
         }
-        self.phase = Phase::Fencing { cause };
     }
 
     fn choose(&mut self, decision: Decided) {
@@ -342,7 +433,9 @@ impl ServiceState {
     }
 
     fn promoted(&mut self, epoch: Epoch, replid: ReplId, offset: ReplOffset, at: UnixMicros) {
-        let Phase::Promoting { candidate, run_id } = self.phase.clone() else {
+        let (Phase::Promoting { candidate, run_id } | Phase::Moving { to: candidate, run_id }) =
+            self.phase.clone()
+        else {
             return;
         };
         let before = self.reign.take();
@@ -360,8 +453,11 @@ impl ServiceState {
         self.possible_primaries.remove(&candidate);
         self.known.insert(candidate.clone());
         self.trusted.insert(candidate.clone(), run_id.clone());
-        self.reign = Some(Reign { epoch, instance: candidate, run_id, replid });
-        self.record(|record| record.moments.promoted = Some(at));
+        self.reign = Some(Reign { epoch, instance: candidate.clone(), run_id, replid });
+        self.record(|record| {
+            record.to = Some(candidate);
+            record.moments.promoted = Some(at);
+        });
         self.phase = Phase::Opening;
     }
 

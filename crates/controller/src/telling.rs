@@ -3,7 +3,7 @@
 use crate::Controller;
 use crate::effect::Effect;
 use crate::entry::{Decided, Entry};
-use crate::state::Reign;
+use crate::state::{Phase, Reign};
 use backstay_model::{
     Address, Event, EventKind, Health, InstanceName, NodeId, NodeName, Now, Route, RouteTarget, ServiceName,
 };
@@ -47,6 +47,9 @@ impl Controller {
             Decided::Begin { epoch, cause, .. } => {
                 EventKind::FailoverBegun { epoch, from: from_name, cause: cause.to_string() }
             }
+            Decided::SwitchOver { epoch, to, by, .. } => {
+                EventKind::SwitchoverBegun { epoch, from: from_name, to, by }
+            }
             Decided::Choose { epoch, candidate, offset, reason, .. } => {
                 EventKind::CandidateChosen { epoch, candidate, offset, reason }
             }
@@ -81,7 +84,12 @@ impl Controller {
             (Some(_), Some(address)) => RouteTarget::Forward(address.clone()),
             _ => RouteTarget::Hold,
         };
-        out.push(Effect::Route(Route { service: service.clone(), epoch: state.epoch, target }));
+        // Until the promotion is committed the primary of before reigns on, in its own epoch.
+        let epoch = match (&state.phase, &state.reign) {
+            (Phase::Moving { .. }, Some(reign)) => reign.epoch,
+            _ => state.epoch,
+        };
+        out.push(Effect::Route(Route { service: service.clone(), epoch, target }));
     }
 
     pub(crate) fn name_of(&self, node: NodeId) -> Option<NodeName> {

@@ -1,10 +1,13 @@
 //! What operators order: checked, put before the quorum, and answered once it is committed.
 
 use crate::effect::{Effect, Refusal, Wish};
-use crate::entry::{Decided, Entry};
+use crate::entry::{Cause, Decided, Entry};
+use crate::explain::candidates;
+use crate::failover::moving::{best_target, unfit as why_not, unmovable};
+use crate::scene::Scene;
 use crate::state::Phase;
 use crate::{Controller, PROPOSAL_PATIENCE};
-use backstay_model::{Now, ServiceName};
+use backstay_model::{Health, InstanceName, Now, ServiceName};
 use std::time::Duration;
 
 /// The longest pause: one that is forgotten ends by itself.
@@ -24,6 +27,9 @@ impl Controller {
     pub(crate) fn asked(&mut self, now: Now, request: u64, wish: Wish, out: &mut Vec<Effect>) {
         let granted = if self.leads() { self.entries_for(now, wish) } else { Err(Refusal::NotLeader) };
         match granted {
+            Ok((entries, answer)) if entries.is_empty() => {
+                out.push(Effect::Answer { request, result: Ok(answer) });
+            }
             Ok((entries, answer)) => {
                 out.extend(entries.iter().cloned().map(Effect::Propose));
                 self.requests.push(Pending { request, entries, void: false, answer });
@@ -52,12 +58,15 @@ impl Controller {
                 let answer = format!("resumed {}", join(&services));
                 Ok((each(services, Decided::Resume { by }), answer))
             }
+            Wish::AddController { .. } | Wish::RemoveController { .. } => {
+                Err(Refusal::Unfit("who votes is not decided here".into()))
+            }
             Wish::Decide { service, instance, by } => {
                 let services = self.services(Some(service))?;
                 let service = &services[0];
                 let spec = self.scenes.get(service).map(|scene| &scene.spec);
                 if spec.and_then(|spec| spec.instance(&instance)).is_none() {
-                    return Err(Refusal::NoSuch(format!("{service} has no instance called {instance}")));
+                    return Err(Refusal::NoSuch(self.no_such_instance(service, &instance)));
                 }
                 let state = self.state.service(service);
                 if !matches!(state.phase, Phase::Fencing { .. }) {
@@ -70,20 +79,117 @@ impl Controller {
                     format!("{instance} will be the primary of {service} as soon as it stands still");
                 Ok((each(services, Decided::Decide { epoch: state.epoch, instance, by }), answer))
             }
+            Wish::SwitchOver { service, to, dry_run, by } => self.switchover(now, service, to, dry_run, by),
+            Wish::FailOver { service, to, by } => {
+                let scene = self.quiet(&service)?;
+                let state = self.state.service(&service);
+                match &to {
+                    Some(to) => self.answers(scene, to)?,
+                    None if candidates(state, scene).iter().any(|candidate| candidate.eligible) => {}
+                    None => {
+                        return Err(Refusal::Unfit(format!(
+                            "no instance of {service} can take over; see `backstay explain {service}`"
+                        )));
+                    }
+                }
+                let answer = format!("{service}: failing over (epoch {})", state.epoch.next());
+                let decision = Decided::Begin {
+                    epoch: state.epoch.next(),
+                    cause: Cause::Ordered { to, by },
+                    suspected: now.unix,
+                    verdict: now.unix,
+                };
+                Ok((vec![Entry { service, decision }], answer))
+            }
         }
+    }
+
+    fn switchover(
+        &self,
+        now: Now,
+        service: ServiceName,
+        to: Option<InstanceName>,
+        dry_run: bool,
+        by: String,
+    ) -> Result<(Vec<Entry>, String), Refusal> {
+        let unfit = |reason: String| Err(Refusal::Unfit(format!("no switchover of {service}: {reason}")));
+        let scene = self.quiet(&service)?;
+        let state = self.state.service(&service);
+        if state.is_paused(now.unix) {
+            return unfit("automatic action is paused; `backstay resume` ends the pause".into());
+        }
+        if let Some(hindrance) = self.hindrance(&service).or_else(|| unmovable(state, scene)) {
+            return unfit(hindrance);
+        }
+        let Some(reign) = &state.reign else {
+            return unfit("it has no primary yet".into());
+        };
+        if let Some(to) = &to
+            && scene.spec.instance(to).is_none()
+        {
+            return Err(Refusal::NoSuch(self.no_such_instance(&service, to)));
+        }
+        if to.as_ref() == Some(&reign.instance) {
+            return unfit(format!("{} is the primary already", reign.instance));
+        }
+        let Some(to) = to.or_else(|| best_target(state, scene)) else {
+            let others = scene.spec.instances.iter().filter(|spec| spec.name != reign.instance);
+            let reasons: Vec<String> = others.filter_map(|spec| why_not(state, scene, &spec.name)).collect();
+            return unfit(format!("nobody can take over: {}", reasons.join("; ")));
+        };
+        if let Some(reason) = why_not(state, scene, &to) {
+            return unfit(reason);
+        }
+        let Some(run_id) = state.trusted.get(&to).cloned() else {
+            return unfit(format!("{to} has no full copy"));
+        };
+        let (from, epoch) = (&reign.instance, state.epoch.next());
+        if dry_run {
+            let answer = format!("{service}: {to} would take over from {from}; nothing was changed");
+            return Ok((Vec::new(), answer));
+        }
+        let answer = format!("{service}: switching over from {from} to {to} (epoch {epoch})");
+        let decision = Decided::SwitchOver { epoch, to, run_id, by, at: now.unix };
+        Ok((vec![Entry { service, decision }], answer))
+    }
+
+    /// The one that an operator names must at least be there; what it holds is the operator's business.
+    fn answers(&self, scene: &Scene, name: &InstanceName) -> Result<(), Refusal> {
+        let service = &scene.spec.name;
+        let Some(view) = scene.views.get(name) else {
+            return Err(Refusal::NoSuch(self.no_such_instance(service, name)));
+        };
+        let loading = view.identity.as_ref().is_none_or(|identity| identity.loading);
+        let reigns = self.state.service(service).primary().is_some_and(|reign| reign.instance == *name);
+        if reigns {
+            return Err(Refusal::Unfit(format!("{name} is the primary of {service} already")));
+        }
+        if view.health != Health::Up || loading {
+            return Err(Refusal::Unfit(format!("{name} cannot be the primary now: {}", view.health)));
+        }
+        Ok(())
+    }
+
+    /// The service, if no plan is running.
+    fn quiet(&self, service: &ServiceName) -> Result<&Scene, Refusal> {
+        self.services(Some(service.clone()))?;
+        let state = self.state.service(service);
+        if state.phase != Phase::Stable {
+            return Err(Refusal::Unfit(format!(
+                "{service} is {}: wait until that is over; see `backstay explain {service}`",
+                state.phase.name()
+            )));
+        }
+        self.scenes
+            .get(service)
+            .ok_or_else(|| Refusal::NoSuch(format!("there is no service called {service}")))
     }
 
     fn services(&self, wanted: Option<ServiceName>) -> Result<Vec<ServiceName>, Refusal> {
         match wanted {
             None => Ok(self.scenes.keys().cloned().collect()),
             Some(name) if self.scenes.contains_key(&name) => Ok(vec![name]),
-            Some(name) => {
-                let known: Vec<&str> = self.scenes.keys().map(ServiceName::as_str).collect();
-                Err(Refusal::NoSuch(format!(
-                    "there is no service called {name}; there is {}",
-                    known.join(", ")
-                )))
-            }
+            Some(name) => Err(Refusal::NoSuch(self.no_such_service(&name))),
         }
     }
 

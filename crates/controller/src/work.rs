@@ -3,7 +3,7 @@
 use crate::effect::Effect;
 use crate::entry::{Decided, Entry};
 use crate::scene::{Moment, Scene, View};
-use crate::state::ServiceState;
+use crate::state::{Reign, ServiceState};
 use crate::verdict::Tally;
 use backstay_model::{
     Action, Address, Event, EventKind, Health, InstanceName, InstanceSpec, NodeId, Now, Order, Replication,
@@ -31,6 +31,8 @@ pub(crate) struct Work<'a> {
     pub(crate) scene: &'a mut Scene,
     /// Nothing may be ordered past this.
     pub(crate) lease: Time,
+    /// What was seen before this may be older than what was agreed on since.
+    pub(crate) leads_since: Time,
     pub(crate) tally: Option<Tally>,
     /// Why nothing automatic may happen, as far as it lies outside the service.
     pub(crate) hindrance: Option<String>,
@@ -150,20 +152,40 @@ impl Work<'_> {
         self.view(instance).filter(|view| view.health == Health::Up)?.replication()
     }
 
+    /// Whether nothing is known of the process that answers there but its name: it may be somebody else's.
+    pub(crate) fn is_unseen(&self, name: &InstanceName) -> bool {
+        self.view(name).is_some_and(|view| view.identity.is_some() && view.sample.is_none())
+    }
+
     /// Whether the instance was ever part of the group and is still, or holds nothing that could be somebody's, or is
     /// the operator's choice. Others are left alone, whatever the file says.
     pub(crate) fn is_ours(&self, name: &InstanceName) -> bool {
         let identity = self.view(name).and_then(|view| view.identity.as_ref());
         let is_empty = identity.is_some_and(|identity| !identity.loading && identity.keys == 0);
         let founding = self.state.reign.is_none();
-        let reigned = self.state.reign.as_ref().is_some_and(|reign| reign.instance == *name);
+        let run_id = self.view(name).and_then(View::run_id);
+        let reign = self.state.reign.as_ref().filter(|reign| reign.instance == *name);
+        // Another process in the primary's place may be anybody's.
+        let reigned = reign.is_some_and(|reign| run_id.is_none_or(|run_id| reign.run_id == *run_id));
         let decided = self.state.decided.as_ref() == Some(name);
-        let was_ever = is_empty || self.state.known.contains(name);
-        founding
-            || reigned
-            || decided
-            || self.state.possible_primaries.contains(name)
-            || (was_ever && !is_of_a_stranger(self.state, self.scene, name))
+        let was_ever = is_empty
+            || founding
+            || reign.is_some()
+            || self.is_in_our_history(name)
+            || self.state.known.contains(name)
+            || self.state.possible_primaries.contains(name);
+        reigned || decided || (was_ever && !is_of_a_stranger(self.state, self.scene, name))
+    }
+
+    /// Whether it is a replica that copied from a primary of ours, whether or not it was ever seen in step.
+    fn is_in_our_history(&self, name: &InstanceName) -> bool {
+        let Some(seen) = self.view(name).and_then(View::replication) else {
+            return false;
+        };
+        let reign = self.state.reign.as_ref();
+        let now = reign.is_some_and(|reign| reign.replid == seen.replid);
+        let before = self.state.endings.iter().any(|(replid, _)| *replid == seen.replid);
+        !seen.is_primary() && (now || before)
     }
 
     /// Whether this address is an instance of the service.
@@ -176,14 +198,15 @@ impl Work<'_> {
 /// pointed elsewhere but never got anything there still holds what is the group's.
 pub(crate) fn is_of_a_stranger(state: &ServiceState, scene: &Scene, name: &InstanceName) -> bool {
     let seen = scene.views.get(name).and_then(View::replication);
-    let Some((seen, reign)) = seen.zip(state.reign.as_ref()) else {
+    let Some(seen) = seen else {
         return false;
     };
     let elsewhere = follows(seen).is_some_and(|(of, ..)| {
         *of != Address::nowhere() && !scene.spec.instances.iter().any(|instance| instance.address == *of)
     });
     let before = seen.previous.as_ref().map(|(replid, _)| replid);
-    elsewhere && seen.replid != reign.replid && before != Some(&reign.replid)
+    let ours = |reign: &Reign| seen.replid == reign.replid || before == Some(&reign.replid);
+    elsewhere && !state.reign.as_ref().is_some_and(ours)
 }
 
 /// Whom a replica follows, and whether it is connected there.

@@ -2,9 +2,10 @@
 
 mod desk;
 
-use backstay_controller::{Input, Wish};
+use backstay_controller::{Cause, Decided, Entry, Input, Report, State, Wish};
 use backstay_model::{
-    Health, Identity, InstanceSpec, Observation, ReplOffset, Replication, Role, Term, Time,
+    Address, Epoch, Health, Identity, InstanceReport, InstanceSpec, Observation, ReplId, ReplOffset,
+    Replication, Role, Term, Time, UnixMicros,
 };
 use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
 use std::time::Duration;
@@ -302,7 +303,7 @@ fn with_a_stranger() -> Desk {
     service.trusted.remove(&"r3".into());
     service.known.remove(&"r3".into());
     let services = [("shop".into(), service)].into();
-    desk.step(Input::Restored(backstay_controller::State { services }));
+    desk.step(Input::Restored(State { services }));
     let identity = Identity { run_id: "theirs".into(), version: "7".into(), keys: 77, loading: false };
     let mut theirs = state("r3", Role::Primary { replicas: 1 }, 9000);
     (theirs.run_id, theirs.replid) = ("theirs".into(), "theirs".into());
@@ -427,6 +428,64 @@ fn a_failover_leaves_a_replica_of_a_stranger_alone() {
 }
 
 #[test]
+fn a_failover_leaves_a_stranger_alone_that_took_the_primarys_place() {
+    let mut desk = Desk::settled();
+    let identity = Identity { run_id: "theirs".into(), version: "7".into(), keys: 77, loading: false };
+    let mut theirs = of_elsewhere("r1", "theirs", 5000);
+    if let Observation::Replication(replication) = &mut theirs {
+        replication.run_id = "theirs".into();
+    }
+    let replaced = InstanceReport { health: Health::Up, run_id: Some("theirs".into()), primary: false };
+    let opinions = vec![("shop".into(), "r1".into(), replaced)];
+    let report = Report { digests: [].into(), opinions };
+    desk.step(Input::Reported { from: id("b"), report });
+    desk.sees("r1", Observation::Identity(identity));
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+    desk.sees("r1", theirs);
+    desk.sees("r1", Observation::Health(Health::Up));
+    desk.link_down("r2", "r1", 1000);
+    desk.frozen("r2", 1000);
+    desk.link_down("r3", "r1", 1000);
+    desk.frozen("r3", 1000);
+    assert_eq!(desk.phase(), "epoch 2 promoting");
+    desk.sees("r2", promoted("r2", true));
+    desk.pass(500);
+    assert!(!desk.orders.iter().any(|order| order.starts_with("r1")), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_replica_of_the_old_primary_that_was_never_seen_in_step_is_led_to_the_new_one() {
+    let mut desk = Desk::settled();
+    let mut service = desk.brain.state().service(&"shop".into()).clone();
+    service.trusted.remove(&"r3".into());
+    service.known.remove(&"r3".into());
+    desk.step(Input::Restored(State { services: [("shop".into(), service)].into() }));
+    desk.follows("r3", "r1", 900);
+    desk.everybody_thinks("r1", &REFUSED);
+    for replica in ["r2", "r3"] {
+        desk.link_down(replica, "r1", 1000);
+        desk.frozen(replica, 1000);
+    }
+    desk.sees("r2", promoted("r2", true));
+    desk.pass(500);
+    assert!(desk.orders.contains(&"r3 follow r2".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn another_process_in_the_place_of_the_promoted_one_is_not_opened() {
+    let mut desk = Desk::settled();
+    crash_r1_and_freeze_the_rest(&mut desk);
+    desk.sees("r2", promoted("r2", true));
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    let identity = Identity { run_id: "theirs".into(), version: "7".into(), keys: 77, loading: false };
+    desk.sees("r2", Observation::Identity(identity));
+    desk.orders.clear();
+    desk.pass(500);
+    let told = desk.orders.iter().any(|order| order == "r2 open" || order == "r2 canary");
+    assert!(!told, "{:?}", desk.orders);
+}
+
+#[test]
 fn a_replica_that_was_pointed_elsewhere_in_vain_still_holds_what_is_ours() {
     let mut desk = Desk::settled();
     desk.sees("r3", of_elsewhere("r3", "history", 1010));
@@ -454,4 +513,119 @@ fn a_failover_leaves_a_primary_alone_that_was_never_part_of_the_group() {
     desk.sees("r2", promoted("r2", true));
     desk.pass(500);
     assert!(!desk.orders.iter().any(|order| order.starts_with("r4")), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_primary_that_came_back_as_one_lacks_protected_boot_and_is_told_what_mends_that() {
+    let sentence = |desk: &Desk| {
+        let problems = desk.brain.status(desk.clock()).services.remove(0).problems;
+        let found = problems.into_iter().find(|problem| problem.code == "PrimaryRestarted");
+        found.expect("it was restarted").sentence
+    };
+    let mut desk = Desk::settled();
+    desk.quorum_is_slow = true;
+    let identity = Identity { run_id: "another".into(), version: "7".into(), keys: 0, loading: false };
+    desk.sees("r1", Observation::Identity(identity));
+    let mut born = state("r1", Role::Replica { of: address("r2"), link_up: false, syncing: false }, 0);
+    born.run_id = "another".into();
+    desk.sees("r1", Observation::Replication(born.clone()));
+    assert!(!sentence(&desk).contains("adopt"), "{}", sentence(&desk));
+    born.role = Role::Primary { replicas: 0 };
+    desk.sees("r1", Observation::Replication(born));
+    assert!(sentence(&desk).contains("`backstay adopt shop`"), "{}", sentence(&desk));
+}
+
+#[test]
+fn a_restarted_primary_that_is_promoted_again_is_opened_though_others_have_not_found_it_yet() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.link_down("r2", "r1", 1000);
+    let decide = Wish::Decide { service: "shop".into(), instance: "r1".into(), by: "ann".into() };
+    desk.step(Input::Asked { request: 1, wish: decide });
+    desk.pass(300);
+    let identity = Identity { run_id: "again".into(), version: "7".into(), keys: 5, loading: false };
+    desk.sees("r1", Observation::Identity(identity));
+    let seen = |role: Role, closed: bool| {
+        let mut seen = state("r1", role, 1000);
+        (seen.run_id, seen.replid) = ("again".into(), "next".into());
+        seen.min_replicas_to_write = if closed { Replication::CLOSED } else { 0 };
+        seen
+    };
+    let replica = Role::Replica { of: Address::nowhere(), link_up: false, syncing: false };
+    let epoch = desk.brain.state().service(&"shop".into()).epoch;
+    desk.sees("r1", Observation::Replication(seen(replica.clone(), false)));
+    desk.sees("r1", Observation::Health(Health::Up));
+    desk.sees("r1", Observation::Frozen { epoch, replication: seen(replica, false) });
+    desk.pass(1100);
+    assert_eq!(desk.phase(), "epoch 2 promoting", "{:#?}", desk.told);
+    desk.sees("r1", Observation::Replication(seen(Role::Primary { replicas: 0 }, true)));
+    assert!(desk.orders.contains(&"r1 open".to_owned()), "{:?}", desk.orders);
+    desk.pass(3000);
+    assert_eq!(desk.phase(), "epoch 2 opening", "{:#?}", desk.told);
+}
+
+#[test]
+fn a_failover_that_was_overtaken_before_it_ended_counts_as_flapping() {
+    let mut state = State::default();
+    let mut apply = |decision| {
+        assert!(state.apply(&Entry { service: "shop".into(), decision }));
+        state.service(&"shop".into()).clone()
+    };
+    let at = |seconds: u64| UnixMicros(1_700_000_000_000_000 + seconds * 1_000_000);
+    apply(Decided::Adopt {
+        primary: "r1".into(),
+        run_id: "run-r1".into(),
+        replid: "history".into(),
+        replicas: [].into(),
+    });
+    for second in 1..=3 {
+        let epoch = Epoch(second + 1);
+        let cause = Cause::Crashed { votes: 3 };
+        apply(Decided::Begin { epoch, cause, suspected: at(second), verdict: at(second) });
+        apply(Decided::Choose {
+            epoch,
+            candidate: "r2".into(),
+            run_id: "run-r2".into(),
+            offset: ReplOffset(1),
+            surplus: Vec::new(),
+            compared: Vec::new(),
+            reason: "it is the only one".into(),
+            committed: at(second),
+            fenced: at(second),
+        });
+        apply(Decided::Promoted {
+            epoch,
+            replid: "next".into(),
+            offset: ReplOffset(1),
+            paused: None,
+            fenced: None,
+            at: at(second),
+        });
+    }
+    assert_eq!(state.service(&"shop".into()).flaps, 2);
+    assert_eq!(state.service(&"shop".into()).backoff(at(3)), Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn a_new_leader_does_not_take_a_historys_new_name_back_by_what_it_saw_before_it_led() {
+    let mut desk = Desk::settled();
+    let recorded = |desk: &Desk| {
+        let reign = desk.brain.state().service(&"shop".into()).reign.clone();
+        reign.unwrap().replid
+    };
+    let before = recorded(&desk);
+    // Another controller leads, and agrees on the new name; this one's last look at the primary is older.
+    desk.step(Input::Leadership { leader: Some(id("b")), term: Term(2) });
+    let (epoch, renamed) = (Epoch(1), ReplId::from("renamed"));
+    let decision = Decided::Rename { epoch, replid: renamed.clone() };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    assert_eq!(recorded(&desk), renamed);
+    desk.pass(10);
+    desk.step(Input::Leadership { leader: Some(id("a")), term: Term(3) });
+    desk.step(Input::Lease(Time::MAX));
+    desk.pass(100);
+    assert_eq!(recorded(&desk), renamed, "an old look says nothing");
+    // A fresh one does.
+    desk.primary("r1", 2000);
+    assert_eq!(recorded(&desk), before);
 }

@@ -1,4 +1,4 @@
-//! The admin API of a controller, as far as the lab asks it: one `GET` over the Unix socket, by hand.
+//! The admin API of a controller, as far as the lab asks it: one request over the Unix socket, by hand.
 
 use crate::error::{LabError, Result};
 use backstay_model::{ClusterStatus, FailoverRecord};
@@ -9,6 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_millis(500);
+/// An order goes through the quorum.
+const ORDER_LIMIT: Duration = Duration::from_secs(10);
 const BODY_MAX: u64 = 16 * 1024 * 1024;
 
 /// `GET /v1/status`.
@@ -38,12 +40,26 @@ pub fn get_within<T: DeserializeOwned>(limit: Duration, socket: &Path, path: &st
     })
 }
 
+/// Orders something.
+pub fn post(socket: &Path, path: &str, body: &serde_json::Value) -> Result<()> {
+    let sent = exchange(socket, "POST", path, &body.to_string(), ORDER_LIMIT);
+    sent.map(drop).map_err(|source| LabError::Connection {
+        to: format!("the admin socket {}", socket.display()),
+        source,
+    })
+}
+
 fn fetch(limit: Duration, socket: &Path, path: &str) -> io::Result<Vec<u8>> {
+    exchange(socket, "GET", path, "", limit)
+}
+
+fn exchange(socket: &Path, verb: &str, path: &str, body: &str, limit: Duration) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     // HTTP/1.0 keeps the answer in one piece: no chunks, and its end is the end of the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+    let head = format!("Host: lab\r\nConnection: close\r\nContent-Length: {}", body.len());
+    stream.write_all(format!("{verb} {path} HTTP/1.0\r\n{head}\r\n\r\n{body}").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(BODY_MAX).read_to_end(&mut answer)?;
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n");

@@ -30,12 +30,12 @@ pub enum LabError {
         why: String,
     },
     /// A name that the lab does not have. Nothing was changed.
-    #[error("the lab has nothing called '{name}'. It has: {known}.")]
+    #[error("the lab has nothing called '{name}'; {hint}")]
     UnknownName {
         /// The name.
         name: String,
-        /// The names that would do.
-        known: String,
+        /// What was probably meant, and the names that would do.
+        hint: String,
     },
     /// A fault that makes no sense for its target. Nothing was changed.
     #[error("{0}")]

@@ -3,6 +3,7 @@
 
 use crate::{Address, Fault, Identity, ReplId, ReplOffset, Role};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// One request to an instance. Each has exactly one reply, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub enum Command {
     Info,
     /// What are your `min-replicas-to-write` and `min-replicas-max-lag`?
     WriteGuard,
+    /// How many listen to Sentinels' hellos (`PUBSUB NUMSUB`)? Every Sentinel that manages the instance does.
+    Sentinels,
     /// Set `min-replicas-to-write`.
     SetWriteGuard(u64),
     /// Set `min-replicas-max-lag` to Redis' default: at 0 the guard is ignored.
@@ -31,6 +34,10 @@ pub enum Command {
     ReplicateNoOne,
     /// Write this key with an expiry of one second.
     Canary(String),
+    /// Keep clients' writes waiting for so long (`CLIENT PAUSE … WRITE`). It expires, and then runs what it postponed.
+    PauseWrites(Duration),
+    /// End that early (`CLIENT UNPAUSE`).
+    ResumeWrites,
 }
 
 /// The clients that `CLIENT KILL TYPE` tells apart.
@@ -58,6 +65,8 @@ pub enum Reply {
         /// `min-replicas-max-lag`, in seconds.
         max_lag: u64,
     },
+    /// To `Sentinels`.
+    Sentinels(u64),
     /// To everything else.
     Done,
     /// An error reply, or one that makes no sense as an answer to the command.

@@ -69,6 +69,13 @@ pub enum EventKind {
         from: Option<InstanceName>,
         cause: String,
     },
+    /// A planned move was committed.
+    SwitchoverBegun {
+        epoch: Epoch,
+        from: Option<InstanceName>,
+        to: InstanceName,
+        by: String,
+    },
     /// The next primary was chosen and the choice committed.
     CandidateChosen {
         epoch: Epoch,
@@ -189,6 +196,10 @@ impl fmt::Display for EventKind {
             Self::FailoverBegun { epoch, from: None, cause } => {
                 write!(f, "epoch {epoch}: choosing a first primary, because {cause}")
             }
+            Self::SwitchoverBegun { epoch, from, to, by } => {
+                let from = from.as_ref().map_or("nobody", InstanceName::as_str);
+                write!(f, "epoch {epoch}: switching over from {from} to {to}, because {by} asked for it")
+            }
             Self::CandidateChosen { epoch, candidate, offset, reason } => {
                 write!(f, "epoch {epoch}: {candidate} at offset {offset} will be the primary: {reason}")
             }
@@ -238,7 +249,9 @@ pub struct Moments {
     pub verdict: Option<UnixMicros>,
     /// The plan was committed.
     pub committed: Option<UnixMicros>,
-    /// Every reachable replica was frozen.
+    /// The old primary kept writes waiting (planned moves only).
+    pub paused: Option<UnixMicros>,
+    /// Every reachable replica was frozen; in a planned move, the old primary was seen to be a replica.
     pub fenced: Option<UnixMicros>,
     /// The candidate was seen to be a primary.
     pub promoted: Option<UnixMicros>,
@@ -253,11 +266,12 @@ pub type Moment = (&'static str, Option<UnixMicros>);
 
 impl Moments {
     /// The moments in the order in which they happen.
-    pub const fn in_order(&self) -> [Moment; 7] {
+    pub const fn in_order(&self) -> [Moment; 8] {
         [
             ("suspected", self.suspected),
             ("verdict", self.verdict),
             ("committed", self.committed),
+            ("paused", self.paused),
             ("fenced", self.fenced),
             ("promoted", self.promoted),
             ("routed", self.routed),
@@ -294,12 +308,19 @@ pub struct FailoverRecord {
     pub moments: Moments,
     /// What old primaries and replicas turned out to hold in addition.
     pub lost: Vec<LostWrites>,
+    /// It was a planned move, not a failover.
+    pub planned: bool,
 }
 
 impl FailoverRecord {
-    /// From the first suspicion to the first acknowledged write, in microseconds, if it ended.
+    /// How long writes were not taken, in microseconds, if it ended: until the first acknowledged write, from the first
+    /// suspicion, or in a planned move from the pause.
     pub fn duration_us(&self) -> Option<u64> {
-        let from = self.moments.suspected.or(self.moments.verdict).or(self.moments.committed)?;
+        let from = if self.planned {
+            self.moments.paused?
+        } else {
+            self.moments.suspected.or(self.moments.verdict).or(self.moments.committed)?
+        };
         Some(self.moments.first_write?.0.saturating_sub(from.0))
     }
 }
@@ -312,12 +333,8 @@ impl fmt::Display for FailoverRecord {
             None => write!(f, "epoch {}: {to}, because {}", self.epoch, self.cause)?,
         }
         if let Some(us) = self.duration_us() {
-            write!(
-                f,
-                "; first write acknowledged {}.{} ms after the first suspicion",
-                us / 1000,
-                us % 1000 / 100
-            )?;
+            let since = if self.planned { "writes were paused" } else { "the first suspicion" };
+            write!(f, "; first write acknowledged {}.{} ms after {since}", us / 1000, us % 1000 / 100)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod command;
 mod event;
 mod ids;
+mod names;
 mod observation;
 mod order;
 mod spec;
@@ -16,13 +17,14 @@ pub use ids::{
     Address, AddressError, ClusterName, Digest, Epoch, Generation, InstanceName, NodeId, NodeName, ReplId,
     ReplOffset, RunId, ServiceName, Term,
 };
+pub use names::{hint, nearest};
 pub use observation::{
-    Evidence, Fault, Health, Identity, InstanceReport, Observation, Replication, Role, Suspicion,
+    Evidence, Fault, Health, Identity, InstanceReport, Observation, Replication, Role, Sentinels, Suspicion,
 };
 pub use order::{Action, Order};
 pub use spec::{ClusterSpec, ControllerSpec, InstanceSpec, Preference, ServiceSpec};
 pub use status::{
-    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, InstanceStatus, PauseStatus,
+    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, InstanceStatus, MemberRole, PauseStatus,
     ProblemStatus, Route, RouteTarget, ServiceStatus,
 };
 pub use time::{Now, Time, UnixMicros};

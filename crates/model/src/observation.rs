@@ -20,6 +20,15 @@ pub enum Observation {
         /// Where the instance stands still.
         replication: Replication,
     },
+    /// The `INFO` behind an accepted pause of writes, on the same connection.
+    Paused {
+        /// The epoch whose pause it was.
+        epoch: Epoch,
+        /// Where its writes stand.
+        replication: Replication,
+    },
+    /// Whether Sentinels manage the instance beside us. Only when that changed.
+    Sentinels(Sentinels),
     /// A canary write was acknowledged by the instance.
     CanaryAcknowledged {
         /// The run that acknowledged it.
@@ -30,6 +39,18 @@ pub enum Observation {
         /// What the engine's reply amounts to.
         fault: Fault,
     },
+}
+
+/// Sentinels that manage an instance, as it tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sentinels {
+    /// It was not asked yet.
+    #[default]
+    Unknown,
+    /// We lack the right to ask.
+    Hidden,
+    /// So many listen to Sentinels' hellos.
+    Seen(u64),
 }
 
 /// One vantage point's opinion of one instance.
@@ -80,6 +101,12 @@ pub enum Fault {
     NotRedis,
     /// Any other error reply.
     OtherError,
+    /// Its certificate is past its date, or not valid yet.
+    CertificateOutdated,
+    /// Its certificate is of an authority that is not trusted, or stands for another name.
+    CertificateUntrusted,
+    /// Does not talk TLS, or not with us: it may want a certificate, or another one.
+    TlsFailed,
 }
 
 impl fmt::Display for Fault {
@@ -95,6 +122,9 @@ impl fmt::Display for Fault {
             Self::NameUnresolved => "has a host name that does not resolve",
             Self::NotRedis => "answers something that is not Redis",
             Self::OtherError => "answers with an error",
+            Self::CertificateOutdated => "shows a certificate that is not valid today",
+            Self::CertificateUntrusted => "shows a certificate of another authority or for another name",
+            Self::TlsFailed => "fails the TLS handshake",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{Address, Epoch, InstanceName, ServiceName, Time};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// One act on one instance. Idempotent. Past its deadline it is not sent; once sent it may run at any later time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,4 +48,11 @@ pub enum Action {
         /// Disconnect clients.
         disconnect: bool,
     },
+    /// Keep writes waiting, then report the offset on the same connection. For planned moves only.
+    Pause {
+        /// It ends by itself after so long.
+        duration: Duration,
+    },
+    /// End a pause.
+    Resume,
 }

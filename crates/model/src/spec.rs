@@ -59,6 +59,8 @@ pub struct ServiceSpec {
     pub canary_key: String,
     /// The service's own `min-replicas-to-write`, put back when an instance is opened or demoted.
     pub min_replicas_to_write: u64,
+    /// The operator knows of Sentinels beside Backstay: they hinder nothing.
+    pub ignore_sentinels: bool,
     /// Digest of the section of the file, compared between nodes.
     pub digest: Digest,
 }

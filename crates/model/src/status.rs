@@ -18,6 +18,12 @@ pub struct ClusterStatus {
     pub quorum: bool,
     /// Every controller.
     pub controllers: Vec<ControllerStatus>,
+    /// What every member understands: a feature that needs a higher level waits until all are upgraded.
+    #[serde(default)]
+    pub level: u32,
+    /// What is wrong with the cluster of controllers itself, worst first.
+    #[serde(default)]
+    pub problems: Vec<ProblemStatus>,
     /// Every service.
     pub services: Vec<ServiceStatus>,
 }
@@ -33,6 +39,30 @@ pub struct ControllerStatus {
     pub connected: bool,
     /// Whether it leads.
     pub leader: bool,
+    /// When its certificate ends, if it has one and told.
+    #[serde(default)]
+    pub certificate_expires: Option<UnixMicros>,
+    /// Its part in decisions.
+    #[serde(default)]
+    pub member: MemberRole,
+    /// The latest protocol version that it speaks, as last heard.
+    #[serde(default)]
+    pub protocol: Option<u32>,
+}
+
+/// A controller's part in decisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberRole {
+    /// It votes.
+    #[default]
+    Voter,
+    /// It is told everything, and gets a vote once it holds everything.
+    Learner,
+    /// It runs with a new state folder, and somebody must make it a member.
+    Waiting,
+    /// It is no member.
+    Outside,
 }
 
 /// One service.

@@ -3,6 +3,8 @@
 //!
 //! `controller` and `consensus` do not know each other; this is the seam between them, and nothing else.
 
+mod members;
+
 use backstay_consensus::{Consensus, Durable, Persist, Refusal as ConsensusRefusal, Settings, StartError};
 use backstay_controller::{
     Controller, Effect as BrainEffect, Entry, Input as BrainInput, Refusal, Report, State, Wish,
@@ -11,7 +13,7 @@ use backstay_model::{
     ClusterSpec, Event, InstanceName, NodeId, NodeName, Now, Observation, Order, Route, ServiceName, Time,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// After how many applied entries the log is replaced by the state.
@@ -23,6 +25,8 @@ pub struct Node {
     brain: Controller,
     consensus: Consensus,
     compacted: u64,
+    /// The file's controllers.
+    controllers: BTreeMap<NodeId, NodeName>,
 }
 
 /// What nodes send each other.
@@ -153,8 +157,9 @@ impl Node {
             None => State::default(),
         };
         let (consensus, first) = Consensus::new(settings, durable, now.time).map_err(NodeError::Consensus)?;
+        let controllers = spec.controllers.iter().map(|it| (it.id(), it.name.clone())).collect();
         let brain = Controller::new(me, spec, state, now);
-        let mut node = Self { me: NodeId::of(me), brain, consensus, compacted };
+        let mut node = Self { me: NodeId::of(me), brain, consensus, compacted, controllers };
         let effects = node.turn(now, first, None);
         Ok((node, effects))
     }
@@ -191,11 +196,16 @@ impl Node {
             Input::Message { from, message: PeerMessage::Report(report) } => {
                 (None, Some(BrainInput::Reported { from, report }))
             }
-            Input::Peer { node, connected } => (None, Some(BrainInput::Peer { node, connected })),
+            Input::Peer { node, connected } => {
+                ((!connected).then_some(Raft::Lost(node)), Some(BrainInput::Peer { node, connected }))
+            }
             Input::Observed { service, instance, observation } => {
                 (None, Some(BrainInput::Observed { service, instance, observation }))
             }
-            Input::Asked { request, wish } => (None, Some(BrainInput::Asked { request, wish })),
+            Input::Asked { request, wish } => match members::change(&wish) {
+                Some(change) => (Some(Raft::Change { request, change }), None),
+                None => (None, Some(BrainInput::Asked { request, wish })),
+            },
             Input::StepDown => (self.heir(now).map(Raft::TransferTo), None),
         };
         let first = raft.map(|input| self.consensus.step(now.time, input)).unwrap_or_default();
@@ -204,7 +214,9 @@ impl Node {
 
     /// Another controller that was heard of lately, to take over the lead.
     fn heir(&self, now: Now) -> Option<NodeId> {
-        self.brain.peers().find(|node| self.brain.is_fresh(now.time, *node))
+        let membership = self.consensus.status().membership;
+        let votes = |node: &NodeId| membership.of(*node).is_some_and(|member| member.voter);
+        self.brain.peers().filter(votes).find(|node| self.brain.is_fresh(now.time, *node))
     }
 
     /// Carries the consensus' effects to the brain or out, strictly in order, and what the brain wants behind them;
@@ -263,6 +275,13 @@ impl Node {
                 return Some(BrainInput::Leadership { leader, term });
             }
             Raft::LeaseUntil(until) => return Some(BrainInput::Lease(until)),
+            Raft::Members(membership) => {
+                let voters = membership.voters().map(|member| member.node).collect();
+                return Some(BrainInput::Voters(voters));
+            }
+            Raft::ChangeAnswer { request, result } => {
+                out.push(Effect::Answer { request, result: self.sentence(result) });
+            }
             Raft::ProposalRefused(_) => return Some(BrainInput::ProposalRefused),
         }
         None
@@ -289,6 +308,9 @@ impl Node {
     ) {
         for effect in effects {
             match effect {
+                BrainEffect::Propose(entry) if entry.decision.level() > self.consensus.level() => {
+                    raft.push_back(backstay_consensus::Effect::ProposalRefused(Vec::new()));
+                }
                 BrainEffect::Propose(entry) => {
                     let propose = backstay_consensus::Input::Propose(encode(&entry));
                     raft.extend(self.consensus.step(now.time, propose));

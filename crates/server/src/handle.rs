@@ -3,9 +3,12 @@
 //! Every question is answered in bounded time, or not at all: `None` and the refusals say which. It knows nothing of
 //! sockets; the driver decides who answers.
 
+use crate::journal::Journal;
 use crate::question::{Answer, Question, Request, Scope};
 use backstay_controller::{Refusal, Wish};
-use backstay_model::{Address, ClusterStatus, Event, Explanation, FailoverRecord, NodeName, ServiceName};
+use backstay_model::{
+    Address, ClusterStatus, Event, Explanation, FailoverRecord, NodeName, ServiceName, UnixMicros,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -24,16 +27,12 @@ const ELECTION_PAUSE: Duration = Duration::from_millis(50);
 pub struct Handle {
     node: NodeName,
     requests: mpsc::Sender<Request>,
-    events: broadcast::Sender<Arc<Event>>,
+    journal: Journal,
 }
 
 impl Handle {
-    pub(crate) const fn new(
-        node: NodeName,
-        requests: mpsc::Sender<Request>,
-        events: broadcast::Sender<Arc<Event>>,
-    ) -> Self {
-        Self { node, requests, events }
+    pub(crate) const fn new(node: NodeName, requests: mpsc::Sender<Request>, journal: Journal) -> Self {
+        Self { node, requests, journal }
     }
 
     /// This controller's name.
@@ -118,7 +117,12 @@ impl Handle {
     /// What happens from now on, as this node sees it. Bounded: who reads too slowly loses the oldest
     /// (`RecvError::Lagged` says how many).
     pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.events.subscribe()
+        self.journal.listen()
+    }
+
+    /// What is remembered since then, oldest first, and what happens after that, as `events`.
+    pub fn events_since(&self, since: UnixMicros) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
+        self.journal.since(since)
     }
 
     async fn ask(&self, question: Question, scope: Scope) -> Option<Answer> {

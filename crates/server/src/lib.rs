@@ -4,9 +4,14 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
 mod admin;
+pub mod adopt;
+mod anteroom;
 mod clock;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handle;
+mod journal;
 mod limits;
 mod link;
 mod peers;
@@ -16,6 +21,7 @@ mod secret;
 mod seldom;
 pub mod sentinel;
 mod storage;
+pub mod tls;
 
 pub use admin::AdminError;
 pub use driver::Stopped;

@@ -3,7 +3,9 @@
 
 use backstay_controller::{Refusal, Wish};
 use backstay_model::{Address, ClusterStatus, Explanation, FailoverRecord, ServiceName};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::marker::PhantomData;
 use tokio::sync::oneshot;
 
 /// A question.
@@ -36,6 +38,28 @@ pub(crate) enum Answer {
     Wish(Result<String, Refusal>),
 }
 
+/// A question or an answer on its way between controllers that may run different versions: as JSON, in which one finds
+/// what it knows and passes over what it does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Sealed<T> {
+    json: String,
+    #[serde(skip)]
+    holds: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Sealed<T> {
+    pub(crate) fn of(value: &T) -> Self {
+        // Plain values with text for keys: cannot fail.
+        Self { json: serde_json::to_string(value).unwrap_or_default(), holds: PhantomData }
+    }
+
+    /// `None`: another version's, which this one does not understand.
+    pub(crate) fn open(&self) -> Option<T> {
+        serde_json::from_str(&self.json).ok()
+    }
+}
+
 /// Who shall answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -51,4 +75,24 @@ pub(crate) struct Request {
     pub(crate) question: Question,
     pub(crate) scope: Scope,
     pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_an_older_version_does_not_say_has_a_default_and_what_it_does_not_know_is_passed_over() {
+        let wish = Wish::Pause { service: None, duration: Duration::from_millis(1500), by: "ada".into() };
+        let question = Question::Wish(wish);
+        assert_eq!(Sealed::of(&question).open(), Some(question));
+        let older = r#"{"Status":{"cluster":"shop","node":"a","leader":null,"term":3,"quorum":true,
+            "controllers":[{"name":"a","address":"127.0.0.1:1","connected":true,"leader":true,"mood":"new"}],
+            "services":[]}}"#;
+        let sealed = Sealed::<Answer> { json: older.to_owned(), holds: PhantomData };
+        assert!(matches!(sealed.open(), Some(Answer::Status(status)) if status.level == 0));
+        let newer = Sealed::<Question> { json: r#""Weather""#.to_owned(), holds: PhantomData };
+        assert_eq!(newer.open(), None);
+    }
 }

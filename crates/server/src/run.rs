@@ -3,28 +3,29 @@
 
 use crate::admin::{self, AdminError};
 use crate::clock;
-use crate::driver::{Driver, INCOMING_MAX, Inbox, Names, Outlets, REQUESTS_MAX, Stopped};
+use crate::driver::{Certificates, Driver, INCOMING_MAX, Inbox, Names, Outlets, REQUESTS_MAX, Stopped};
 use crate::handle::Handle;
+use crate::journal::Journal;
 use crate::limits;
 use crate::link;
 use crate::peers::{self, Mesh};
-use crate::secret::{self, Login, SecretError};
+use crate::secret::{self, Login, LoginError, SecretError};
 use crate::sentinel;
 use crate::storage::{Storage, StorageError, Writer};
+use crate::tls::{self, Files, Identity, Keyring, TlsError};
 use backstay_config::{Config, NodeSettings, UnknownNode};
-use backstay_consensus::Settings;
+use backstay_consensus::{Settings, VERSION, VERSION_MIN};
 use backstay_model::{Address, ControllerSpec, NodeId, NodeName};
 use backstay_node::{Effect, Node, NodeError};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-
-/// How many events a slow listener may be behind before it loses some.
-const EVENTS_MAX: usize = 1024;
 
 /// Why a controller did not start, or stopped without being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +36,16 @@ pub enum RunError {
     /// A password cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The state folder cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The stored state makes no sense.
     #[error(
-        "{0}. Keep the state folder, and replace this controller by one with a new name in every node's file"
+        "{0}. If the folder cannot be used any more, move it away, start this controller again and give it its vote back \
+         with `backstay controller add NAME`"
     )]
     Node(#[source] NodeError),
     /// A port cannot be opened.
@@ -85,7 +90,7 @@ impl RunError {
     /// `sysexits.h`).
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::UnknownNode(_) | Self::Secret(_) => 78,
+            Self::UnknownNode(_) | Self::Secret(_) | Self::Tls(_) => 78,
             Self::Storage(_) | Self::Node(_) | Self::Stopped(_) => 74,
             Self::Listen { .. } | Self::Admin(_) => 69,
             Self::TooFewFiles(_) => 71,
@@ -105,6 +110,7 @@ pub async fn run(
     let settings = config.node(&node)?.clone();
     let logins = logins(&config)?;
     let sentinel_password = config.sentinel_password.as_ref().map(secret::read).transpose()?;
+    let keyring = keyring(&config, &node)?;
     let storage = open_storage(&config, &settings, bootstrap)?;
     let (brain, first) = take_up(&config, &node, &storage)?;
     limits::raise_open_files(&config.spec)?;
@@ -113,10 +119,10 @@ pub async fn run(
     let (incoming, peers) = mpsc::channel(INCOMING_MAX);
     let (observed, links_rx) = mpsc::channel(INCOMING_MAX);
     let (requests, requests_rx) = mpsc::channel(REQUESTS_MAX);
-    let (events, _) = broadcast::channel(EVENTS_MAX);
-    let handle = Handle::new(node.clone(), requests, events.clone());
+    let journal = Journal::new();
+    let handle = Handle::new(node.clone(), requests, journal.clone());
     let mut tasks = JoinSet::new();
-    let mesh = mesh(&config, &node);
+    let mesh = mesh(&config, &node, keyring.clone());
     let mut links = BTreeMap::new();
     for service in &config.spec.services {
         for instance in &service.instances {
@@ -129,9 +135,16 @@ pub async fn run(
         storage: Writer::start(storage).map_err(RunError::NoThread)?,
         links,
         peers: peers::dial_all(&mesh, &incoming, &mut tasks),
-        events,
+        journal: journal.clone(),
+        certificates: keyring.clone().map(|keyring| Certificates::new(keyring, node.clone())),
         names: Names::of(&config.spec),
     };
+    if let Some(keyring) = keyring {
+        tasks.spawn(tls::renew(Arc::clone(&keyring), node.clone(), incoming.clone(), journal));
+        if let Some(listener) = ports.remote_admin {
+            tasks.spawn(admin::serve_remotely(listener, handle.clone(), keyring));
+        }
+    }
     tasks.spawn(peers::listen(ports.peer, mesh, incoming));
     tasks.spawn(admin::serve(ports.admin, handle.clone()));
     if let Some(listener) = ports.sentinel {
@@ -171,7 +184,16 @@ fn bug(ended: Option<Result<(), JoinError>>) -> RunError {
     })
 }
 
-fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login>, SecretError> {
+impl From<LoginError> for RunError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Secret(error) => Self::Secret(error),
+            LoginError::Tls(error) => Self::Tls(error),
+        }
+    }
+}
+
+fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login>, LoginError> {
     config
         .credentials
         .iter()
@@ -181,40 +203,84 @@ fn logins(config: &Config) -> Result<BTreeMap<backstay_model::ServiceName, Login
 
 fn open_storage(config: &Config, settings: &NodeSettings, bootstrap: bool) -> Result<Storage, StorageError> {
     let (cluster, folder): (_, &Path) = (&config.spec.cluster, &settings.state);
-    if !bootstrap {
-        return Storage::open(folder, cluster, &settings.name);
-    }
+    let listed: Vec<NodeId> = config.spec.controllers.iter().map(ControllerSpec::id).collect();
+    let name = &settings.name;
     if Storage::exists(folder) {
-        tracing::info!(
-            "--bootstrap was not needed: {} holds this controller's state already",
-            folder.display()
-        );
-        return Storage::open(folder, cluster, &settings.name);
+        let mut storage = Storage::open(folder, cluster, name)?;
+        storage.take_over(&listed)?;
+        if bootstrap && !storage.found(&listed)? {
+            tracing::info!(
+                "--bootstrap was not needed: {} holds this controller's state already",
+                folder.display()
+            );
+        }
+        return Ok(storage);
     }
-    tracing::info!("first start: making the state folder {}", folder.display());
-    Storage::create(folder, cluster, &settings.name)
+    if bootstrap {
+        tracing::info!("first start: making the state folder {}", folder.display());
+        return Storage::create(folder, cluster, name, &listed);
+    }
+    tracing::warn!(
+        "the state folder {} holds no state, so this controller joins with an empty one and has no vote until it is \
+         given one: run `backstay controller add {name}`. If this is the very first start of the cluster, stop it and start \
+         every controller once with --bootstrap",
+        folder.display()
+    );
+    Storage::create(folder, cluster, name, &[])
 }
 
 /// The node with what its disk holds.
 fn take_up(config: &Config, node: &NodeName, storage: &Storage) -> Result<(Node, Vec<Effect>), RunError> {
     let seed = getrandom::u64().map_err(|_| RunError::NoEntropy)?;
-    let settings = Settings::new(
+    let mut settings = Settings::new(
         NodeId::of(node),
         config.spec.cluster.clone(),
         storage.generation(),
-        config.spec.controllers.iter().map(ControllerSpec::id).collect(),
+        storage.founders().to_vec(),
         seed,
     );
+    settings.peers = config.spec.controllers.iter().map(ControllerSpec::id).collect();
+    settings.version = version_max();
     let durable = storage.load()?;
     Node::new(node, config.spec.clone(), settings, durable, clock::now()).map_err(RunError::Node)
 }
 
-fn mesh(config: &Config, node: &NodeName) -> Mesh {
+/// The latest version to speak: this program's, unless it is told to play an older one. For trying upgrades.
+fn version_max() -> u32 {
+    let told = std::env::var("BACKSTAY_PROTOCOL_MAX").ok().and_then(|text| text.parse().ok());
+    told.map_or(VERSION, |version: u32| version.clamp(VERSION_MIN, VERSION))
+}
+
+/// The certificates of this node; `None`: the file has no `[tls]`.
+fn keyring(config: &Config, node: &NodeName) -> Result<Option<Arc<Keyring>>, TlsError> {
+    let Some(tls) = &config.tls else {
+        return Ok(None);
+    };
+    let files = Files { authority: tls.authority.clone(), own: Some((tls.certificate(node), tls.key(node))) };
+    let me = Identity::Node { cluster: config.spec.cluster.clone(), name: node.clone() };
+    let keyring = Keyring::open(files, me)?;
+    warn_of_open_key(&tls.key(node));
+    Ok(Some(Arc::new(keyring)))
+}
+
+fn warn_of_open_key(key: &Path) {
+    let mode = std::fs::metadata(key).map_or(0, |found| found.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            "the key {} is open to others than its owner: whoever has it can take this controller's place; `chmod 600` it",
+            key.display()
+        );
+    }
+}
+
+fn mesh(config: &Config, node: &NodeName, keyring: Option<Arc<Keyring>>) -> Mesh {
     let others = config.spec.controllers.iter();
     Mesh {
+        version_max: version_max(),
         cluster: config.spec.cluster.clone(),
         me: node.clone(),
         others: others.filter(|other| other.name != *node).cloned().collect(),
+        keyring,
     }
 }
 
@@ -223,6 +289,7 @@ struct Ports {
     peer: TcpListener,
     sentinel: Option<TcpListener>,
     admin: tokio::net::UnixListener,
+    remote_admin: Option<TcpListener>,
 }
 
 impl Ports {
@@ -232,8 +299,12 @@ impl Ports {
             Some(address) => Some(listen("Sentinel clients", address).await?),
             None => None,
         };
+        let remote_admin = match &settings.admin_address {
+            Some(address) => Some(listen("operators", address).await?),
+            None => None,
+        };
         let admin = admin::bind(&settings.admin)?;
-        Ok(Self { peer, sentinel, admin })
+        Ok(Self { peer, sentinel, admin, remote_admin })
     }
 }
 

@@ -1,6 +1,8 @@
 //! Passwords: where they are read, and that they are never shown. A file is read again whenever a connection is made,
 //! so that a changed password needs no restart; an environment variable cannot change.
 
+use crate::link::TlsDialler;
+use crate::tls::TlsError;
 use backstay_config::{Credentials, SecretSource};
 use std::fmt;
 use std::io::{self, Read};
@@ -57,18 +59,34 @@ pub(crate) fn read(source: &SecretSource) -> Result<Secret, SecretError> {
     Ok(Secret(text))
 }
 
-/// How to log in to an instance: as the file says, with the password as it was read last.
+/// Why nobody can log in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoginError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// How to reach and log in to an instance: as the file says, with the password as it was read last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Login {
     credentials: Credentials,
     password: Option<Secret>,
+    tls: Option<TlsDialler>,
 }
 
 impl Login {
-    /// Reads the password for the first time.
-    pub(crate) fn new(credentials: Credentials) -> Result<Self, SecretError> {
+    /// Reads the password and the certificates for the first time.
+    pub(crate) fn new(credentials: Credentials) -> Result<Self, LoginError> {
         let password = credentials.password.as_ref().map(read).transpose()?;
-        Ok(Self { credentials, password })
+        let tls = credentials.tls.as_ref().map(TlsDialler::new).transpose()?;
+        Ok(Self { credentials, password, tls })
+    }
+
+    /// How to talk TLS, if that is how.
+    pub(crate) fn tls(&self) -> Option<&TlsDialler> {
+        self.tls.as_ref()
     }
 
     /// The user, if it is not the default one.
@@ -117,9 +135,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         std::fs::write(&path, "old").unwrap();
-        let mut login =
-            Login::new(Credentials { username: None, password: Some(SecretSource::File(path.clone())) })
-                .unwrap();
+        let mut login = Login::new(Credentials {
+            password: Some(SecretSource::File(path.clone())),
+            ..Credentials::default()
+        })
+        .unwrap();
         std::fs::write(&path, "new").unwrap();
         login.refresh();
         assert_eq!(login.password().map(Secret::reveal), Some("new"));

@@ -137,3 +137,31 @@ async fn a_failover_is_told_as_it_happens() {
     let status = admin::get(&cluster.controllers[0].admin, "/v1/status").await.unwrap();
     assert_eq!(status.0, 200);
 }
+
+/// The lines that a controller answers a question for events with.
+async fn told(cluster: &Cluster, query: &str) -> Vec<Value> {
+    let stream = UnixStream::connect(&cluster.controllers[0].admin).await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let request = format!("GET /v1/events?{query} HTTP/1.0\r\n\r\n");
+    lines.get_mut().write_all(request.as_bytes()).await.unwrap();
+    let mut told = Vec::new();
+    while let Some(line) = within(lines.next_line()).await.unwrap() {
+        told.extend(serde_json::from_str(&line).ok().filter(Value::is_object));
+    }
+    told
+}
+
+#[tokio::test]
+async fn what_happened_is_remembered_from_any_moment_on() {
+    let cluster = Cluster::with_primary().await;
+    let all = told(&cluster, "since=0&follow=false").await;
+    assert!(all.iter().all(|line| line["seen_by"] == "a"), "{all:?}");
+    assert!(all.iter().any(|line| line["service"] == SERVICE), "{all:?}");
+    let last = all.last().unwrap()["at"].as_u64().unwrap();
+    let newest = told(&cluster, &format!("since={last}&follow=false")).await;
+    assert!(!newest.is_empty() && newest.iter().all(|line| line["at"].as_u64() >= Some(last)), "{newest:?}");
+    assert!(told(&cluster, "follow=false").await.is_empty());
+    let refused = told(&cluster, "follow=false&service=ordres").await;
+    let sentence = refused[0]["error"].as_str().unwrap();
+    assert_eq!(sentence, "there is no service called ordres; did you mean orders? known: orders");
+}

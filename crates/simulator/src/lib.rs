@@ -3,13 +3,15 @@
 //! decided in it is decided by the code that runs in production.
 
 mod checkers;
+mod coverage;
 mod random;
 mod redis;
 mod scenario;
 mod trace;
 mod world;
 
-pub use scenario::{FaultKind, Mistake, Scenario};
+pub use coverage::Coverage;
+pub use scenario::{FaultKind, Founding, Mistake, Scenario};
 
 use serde::Serialize;
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub struct Outcome {
     pub stale: u64,
     /// From a fault of the primary to the next acknowledged write, in milliseconds.
     pub failover_ms: Vec<u64>,
+    /// What was tried in it.
+    pub coverage: Coverage,
     /// A digest of everything that happened.
     pub digest: u64,
     /// The trace: whole if it was asked for, otherwise its end.
@@ -53,6 +57,7 @@ pub fn run(scenario: Scenario) -> Outcome {
         stale: world.checkers.stale(),
         failover_ms: world.checkers.times.times.iter().map(|time| Duration::as_millis(time) as u64).collect(),
         digest: world.trace.digest(),
+        coverage: world.coverage,
         lines: world.trace.into_lines(),
     }
 }

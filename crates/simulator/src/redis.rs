@@ -5,11 +5,16 @@
 //! It is one process on one host and knows nothing of the network: the world hands it what arrives and carries away
 //! what it says.
 
-use backstay_model::{Address, ClientKind, Command, Identity, Info, ReplId, ReplOffset, Reply, Role, RunId};
+use backstay_model::{
+    Address, ClientKind, Command, Fault, Identity, Info, ReplId, ReplOffset, Reply, Role, RunId,
+};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Every write has a number of its own.
 pub(crate) type WriteId = u64;
+/// What a stranger's keys are called here: no client writes it.
+const STRANGE: WriteId = 0;
 /// A connection's number.
 pub(crate) type ConnectionId = u64;
 
@@ -20,6 +25,8 @@ pub(crate) enum Request {
     Command(Command),
     /// A client's write.
     Write(WriteId),
+    /// The dialling end closed: nothing follows.
+    Close,
 }
 
 /// What comes back.
@@ -40,6 +47,8 @@ pub(crate) enum Deed {
     Respond(ConnectionId, Response),
     /// Close this connection, whatever lies unread on it.
     Close(ConnectionId),
+    /// Everything on this connection was read, and its other end is closed.
+    Forget(ConnectionId),
     /// Drop the link to the primary and make one to this address.
     Follow(Address),
     /// Drop the link to the primary.
@@ -57,6 +66,10 @@ pub(crate) enum Deed {
     },
     /// Its write guard was opened while it was a primary, for the checkers.
     Opened,
+    /// Writes wait for so long, unless that is ended before.
+    Pause(u64, Duration),
+    /// It is a stranger's, and was told to change its role or its guard, for the checkers.
+    StrangerTouched,
 }
 
 /// One thing in the replication stream; each counts one byte.
@@ -91,6 +104,7 @@ pub(crate) struct Copy {
 }
 
 /// The process, while there is one.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub(crate) struct Redis {
     /// Where it listens.
@@ -125,23 +139,47 @@ pub(crate) struct Redis {
     /// Connections that the kernel holds but the process has not accepted.
     unaccepted: Vec<ConnectionId>,
     accepted: Vec<ConnectionId>,
+    /// The number of the pause in force.
+    paused: Option<u64>,
+    pauses: u64,
+    /// Connections whose next request is a write that waits for the end of a pause.
+    postponed: Vec<ConnectionId>,
+    /// Transactions that are begun and not committed.
+    transactions: BTreeMap<ConnectionId, Transaction>,
     promotions: u64,
+    /// It loads its file, runs a script that does not end, or cannot save.
+    pub(crate) ailment: Option<Fault>,
+    /// As a replica that lost its primary it answers nothing that reads.
+    pub(crate) serves_no_stale_data: bool,
+    /// Somebody else's server at an address of the service.
+    pub(crate) stranger: bool,
+}
+
+/// What `MULTI` collects.
+#[derive(Clone, Debug, Default)]
+struct Transaction {
+    commands: Vec<Command>,
+    /// One was refused, so all will be.
+    spoilt: bool,
 }
 
 const BACKLOG_MAX: usize = 4096;
 
 impl Redis {
-    /// A process that starts with this data. A protected one starts as a replica of nowhere.
-    pub(crate) fn start(address: Address, run: u64, protected: bool, file: Option<&Redis>) -> Self {
+    /// A process that starts with this data, and as its configuration file says: as a replica of somebody, or of
+    /// nowhere if it is protected, or as a primary.
+    pub(crate) fn start(address: Address, run: u64, follows: Option<Address>, file: Option<&Redis>) -> Self {
         let run_id = RunId::from(format!("run{run}"));
         let fresh = ReplId::from(format!("hist{run}"));
+        // Redis, `loadDataFromDisk`: what starts as a replica goes on in the file's history, a primary begins its own.
+        let (inherited, left) = if follows.is_some() { (file, None) } else { (None, file) };
         Self {
             address,
-            follows: protected.then(Address::nowhere),
+            follows,
             link_up: false,
             syncing: false,
-            replid: file.map_or(fresh, |file| file.replid.clone()),
-            previous: None,
+            replid: inherited.map_or(fresh, |file| file.replid.clone()),
+            previous: left.map(|file| (file.replid.clone(), file.offset)),
             offset: file.map_or(0, |file| file.offset),
             data: file.map_or_else(Vec::new, |file| file.data.clone()),
             backlog: None,
@@ -152,9 +190,38 @@ impl Redis {
             unread: BTreeMap::new(),
             unaccepted: Vec::new(),
             accepted: Vec::new(),
+            paused: None,
+            pauses: run * 1_000_000,
+            postponed: Vec::new(),
+            transactions: BTreeMap::new(),
             promotions: 0,
+            ailment: None,
+            serves_no_stale_data: false,
+            stranger: false,
             run_id,
         }
+    }
+
+    /// A stranger's replica, with five keys of its own.
+    pub(crate) fn stranger(address: Address, run: u64, owner: Address) -> Self {
+        let mut redis = Self::start(address, run, Some(owner), None);
+        redis.link_up = true;
+        redis.offset = 5;
+        redis.data = vec![STRANGE; 5];
+        redis.stranger = true;
+        redis
+    }
+
+    /// It was made a primary or somebody's replica long ago.
+    pub(crate) fn runs_as(&mut self, follows: Option<Address>) {
+        self.follows = follows;
+        self.backlog = Some(VecDeque::new());
+    }
+
+    /// It took these writes long ago.
+    pub(crate) fn holds(&mut self, writes: &[WriteId]) {
+        self.offset += writes.len() as u64;
+        self.data.extend(writes);
     }
 
     /// A primary that takes writes.
@@ -173,8 +240,19 @@ impl Redis {
 
     /// Requests arrived on a connection.
     pub(crate) fn arrive(&mut self, connection: ConnectionId, request: Request) -> Vec<Deed> {
+        if request == Request::Close && self.postponed.contains(&connection) {
+            self.forget(connection);
+            return vec![Deed::Forget(connection)];
+        }
+        let idle =
+            !self.stopped && self.paused.is_none() && self.readable.is_empty() && self.unaccepted.is_empty();
+        if idle && self.accepted.contains(&connection) {
+            let mut deeds = Vec::with_capacity(4);
+            self.answer(connection, request, &mut deeds);
+            return deeds;
+        }
         self.unread.entry(connection).or_default().push_back(request);
-        if !self.readable.contains(&connection) {
+        if !self.readable.contains(&connection) && !self.postponed.contains(&connection) {
             self.readable.push(connection);
         }
         if self.stopped { Vec::new() } else { self.serve() }
@@ -200,20 +278,49 @@ impl Redis {
                 continue;
             };
             let connection = self.readable.remove(ready);
-            for request in self.unread.remove(&connection).unwrap_or_default() {
-                let response = match request {
-                    Request::Command(command) => {
-                        Response::Reply(self.execute(connection, command, &mut deeds))
-                    }
-                    Request::Write(id) => self.write(id, &mut deeds),
-                };
-                deeds.push(Deed::Respond(connection, response));
+            let mut requests = self.unread.remove(&connection).unwrap_or_default();
+            while let Some(request) = requests.pop_front() {
+                if self.postpones(&request) {
+                    requests.push_front(request);
+                    self.unread.insert(connection, requests);
+                    self.postponed.push(connection);
+                    break;
+                }
+                self.answer(connection, request, &mut deeds);
             }
         }
     }
 
+    /// A write that would be taken waits for the end of a pause; one that is refused is refused at once.
+    fn postpones(&self, request: &Request) -> bool {
+        let writes = matches!(request, Request::Write(_) | Request::Command(Command::Canary(_)));
+        writes && self.paused.is_some() && self.is_writable()
+    }
+
+    /// The pause is over: this one, or whichever is in force. What was postponed runs now.
+    pub(crate) fn end_pause(&mut self, pause: Option<u64>) -> Vec<Deed> {
+        if self.paused.is_none() || pause.is_some_and(|pause| self.paused != Some(pause)) {
+            return Vec::new();
+        }
+        self.paused = None;
+        self.readable.append(&mut self.postponed);
+        if self.stopped { Vec::new() } else { self.serve() }
+    }
+
+    fn answer(&mut self, connection: ConnectionId, request: Request, deeds: &mut Vec<Deed>) {
+        let response = match request {
+            Request::Command(command) => Response::Reply(self.obey(connection, command, deeds)),
+            Request::Write(id) => self.write(id, deeds),
+            Request::Close => {
+                self.forget(connection);
+                return deeds.push(Deed::Forget(connection));
+            }
+        };
+        deeds.push(Deed::Respond(connection, response));
+    }
+
     fn write(&mut self, id: WriteId, deeds: &mut Vec<Deed>) -> Response {
-        if !self.is_writable() {
+        if !self.is_writable() || self.ailment.is_some() {
             return Response::Rejected(id);
         }
         self.data.push(id);
@@ -223,9 +330,14 @@ impl Redis {
         Response::Written(id)
     }
 
+    /// It takes part in replication: neither stopped, nor loading, nor busy.
+    pub(crate) fn replicates(&self) -> bool {
+        !self.stopped && !matches!(self.ailment, Some(Fault::Loading | Fault::Busy))
+    }
+
     /// A primary with replicas tells them every second that it lives.
     pub(crate) fn replication_ping(&mut self) -> Option<Deed> {
-        if self.stopped || self.follows.is_some() || self.replicas == 0 {
+        if !self.replicates() || self.follows.is_some() || self.replicas == 0 {
             return None;
         }
         self.append(Item::Ping);
@@ -242,16 +354,62 @@ impl Redis {
         }
     }
 
+    /// What it answers instead of doing it (Redis, `processCommand`).
+    fn refusal(&self, command: &Command) -> Option<Fault> {
+        let ping_or_write = matches!(command, Command::Ping | Command::Canary(_));
+        let changes_role = matches!(command, Command::Replicate(_) | Command::ReplicateNoOne);
+        match self.ailment {
+            Some(Fault::Busy) if *command != Command::Begin => Some(Fault::Busy),
+            Some(Fault::Loading) if ping_or_write || changes_role => Some(Fault::Loading),
+            Some(Fault::DiskError) if ping_or_write && self.follows.is_none() => Some(Fault::DiskError),
+            _ => {
+                let lost = self.follows.is_some() && !self.link_up && self.serves_no_stale_data;
+                (lost && ping_or_write).then_some(Fault::PrimaryLost)
+            }
+        }
+    }
+
+    /// Runs a command now, or with its transaction: then all run, or none.
+    fn obey(&mut self, connection: ConnectionId, command: Command, deeds: &mut Vec<Deed>) -> Reply {
+        let refusal = self.refusal(&command);
+        if command == Command::Commit {
+            let transaction = self.transactions.remove(&connection).unwrap_or_default();
+            if transaction.spoilt || refusal.is_some() {
+                return Reply::Refused(refusal.unwrap_or(Fault::OtherError));
+            }
+            for command in transaction.commands {
+                self.execute(connection, command, deeds);
+            }
+            return Reply::Done;
+        }
+        if let Some(transaction) = self.transactions.get_mut(&connection) {
+            transaction.spoilt |= refusal.is_some();
+            transaction.commands.push(command);
+            return refusal.map_or(Reply::Done, Reply::Refused);
+        }
+        match refusal {
+            Some(fault) => Reply::Refused(fault),
+            None => self.execute(connection, command, deeds),
+        }
+    }
+
     fn execute(&mut self, connection: ConnectionId, command: Command, deeds: &mut Vec<Deed>) -> Reply {
+        let touches =
+            matches!(command, Command::Replicate(_) | Command::ReplicateNoOne | Command::SetWriteGuard(_));
+        if self.stranger && touches {
+            deeds.push(Deed::StrangerTouched);
+        }
+        let loading = self.ailment == Some(Fault::Loading);
         match command {
             Command::Ping => Reply::Pong,
             Command::Identify => Reply::Identity(Identity {
                 run_id: self.run_id.clone(),
                 version: "fake".into(),
-                keys: self.data.len() as u64,
-                loading: false,
+                keys: if loading { 0 } else { self.data.len() as u64 },
+                loading,
             }),
             Command::Info => Reply::Info(self.info()),
+            Command::Sentinels => Reply::Sentinels(0),
             Command::WriteGuard => Reply::WriteGuard { replicas: self.guard, max_lag: 10 },
             Command::SetWriteGuard(guard) => {
                 self.guard = guard;
@@ -260,11 +418,13 @@ impl Redis {
                 }
                 Reply::Done
             }
-            // One thread, nothing in between: a transaction is what it would be without one.
-            Command::Begin
-            | Command::Commit
-            | Command::EnableWriteGuard
-            | Command::DisconnectClients(ClientKind::PubSub) => Reply::Done,
+            Command::Begin => {
+                self.transactions.insert(connection, Transaction::default());
+                Reply::Done
+            }
+            Command::Commit | Command::EnableWriteGuard | Command::DisconnectClients(ClientKind::PubSub) => {
+                Reply::Done
+            }
             Command::DisconnectClients(ClientKind::Normal) => {
                 for other in self.accepted.clone() {
                     if other != connection {
@@ -282,12 +442,24 @@ impl Redis {
                 self.replicate_no_one(deeds);
                 Reply::Done
             }
+            Command::PauseWrites(duration) => {
+                self.pauses += 1;
+                self.paused = Some(self.pauses);
+                deeds.push(Deed::Pause(self.pauses, duration));
+                Reply::Done
+            }
+            Command::ResumeWrites => {
+                // Served in this turn, behind the connection that asked.
+                self.paused = None;
+                self.readable.append(&mut self.postponed);
+                Reply::Done
+            }
             Command::Canary(_) if self.is_writable() => {
                 self.append(Item::Ping);
                 deeds.push(Deed::Stream(Item::Ping));
                 Reply::Done
             }
-            Command::Canary(_) => Reply::Refused(backstay_model::Fault::OtherError),
+            Command::Canary(_) => Reply::Refused(Fault::OtherError),
         }
     }
 
@@ -391,6 +563,8 @@ impl Redis {
         self.accepted.retain(|one| *one != connection);
         self.unaccepted.retain(|one| *one != connection);
         self.readable.retain(|one| *one != connection);
+        self.postponed.retain(|one| *one != connection);
         self.unread.remove(&connection);
+        self.transactions.remove(&connection);
     }
 }

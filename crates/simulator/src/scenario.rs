@@ -5,6 +5,7 @@ use backstay_model::{ClusterSpec, ControllerSpec, InstanceSpec, Preference, Serv
 use std::time::Duration;
 
 /// See the module's head.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// Everything follows from it.
@@ -27,6 +28,18 @@ pub struct Scenario {
     pub fault_phase: Duration,
     /// Clocks run at different speeds.
     pub skewed_clocks: bool,
+    /// What there is before the first controller comes.
+    pub founding: Founding,
+    /// Instances start as replicas of nowhere, and only controllers open them.
+    pub protected: bool,
+    /// Replicas without their primary answer no reads.
+    pub serves_no_stale_data: bool,
+    /// An instance that is started from a file has to load it first.
+    pub loads: bool,
+    /// Each instance's priority.
+    pub priorities: Vec<u32>,
+    /// The zone in which the primary should be, and how many bytes may be given up for it.
+    pub preferred_zone: Option<(String, u64)>,
     pub(crate) loss_per_mille: u64,
     pub(crate) duplication_per_mille: u64,
     pub(crate) slow_per_mille: u64,
@@ -51,6 +64,51 @@ pub enum FaultKind {
     Wipe,
     /// An operator pauses or resumes.
     Operator,
+    /// An operator moves the primary, or orders a failover.
+    Switchover,
+    /// The primary dies, and an operator decides who follows, whatever that one holds.
+    Decide,
+    /// A primary dies again and again.
+    Flap,
+    /// An instance cannot save, so it takes no writes.
+    DiskError,
+    /// An instance runs a script that does not end.
+    Busy,
+    /// An instance's process is replaced by somebody else's.
+    Stranger,
+    /// A controller is started again with another file.
+    Settings,
+    /// A controller's wall clock is set, by as much as a day.
+    Clock,
+}
+
+impl FaultKind {
+    /// Those that a world draws from often.
+    pub(crate) const FIRST: [Self; 8] = [
+        Self::Crash,
+        Self::Hang,
+        Self::ControllerCrash,
+        Self::ControllerPause,
+        Self::Partition,
+        Self::Wipe,
+        Self::Operator,
+        Self::Switchover,
+    ];
+    /// Those that a world draws from now and then.
+    pub(crate) const RARER: [Self; 7] =
+        [Self::Decide, Self::Flap, Self::DiskError, Self::Busy, Self::Stranger, Self::Settings, Self::Clock];
+}
+
+/// How a world begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Founding {
+    /// Every instance is empty.
+    Empty,
+    /// A group runs already, with data.
+    Running {
+        /// Its primary.
+        primary: usize,
+    },
 }
 
 /// Mistakes of safety, section 10, that belong to this path.
@@ -68,19 +126,22 @@ pub enum Mistake {
     RestartedReplicaCounted,
     /// The candidate is promoted before its choice is committed.
     PromoteBeforeCommit,
+    /// A planned move does not compare before it promotes.
+    PromoteUncompared,
     /// A controller decides without the others.
     DecideAlone,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
         Self::WipedVoter,
         Self::RestartedReplicaCounted,
         Self::PromoteBeforeCommit,
+        Self::PromoteUncompared,
         Self::DecideAlone,
     ];
 }
@@ -89,31 +150,42 @@ impl Scenario {
     /// The scenario of a seed.
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0xbac_57a9);
-        let all = [
-            FaultKind::Crash,
-            FaultKind::Hang,
-            FaultKind::ControllerCrash,
-            FaultKind::ControllerPause,
-            FaultKind::Partition,
-            FaultKind::Wipe,
-            FaultKind::Operator,
-        ];
-        let mut kinds: Vec<FaultKind> = all.into_iter().filter(|_| random.chance(450)).collect();
+        let mut kinds: Vec<FaultKind> = FaultKind::FIRST.into_iter().filter(|_| random.chance(450)).collect();
+        kinds.extend(FaultKind::RARER.into_iter().filter(|_| random.chance(120)));
         if kinds.is_empty() {
             kinds.push(FaultKind::Crash);
         }
         let rough = random.chance(600);
+        let instances = *random.pick(&[2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 1]);
+        let running = random.chance(350);
+        let founding = if running {
+            Founding::Running { primary: random.range(0, instances - 1) as usize }
+        } else {
+            Founding::Empty
+        };
+        let unequal = random.chance(250);
+        let priorities = (0..instances)
+            .map(|_| if unequal { *random.pick(&[100, 100, 50, 200, 0]) } else { 100 })
+            .collect();
+        let preferred_zone =
+            random.chance(200).then(|| (format!("z{}", random.range(0, 2)), *random.pick(&[0, 0, 5, 50])));
         Self {
             seed,
             trace: false,
             mistake: None,
             controllers: *random.pick(&[3, 3, 3, 5, 2, 1]),
-            instances: random.range(2, 5) as usize,
+            instances: instances as usize,
             clients: random.range(2, 5) as usize,
             faults: random.range(1, 10),
             kinds,
             fault_phase: Duration::from_secs(random.range(4, 16)),
             skewed_clocks: random.chance(400),
+            founding,
+            protected: random.chance(850),
+            serves_no_stale_data: random.chance(200),
+            loads: random.chance(300),
+            priorities,
+            preferred_zone,
             loss_per_mille: if rough { random.range(0, 60) } else { 0 },
             duplication_per_mille: if rough { random.range(0, 50) } else { 0 },
             slow_per_mille: if rough { random.range(0, 80) } else { 0 },
@@ -136,8 +208,12 @@ impl Scenario {
             address: address("10.0.2.1", 6000 + index as u16),
             site: String::new(),
             zone: zone(index),
-            priority: 100,
+            priority: self.priorities.get(index).copied().unwrap_or(100),
         });
+        let preference =
+            self.preferred_zone.clone().map_or_else(Preference::default, |(zone, max_lag_bytes)| {
+                Preference { site: None, zone: Some(zone), max_lag_bytes }
+            });
         ClusterSpec {
             cluster: "simulated".into(),
             controllers: controllers.collect(),
@@ -149,9 +225,10 @@ impl Scenario {
                 drain_wait: Duration::from_millis(50),
                 cooldown: Duration::from_secs(2),
                 parallel_syncs: 1,
-                preference: Preference::default(),
+                preference,
                 canary_key: "canary".into(),
                 min_replicas_to_write: 0,
+                ignore_sentinels: false,
                 digest: "same".into(),
             }],
         }

@@ -1,7 +1,7 @@
 //! The test of the checkers: each mistake of safety, section 10, that belongs to this path is planted, and some seed
 //! must show it.
 
-use backstay_simulator::{FaultKind, Mistake, Scenario, run};
+use backstay_simulator::{FaultKind, Founding, Mistake, Scenario, run};
 
 /// The first seeds that show the mistake.
 fn shows(mistake: Mistake, seeds: u64) -> Option<(u64, String)> {
@@ -19,6 +19,11 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
         Mistake::RestartedReplicaCounted => {
             scenario.kinds = vec![FaultKind::Crash];
             scenario.instances = 2;
+            scenario.founding = Founding::Empty;
+            scenario.protected = true;
+            scenario.loads = false;
+            scenario.priorities.clear();
+            scenario.preferred_zone = None;
             scenario.faults = 12;
         }
         Mistake::WipedVoter => {
@@ -26,6 +31,7 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.controllers = 3;
             scenario.faults = 3;
         }
+        Mistake::PromoteUncompared => scenario.kinds = vec![FaultKind::Switchover],
         _ => {}
     }
 }
@@ -50,6 +56,11 @@ fn freezing_onto_another_replica_is_caught() {
 #[test]
 fn a_next_candidate_in_the_same_epoch_is_caught() {
     is_caught(Mistake::NextCandidateInSameEpoch);
+}
+
+#[test]
+fn a_switchover_that_does_not_compare_is_caught() {
+    is_caught(Mistake::PromoteUncompared);
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn every_command_is_said_in_redis_own_words() {
         (Command::Identify, "INFO"),
         (Command::Info, "INFO replication"),
         (Command::WriteGuard, "CONFIG GET min-replicas-*"),
+        (Command::Sentinels, "PUBSUB NUMSUB __sentinel__:hello"),
         (Command::EnableWriteGuard, "CONFIG SET min-replicas-max-lag 10"),
         (Command::Begin, "MULTI"),
         (Command::Commit, "EXEC"),
@@ -217,4 +218,13 @@ fn a_transaction_is_done_only_if_nothing_in_it_failed() {
     assert_eq!(decode_reply(&Command::Commit, &aborted), Reply::Refused(Fault::OtherError));
     let queued = Value::Simple("QUEUED".into());
     assert_eq!(decode_reply(&Command::DisconnectClients(ClientKind::Normal), &queued), Reply::Done);
+}
+
+#[test]
+fn sentinels_are_counted_by_who_listens_to_their_hellos() {
+    let channel = Value::bulk("__sentinel__:hello");
+    let answer = |count| decode_reply(&Command::Sentinels, &Value::Array(vec![channel.clone(), count]));
+    assert_eq!(answer(Value::Integer(2)), Reply::Sentinels(2));
+    assert_eq!(answer(Value::Integer(-1)), Reply::Refused(Fault::NotRedis));
+    assert_eq!(answer(Value::bulk("2")), Reply::Refused(Fault::NotRedis));
 }

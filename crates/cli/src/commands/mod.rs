@@ -1,19 +1,31 @@
 //! What each command does.
 
+mod adopt;
+pub(crate) mod cert;
+mod completions;
 pub(crate) mod config;
+mod controller;
 mod decide;
+mod events;
 mod explain;
 mod history;
+mod known;
 mod lab;
+mod man;
 mod pause;
 mod resume;
 mod run;
 mod status;
+mod switchover;
+mod watch;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
 use serde::{Deserialize, Serialize};
 use std::process::ExitCode;
+
+/// The phase of a failover that has not chosen yet: in it, it may wait for a decision.
+const FENCING: &str = "fencing";
 
 /// Does what the command line says.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -21,11 +33,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::History(arguments) => history::history(&arguments),
+        Command::Events(arguments) => events::events(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Pause(arguments) => pause::pause(&arguments),
         Command::Resume(arguments) => resume::resume(&arguments),
         Command::Decide(arguments) => decide::decide(&arguments),
+        Command::Adopt(arguments) => adopt::adopt(&arguments),
+        Command::Switchover(arguments) => switchover::switchover(&arguments),
+        Command::Failover(arguments) => switchover::failover(&arguments),
+        Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { dir } => man::man(dir.as_deref()),
+        Command::Controller(arguments) => controller::controller(&arguments),
         Command::Config(arguments) => config::config(&arguments),
+        Command::Cert(arguments) => cert::cert(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use super::config::read;
 use crate::arguments::{LogFormat, Run};
-use crate::failure::{FAILED, Failure, MISCONFIGURED};
+use crate::failure::{FAILED, Failure, MISCONFIGURED, USAGE};
 use crate::output::Paint;
 use backstay_model::NodeName;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -47,7 +47,7 @@ fn cannot(verb: &str, error: &io::Error) -> Failure {
 fn begin_log(arguments: &Run) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&arguments.log_level).map_err(|error| {
         Failure::new(
-            2,
+            USAGE,
             format!("'{}' is no --log-level", arguments.log_level),
             error,
             "write error, warn, info, debug or trace",

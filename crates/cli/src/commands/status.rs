@@ -3,8 +3,9 @@
 use crate::admin::Controllers;
 use crate::arguments::Status;
 use crate::failure::{Failure, UNHEALTHY};
+use crate::output::columns;
 use crate::show;
-use backstay_model::{ClusterStatus, Severity};
+use backstay_model::{ClusterStatus, ProblemStatus, Severity};
 
 pub(super) fn status(arguments: &Status) -> Result<(), Failure> {
     let controllers = Controllers::of(&arguments.target)?;
@@ -14,7 +15,7 @@ pub(super) fn status(arguments: &Status) -> Result<(), Failure> {
         // One that has lost the others knows less than they do.
         controllers.get_best("/v1/status", |status: &ClusterStatus| status.quorum)?
     };
-    arguments.output.show(&status, show::status)?;
+    arguments.output.show(&status, |status, paint| show::status(status, paint, columns()))?;
     if arguments.check && !is_healthy(&status) {
         return Err(Failure::said(UNHEALTHY));
     }
@@ -22,9 +23,7 @@ pub(super) fn status(arguments: &Status) -> Result<(), Failure> {
 }
 
 fn is_healthy(status: &ClusterStatus) -> bool {
-    let fine = status.services.iter().all(|service| {
-        let calm = service.problems.iter().all(|problem| problem.severity < Severity::Warning);
-        calm && service.primary.is_some()
-    });
-    status.quorum && fine
+    let is_calm = |problems: &[ProblemStatus]| problems.iter().all(|it| it.severity < Severity::Warning);
+    let fine = status.services.iter().all(|service| is_calm(&service.problems) && service.primary.is_some());
+    status.quorum && fine && is_calm(&status.problems)
 }

@@ -2,7 +2,11 @@
 
 use super::table::{Tone, bytes};
 use crate::output::Paint;
-use backstay_model::{FailoverRecord, UnixMicros};
+use backstay_model::{FailoverRecord, ServiceStatus, UnixMicros};
+use std::time::Duration;
+
+/// How long a failover that is over is shown as news.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// `backstay history`.
 pub(crate) fn history(records: &[FailoverRecord], paint: Paint) -> String {
@@ -38,6 +42,37 @@ fn record(record: &FailoverRecord, paint: Paint) -> String {
     text
 }
 
+/// The same in few lines, for a picture that holds more than that.
+pub(super) fn in_brief(record: &FailoverRecord, paint: Paint) -> String {
+    let to = record.to.as_ref().map_or("nobody yet", |to| to.as_str());
+    let from = record.from.as_ref().map(|from| format!("{from} to "));
+    let head = format!("{}, epoch {}: {}{to}", record.service, record.epoch, from.unwrap_or_default());
+    let mut text = format!("{}, because {}\n", paint.text(Tone::Strong, head), record.cause);
+    let begin = begin(record).unwrap_or_default();
+    for (name, at) in record.moments.in_order() {
+        if let Some(at) = at {
+            // A moment is not folded.
+            let (name, after) = (name.replace(' ', "\u{a0}"), millis_between(begin, at));
+            text.extend(["  ", &paint.text(Tone::Faint, name), &format!("\u{a0}{after:.1}\u{a0}ms")]);
+        }
+    }
+    if !record.lost.is_empty() {
+        text.extend(["\n  lost: ", &lost(record, paint)]);
+    }
+    text
+}
+
+/// Whether it runs, or ended less than a minute ago.
+pub(super) fn is_recent(record: &FailoverRecord, services: &[ServiceStatus], now: UnixMicros) -> bool {
+    match record.moments.first_write {
+        Some(end) => now.since(end) < RECENT,
+        // One that was given up, or followed by another before its end, has no end either.
+        None => services.iter().any(|service| {
+            service.name == record.service && service.epoch == record.epoch && service.phase != "stable"
+        }),
+    }
+}
+
 /// The first moment that is known.
 fn begin(record: &FailoverRecord) -> Option<UnixMicros> {
     record.moments.in_order().into_iter().find_map(|(_, at)| at)
@@ -54,7 +89,13 @@ fn lost(record: &FailoverRecord, paint: Paint) -> String {
 
 fn timeline(record: &FailoverRecord, begin: UnixMicros, paint: Paint) -> String {
     let moments = record.moments.in_order();
-    let rows = moments.iter().map(|(name, at)| {
+    // A failover pauses nothing, and a planned move suspects nobody.
+    let belongs = |name: &str| match name {
+        "paused" => record.planned,
+        "suspected" | "verdict" => !record.planned,
+        _ => true,
+    };
+    let rows = moments.iter().filter(|(name, _)| belongs(name)).map(|(name, at)| {
         let after = at.map_or_else(
             || Tone::Faint.cell(format!("{:>9}", "-")),
             |at| Tone::Plain.cell(format!("{:>9.1} ms", millis_between(begin, at))),

@@ -1,15 +1,23 @@
 //! How results look: from values to text, without asking anybody anything.
 
+mod adopt;
+mod events;
 mod explain;
+mod fold;
 mod history;
 mod lab;
 mod status;
 mod table;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use adopt::adoption;
+pub(crate) use events::{EventLine, event_line};
 pub(crate) use explain::explanation;
 pub(crate) use history::history;
 pub(crate) use lab::lab;
-pub(crate) use status::status;
+pub(crate) use status::{controllers, status};
+pub(crate) use table::bytes;
+pub(crate) use watch::{Picture, watch};

@@ -3,29 +3,58 @@
 use super::table::{Tone, bytes, or_dash};
 use crate::output::Paint;
 use backstay_model::{
-    ClusterStatus, ControllerStatus, InstanceStatus, ProblemStatus, ServiceStatus, Severity,
+    ClusterStatus, ControllerStatus, InstanceStatus, MemberRole, ProblemStatus, ServiceStatus, Severity,
 };
 use comfy_table::Cell;
 
-/// `backstay status`.
-pub(crate) fn status(status: &ClusterStatus, paint: Paint) -> String {
-    let mut text = format!(
-        "cluster {}: {}, {} (as {} sees it)\n\n",
+/// Columns of instances that a narrow terminal does without, the first ones first.
+const EXPENDABLE: [&str; 5] = ["offset", "place", "link", "address", "in sync"];
+
+/// `backstay status`, in tables that are no wider than so many columns, as far as that goes.
+pub(crate) fn status(status: &ClusterStatus, paint: Paint, width: usize) -> String {
+    format!("{}\n{}\n{}", head(status, paint), controllers(status, paint), services(status, paint, width))
+}
+
+/// The line above everything.
+pub(super) fn head(status: &ClusterStatus, paint: Paint) -> String {
+    format!(
+        "cluster {}: {}, {} (as {} sees it)\n",
         paint.text(Tone::Strong, &status.cluster),
         leader(status, paint),
         quorum(status, paint),
         status.node,
-    );
-    let columns = ["controller", "address", "state"];
-    text.push_str(&paint.table(&columns, status.controllers.iter().map(controller)));
-    if status.services.is_empty() {
-        text.push_str("\nthe file has no service to watch\n");
+    )
+}
+
+/// `backstay controller list`, and a part of `backstay status`.
+pub(crate) fn controllers(status: &ClusterStatus, paint: Paint) -> String {
+    let encrypted = status.controllers.iter().any(|controller| controller.certificate_expires.is_some());
+    let mut columns = vec!["controller", "address", "state", "member"];
+    if encrypted {
+        columns.push("certificate until");
     }
-    for service in &status.services {
+    let rows = status.controllers.iter().map(|controller| {
+        let mut row = self::controller(controller);
+        if encrypted {
+            row.push(Tone::Plain.cell(or_dash(controller.certificate_expires)));
+        }
+        row
+    });
+    let mut text = paint.table(&columns, rows);
+    if !status.problems.is_empty() {
         text.push('\n');
-        text.push_str(&self::service(service, paint));
+        text.push_str(&problems(&status.problems, paint));
     }
     text
+}
+
+/// Every service, in tables that are no wider than so many columns, as far as that goes.
+pub(super) fn services(status: &ClusterStatus, paint: Paint, width: usize) -> String {
+    if status.services.is_empty() {
+        return "the file has no service to watch\n".to_owned();
+    }
+    let services = status.services.iter().map(|it| service(it, paint, width));
+    services.collect::<Vec<_>>().join("\n")
 }
 
 fn leader(status: &ClusterStatus, paint: Paint) -> String {
@@ -36,8 +65,9 @@ fn leader(status: &ClusterStatus, paint: Paint) -> String {
 }
 
 fn quorum(status: &ClusterStatus, paint: Paint) -> String {
-    let connected = status.controllers.iter().filter(|controller| controller.connected).count();
-    let counted = format!("{connected} of {} controllers", status.controllers.len());
+    let voters = status.controllers.iter().filter(|controller| controller.member == MemberRole::Voter);
+    let connected = voters.clone().filter(|controller| controller.connected).count();
+    let counted = format!("{connected} of {} controllers", voters.count());
     if status.quorum {
         paint.text(Tone::Good, format!("quorum with {counted}"))
     } else {
@@ -52,10 +82,21 @@ fn controller(controller: &ControllerStatus) -> Vec<Cell> {
         (false, true) => (Tone::Good, "connected"),
         (false, false) => (Tone::Bad, "not heard of"),
     };
-    vec![Tone::Plain.cell(&controller.name), Tone::Plain.cell(&controller.address), tone.cell(state)]
+    let (member_tone, member) = match controller.member {
+        MemberRole::Voter => (Tone::Plain, "voter"),
+        MemberRole::Learner => (Tone::Doubtful, "learner, no vote yet"),
+        MemberRole::Waiting => (Tone::Doubtful, "waits to be added"),
+        MemberRole::Outside => (Tone::Doubtful, "no member"),
+    };
+    vec![
+        Tone::Plain.cell(&controller.name),
+        Tone::Plain.cell(&controller.address),
+        tone.cell(state),
+        member_tone.cell(member),
+    ]
 }
 
-fn service(service: &ServiceStatus, paint: Paint) -> String {
+fn service(service: &ServiceStatus, paint: Paint, width: usize) -> String {
     let mut text = format!(
         "{}: {} in epoch {}, {}\n",
         paint.text(Tone::Strong, service.name.as_str()),
@@ -82,7 +123,7 @@ fn service(service: &ServiceStatus, paint: Paint) -> String {
         }
         row
     });
-    text.push_str(&paint.table(&columns, rows));
+    text.push_str(&paint.table_within(width, &columns, rows, &EXPENDABLE));
     if !service.problems.is_empty() {
         text.push('\n');
         text.push_str(&problems(&service.problems, paint));

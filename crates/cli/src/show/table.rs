@@ -1,5 +1,6 @@
 //! The look that all tables share, and the words for small things.
 
+use super::fold;
 use crate::output::Paint;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use owo_colors::{OwoColorize, Style};
@@ -53,6 +54,38 @@ impl Paint {
         }
     }
 
+    /// A text that stands out.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.text(Tone::Strong, text)
+    }
+
+    /// As `table`, without the first of the expendable columns as long as it is wider than that.
+    pub(super) fn table_within(
+        self,
+        width: usize,
+        columns: &[&str],
+        rows: impl IntoIterator<Item = Vec<Cell>>,
+        expendable: &[&str],
+    ) -> String {
+        let (mut columns, mut rows) = (columns.to_vec(), rows.into_iter().collect::<Vec<_>>());
+        let mut expendable = expendable.iter();
+        loop {
+            let table = self.table(&columns, rows.clone());
+            if table.lines().all(|line| fold::width(line) <= width) {
+                return table;
+            }
+            let Some(needless) = expendable.next() else {
+                return table;
+            };
+            if let Some(at) = columns.iter().position(|column| column == needless) {
+                columns.remove(at);
+                for row in &mut rows {
+                    row.remove(at);
+                }
+            }
+        }
+    }
+
     /// A table with these columns and rows, indented, without frames.
     pub(super) fn table(self, columns: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
         let mut table = Table::new();
@@ -73,7 +106,7 @@ impl Paint {
 }
 
 /// A number of bytes for people.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
         return format!("{count} B");

@@ -1,11 +1,11 @@
 //! What people see, as they see it.
 
-use super::{explanation, history, status};
+use super::{EventLine, Picture, event_line, explanation, history, watch};
 use crate::output::Paint;
 use backstay_model::{
     Address, CandidateStatus, ClusterStatus, ControllerStatus, Epoch, Explanation, FailoverRecord,
-    InstanceStatus, LostWrites, Moments, PauseStatus, ProblemStatus, ReplOffset, ServiceStatus, Severity,
-    Term, UnixMicros,
+    InstanceStatus, LostWrites, MemberRole, Moments, PauseStatus, ProblemStatus, ReplOffset, ServiceStatus,
+    Severity, Term, UnixMicros,
 };
 
 const MOMENT: UnixMicros = UnixMicros(1_795_235_922_123_456);
@@ -40,6 +40,9 @@ fn cluster() -> ClusterStatus {
         address: address(7600),
         connected,
         leader: name == "a",
+        certificate_expires: None,
+        member: MemberRole::Voter,
+        protocol: Some(2),
     };
     let lagging = InstanceStatus {
         health: "late to answer".into(),
@@ -60,6 +63,8 @@ fn cluster() -> ClusterStatus {
         term: Term(3),
         quorum: true,
         controllers: vec![controller("a", true), controller("b", true), controller("c", false)],
+        level: 2,
+        problems: Vec::new(),
         services: vec![ServiceStatus {
             name: "mymaster".into(),
             epoch: Epoch(2),
@@ -94,13 +99,19 @@ fn failover() -> FailoverRecord {
             suspected: at(0),
             verdict: at(900),
             committed: at(2100),
+            paused: None,
             fenced: at(5300),
             promoted: at(1_006_850),
             routed: None,
             first_write: None,
         },
         lost: Vec::new(),
+        planned: false,
     }
+}
+
+fn status(status: &ClusterStatus, paint: Paint) -> String {
+    super::status(status, paint, usize::MAX)
 }
 
 #[test]
@@ -108,10 +119,10 @@ fn status_shows_who_leads_where_clients_go_and_what_is_wrong() {
     insta::assert_snapshot!(status(&cluster(), Paint::Plain), @r"
     cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
 
-      controller  address        state
-      a           10.0.0.1:7600  leads
-      b           10.0.0.1:7600  connected
-      c           10.0.0.1:7600  not heard of
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
 
     mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
     paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
@@ -138,10 +149,10 @@ fn status_without_a_quorum_warns_that_it_may_be_old() {
     insta::assert_snapshot!(status(&cluster, Paint::Plain), @r"
     cluster shop: nobody leads, no quorum with 2 of 3 controllers: nothing is acted on, and what follows may be old (as b sees it)
 
-      controller  address        state
-      a           10.0.0.1:7600  leads
-      b           10.0.0.1:7600  connected
-      c           10.0.0.1:7600  not heard of
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
 
     mymaster: stable in epoch 2, no primary now; clients are still told 10.0.0.1:6379
 
@@ -227,4 +238,160 @@ fn colours_are_only_around_the_words() {
     let painted = status(&cluster(), Paint::Colours);
     assert!(painted.contains("\u{1b}["));
     assert_ne!(painted, status(&cluster(), Paint::Plain));
+}
+
+#[test]
+fn status_on_a_narrow_terminal_does_without_the_least_important_columns() {
+    insta::assert_snapshot!(super::status(&cluster(), Paint::Plain, 80), @"
+    cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
+
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
+
+    mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
+    paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
+
+      instance  address        role         health               lag        in sync
+      r1        10.0.0.1:6379  primary      up                   -          yes
+      r2        10.0.0.1:6380  replica      late to answer       120.6 KiB  no
+      r3        10.0.0.1:6381  was primary  refuses connections  -          -
+
+      error Stuck: r3 does not answer; start it or mend its network
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+    ");
+    insta::assert_snapshot!(super::status(&cluster(), Paint::Plain, 40), @"
+    cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
+
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
+
+    mymaster: stable in epoch 2, clients go to r1 at 10.0.0.1:6379
+    paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
+
+      instance  role         health               lag
+      r1        primary      up                   -
+      r2        replica      late to answer       120.6 KiB
+      r3        was primary  refuses connections  -
+
+      error Stuck: r3 does not answer; start it or mend its network
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+    ");
+}
+
+fn event(severity: &str, sentence: &str) -> EventLine {
+    let line = serde_json::json!({
+        "at": MOMENT, "seen_by": "b", "service": "mymaster", "severity": severity, "sentence": sentence,
+        "kind": "unheard_of", "more": 1,
+    });
+    serde_json::from_value(line).unwrap()
+}
+
+#[test]
+fn an_event_is_one_line() {
+    insta::assert_snapshot!(event_line(&event("info", "r2 answers here again"), Paint::Plain), @"2026-11-21 04:38:42.123  b  mymaster: r2 answers here again");
+}
+
+fn picture() -> Picture {
+    let running = FailoverRecord {
+        moments: Moments { fenced: None, promoted: None, ..failover().moments },
+        ..failover()
+    };
+    let sentence = "r3 (10.0.0.1:6381) refuses connections, as seen from here";
+    let given_up = FailoverRecord { epoch: Epoch(1), ..running.clone() };
+    let mut status = cluster();
+    status.services[0].phase = "promoting".into();
+    Picture {
+        status: Some(status),
+        history: vec![given_up, running],
+        events: (0..9).map(|_| event("warning", sentence)).collect(),
+        trouble: Some("no controller answers".to_owned()),
+    }
+}
+
+#[test]
+fn watch_shows_the_status_the_running_failover_and_the_last_events() {
+    insta::assert_snapshot!(watch(&picture(), MOMENT, (80, 36), Paint::Plain).join("\n"), @"
+    this may be old: no controller answers
+    cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
+
+      controller  address        state         member
+      a           10.0.0.1:7600  leads         voter
+      b           10.0.0.1:7600  connected     voter
+      c           10.0.0.1:7600  not heard of  voter
+
+    mymaster: promoting in epoch 2, clients go to r1 at 10.0.0.1:6379
+    paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
+
+      instance  address        role         health               lag        in sync
+      r1        10.0.0.1:6379  primary      up                   -          yes
+      r2        10.0.0.1:6380  replica      late to answer       120.6 KiB  no
+      r3        10.0.0.1:6381  was primary  refuses connections  -          -
+
+      error Stuck: r3 does not answer; start it or mend its network
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+
+    mymaster, epoch 2: r3 to r1, because 2 controllers found its port closed
+      suspected 0.0 ms  verdict 0.9 ms  committed 2.1 ms
+
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+
+    q leaves
+    ");
+    insta::assert_snapshot!(watch(&picture(), MOMENT, (80, 24), Paint::Plain).join("\n"), @"
+    this may be old: no controller answers
+    cluster shop: a leads (term 3), quorum with 2 of 3 controllers (as b sees it)
+
+    mymaster: promoting in epoch 2, clients go to r1 at 10.0.0.1:6379
+    paused until 2026-11-21 04:38:42.123 UTC by ada: nothing automatic happens
+
+      instance  address        role         health               lag        in sync
+      r1        10.0.0.1:6379  primary      up                   -          yes
+      r2        10.0.0.1:6380  replica      late to answer       120.6 KiB  no
+      r3        10.0.0.1:6381  was primary  refuses connections  -          -
+
+      error Stuck: r3 does not answer; start it or mend its network
+      warning ReplicaDown: r3 does not answer; start it or mend its network
+
+    mymaster, epoch 2: r3 to r1, because 2 controllers found its port closed
+      suspected 0.0 ms  verdict 0.9 ms  committed 2.1 ms
+
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    04:38:42.123  b  mymaster: r3 (10.0.0.1:6381) refuses connections, as seen from
+        here
+    q leaves
+    ");
+    insta::assert_snapshot!(watch(&Picture::default(), MOMENT, (80, 4), Paint::Plain).join("\n"), @"
+    asking the controllers
+
+
+    q leaves
+    ");
+}
+
+#[test]
+fn watch_fits_on_every_terminal() {
+    for size in [(0, 0), (1, 1), (20, 5), (40, 10), (80, 24), (300, 100)] {
+        let lines = watch(&picture(), MOMENT, size, Paint::Colours);
+        assert_eq!(lines.len(), size.1);
+        let widest = lines.iter().map(|line| super::fold::width(line)).max().unwrap_or(0);
+        assert!(widest <= size.0.max(70), "{size:?}: {widest}");
+    }
 }

@@ -1,5 +1,6 @@
 //! A lab of real servers, and the few words in which the failovers on it are told.
 
+use super::terminal::Terminal;
 use super::{Outcome, run};
 use backstay_lab::load::checker::{Expected, missing};
 use backstay_lab::load::connection::{is_ok, items, text};
@@ -12,7 +13,7 @@ use backstay_lab::{Options, ScopedLab, admin};
 use backstay_model::{ClusterStatus, FailoverRecord, ServiceStatus};
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -58,13 +59,19 @@ impl Group {
 
     /// So many controllers and instances.
     pub(crate) fn of(controllers: usize, redis: usize) -> Self {
-        let options = Options {
-            controllers,
-            redis,
-            backstay: Some(PathBuf::from(env!("CARGO_BIN_EXE_backstay"))),
-            ready_limit: LIMIT,
-            ..Options::default()
-        };
+        Self::with(Options { controllers, redis, ..Options::default() })
+    }
+
+    /// As `up`, with controllers that this program runs.
+    pub(crate) fn by(program: &Path) -> Self {
+        Self::with(Options { backstay: Some(program.to_owned()), ..Options::default() })
+    }
+
+    /// As these options say, run by the program that was built here unless they name another.
+    pub(crate) fn with(mut options: Options) -> Self {
+        options.backstay.get_or_insert_with(|| PathBuf::from(env!("CARGO_BIN_EXE_backstay")));
+        options.ready_limit = LIMIT;
+        let redis = options.redis;
         let group = Self { lab: ScopedLab::up(&options).unwrap(), temporary: tempfile::tempdir().unwrap() };
         if redis > 1 {
             group.await_healthy(LIMIT).unwrap();
@@ -77,6 +84,13 @@ impl Group {
         let file = self.config();
         let config = ["--config", file.to_str().unwrap()];
         run(self.temporary.path(), &[words, &config].concat())
+    }
+
+    /// Runs it on a terminal.
+    pub(crate) fn on_terminal(&self, words: &[&str]) -> Terminal {
+        let file = self.config();
+        let config = ["--config", file.to_str().unwrap()];
+        Terminal::run(self.temporary.path(), &[words, &config].concat())
     }
 
     /// What a command that must succeed says.

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses what it needs")]
 
 pub(crate) mod group;
+pub(crate) mod terminal;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,7 +18,17 @@ pub(crate) struct Outcome {
 /// The binary, with temporary files (and with them the note of the latest lab) in `temporary`.
 pub(crate) fn backstay(temporary: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backstay"));
-    for name in ["BACKSTAY_SOCKET", "BACKSTAY_CONFIG", "BACKSTAY_LOG", "NO_COLOR", "FORCE_COLOR"] {
+    for name in [
+        "BACKSTAY_SOCKET",
+        "BACKSTAY_CONFIG",
+        "BACKSTAY_LOG",
+        "BACKSTAY_SERVER",
+        "BACKSTAY_CERT",
+        "BACKSTAY_KEY",
+        "BACKSTAY_CA",
+        "NO_COLOR",
+        "FORCE_COLOR",
+    ] {
         command.env_remove(name);
     }
     command.env("TMPDIR", temporary).env("USER", "ada").stdin(Stdio::null());

@@ -1,6 +1,7 @@
 //! Nothing is named or used twice: names, addresses, folders. Two spellings of one address are one; host names are not
 //! resolved, so two names of one host pass.
 
+use super::exposure::is_loopback;
 use crate::config::File;
 use crate::controllers::ControllerDraft;
 use crate::finding::{Findings, Span};
@@ -8,7 +9,6 @@ use crate::section::At;
 use backstay_model::{Address, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::Path;
 
 /// Notes everything that is there twice.
 pub(super) fn all(file: &File, findings: &mut Findings) {
@@ -103,7 +103,9 @@ fn listeners(controller: &ControllerDraft) -> impl Iterator<Item = (&Address, &S
         let address = sentinel.value.as_ref()?;
         Some((address, &sentinel.span, format!("the Sentinel port of {name}{given}")))
     });
-    peer.into_iter().chain(sentinel)
+    let admin = controller.admin_address.as_ref();
+    let admin = admin.map(|admin| (&admin.value, &admin.span, format!("the admin address of {name}")));
+    peer.into_iter().chain(sentinel).chain(admin)
 }
 
 fn is_anywhere(address: &Address) -> bool {
@@ -121,7 +123,14 @@ fn canonical(address: &Address) -> (String, u16) {
     (host, address.port)
 }
 
-/// Controllers listen on loopback, so all of them share one machine and its folders.
+/// What tells the controller's machine from others; all loopback addresses are one.
+fn machine(controller: &ControllerDraft) -> String {
+    let address = controller.address.as_ref().map(|address| &address.value);
+    let address = address.filter(|address| !is_loopback(address));
+    address.map_or_else(String::new, |address| canonical(address).0)
+}
+
+/// Controllers at one host share its folders. (Two names of one host pass, as above.)
 fn paths(file: &File, findings: &mut Findings) {
     let mut seen = Once::new();
     let mut names = BTreeSet::new();
@@ -136,7 +145,7 @@ fn paths(file: &File, findings: &mut Findings) {
         let state = controller.state.as_ref().map(|path| (path, "state folder"));
         for (path, what) in admin.into_iter().chain(state) {
             let what = format!("the {what} of {name}");
-            let key: &Path = &path.value;
+            let key = (machine(controller), &path.value);
             if let Some((first, other)) = seen.again(key, &path.span, what.clone()) {
                 let path_text = path.value.display();
                 let message = format!("{path_text} is used twice: it is {other} and {what}");

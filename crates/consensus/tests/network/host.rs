@@ -1,7 +1,7 @@
 //! One machine: a disk, a clock of its own, and a process that may or may not run.
 
 use super::rng::mix;
-use backstay_consensus::{Consensus, Durable, Effect, Refusal, Settings};
+use backstay_consensus::{ChangeRefusal, Changed, Consensus, Durable, Effect, Membership, Refusal, Settings};
 use backstay_model::{Generation, NodeId, Time};
 
 pub struct Host {
@@ -20,15 +20,19 @@ pub struct Host {
     pub restores: u64,
     pub refusals: Vec<Refusal>,
     pub proposals_refused: u64,
+    pub membership: Membership,
+    pub answers: Vec<(u64, Result<Changed, ChangeRefusal>)>,
     rate_ppm: u64,
     offset: u64,
 }
 
 impl Host {
     pub fn new(id: NodeId, voters: Vec<NodeId>, rate_ppm: u64, offset: u64, seed: u64) -> Self {
+        let mut settings = Settings::new(id, "test".into(), Generation(seed), voters, seed);
+        settings.peers = (1..=5).map(NodeId).collect();
         Self {
             id,
-            settings: Settings::new(id, "test".into(), Generation(seed), voters, seed),
+            settings,
             disk: Durable::default(),
             node: None,
             paused_until: 0,
@@ -40,6 +44,8 @@ impl Host {
             restores: 0,
             refusals: Vec::new(),
             proposals_refused: 0,
+            membership: Membership::default(),
+            answers: Vec::new(),
             rate_ppm,
             offset,
         }
@@ -86,6 +92,12 @@ impl Host {
         self.settings.generation.0 += 1;
     }
 
+    /// As `wipe`, and whoever starts it knows: the new folder joins.
+    pub fn lose_folder(&mut self) {
+        self.wipe();
+        self.settings.voters.clear();
+    }
+
     pub fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Persist(persist) => self.disk.apply(&persist),
@@ -102,6 +114,8 @@ impl Host {
             Effect::LeaseUntil(end) => self.lease = end,
             Effect::ProposalRefused(_) => self.proposals_refused += 1,
             Effect::Refused(refusal) => self.refusals.push(refusal),
+            Effect::Members(membership) => self.membership = membership,
+            Effect::ChangeAnswer { request, result } => self.answers.push((request, result)),
             Effect::Send { .. } => {}
         }
     }

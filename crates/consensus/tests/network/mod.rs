@@ -85,6 +85,14 @@ impl World {
         world
     }
 
+    /// One more machine, whose folder is made after the cluster's first start. Everybody's file lists it.
+    pub fn join(&mut self, id: u64) {
+        let id = NodeId(id);
+        let (offset, seed) = (self.rng.below(1_000_000_000), self.rng.next());
+        self.hosts.insert(id, Host::new(id, Vec::new(), 1_000_000, offset, seed));
+        self.schedule(0, Event::Start(id));
+    }
+
     pub fn schedule(&mut self, delay: u64, event: Event) {
         self.sequence += 1;
         self.queue.insert((self.now + delay, self.sequence), event);

@@ -1,13 +1,13 @@
 //! Whether a failover begins: the verdict, and everything that may stand against it.
 
 use crate::entry::{Cause, Decided};
-use crate::scene::Scene;
-use crate::state::ServiceState;
+use crate::scene::{Scene, View};
+use crate::state::{Phase, ServiceState};
 use crate::work::{Work, follows};
-use backstay_model::{Address, EventKind, Health, InstanceName, Now};
+use backstay_model::{Address, EventKind, Evidence, Health, InstanceName, Now, Sentinels};
 use std::time::Duration;
 
-/// How long the news of a crash may take to reach every controller.
+/// How long the news of a crash may take to reach every controller, once it has tried again to reach the instance.
 const NEWS_TRAVELS: Duration = Duration::from_millis(100);
 
 /// Proposes a failover if one is due and nothing stands against it. True: the primary is held to be lost, so nothing
@@ -34,13 +34,15 @@ fn due(work: &Work) -> Option<Cause> {
     let tally = work.tally?;
     let reign = work.state.reign.as_ref()?;
     let seen = work.current(&reign.instance).filter(|seen| seen.run_id == reign.run_id);
-    let demoted = seen.is_some_and(|seen| !seen.is_primary());
+    let moving = matches!(work.state.phase, Phase::Moving { .. });
+    let demoted = seen.is_some_and(|seen| !seen.is_primary()) && !moving;
     let cause = tally.cause().or_else(|| tally.demotion().filter(|_| demoted))?;
     if !matches!(cause, Cause::Crashed { .. }) || tally.alive == 0 {
         return Some(cause);
     }
     // Somebody still talks to it. Either the news has not reached there yet, or it is only refused by some network.
-    let fresh = work.scene.verdict.is_some_and(|verdict| work.now.time.since(verdict.time) < NEWS_TRAVELS);
+    let patience = NEWS_TRAVELS + work.scene.spec.probe_interval;
+    let fresh = work.scene.verdict.is_some_and(|verdict| work.now.time.since(verdict.time) < patience);
     (!fresh).then_some(Cause::Silent { votes: tally.down() })
 }
 
@@ -82,7 +84,10 @@ pub(crate) fn automatic_hindrance(
         return Some(format!("{instance} still receives from it, so it is only unreachable for controllers"));
     }
     // A moment that is yet to come was written by a clock that was wrong.
-    let ended = state.ended.filter(|ended| *ended <= now.unix)?;
+    let last = state.history.back().filter(|record| record.from.is_some());
+    let promoted = last.and_then(|record| record.moments.promoted);
+    let moments = [state.ended, promoted].into_iter().flatten();
+    let ended = moments.filter(|ended| *ended <= now.unix).max()?;
     let wait = scene.spec.cooldown.saturating_sub(now.unix.since(ended));
     (!wait.is_zero()).then(|| {
         format!(
@@ -106,26 +111,62 @@ fn contradiction<'a>(now: Now, state: &ServiceState, scene: &'a Scene) -> Option
         .map(|(name, _)| name)
 }
 
-/// Somebody else changed a role: the primary was made a replica, or a replica a primary that nobody here promoted.
+/// Somebody else manages the group: a role was changed, or a Sentinel is there that may do so at any moment.
 pub(crate) fn foreign_manager(state: &ServiceState, scene: &Scene) -> Option<String> {
+    changed_role(state, scene).or_else(|| sentinels(scene))
+}
+
+/// Sentinels manage instances. One that is down cannot say whether they still do, unless it is as good a witness as any.
+pub(crate) fn sentinels(scene: &Scene) -> Option<String> {
+    let is_down = |view: &View| matches!(view.health, Health::Down(_));
+    let nobody_answers = scene.views.values().all(is_down);
+    let managed = scene.views.iter().filter(|(_, view)| {
+        let said = matches!(view.sentinels, Sentinels::Seen(1..));
+        said && (!is_down(view) || nobody_answers && !is_gone(view))
+    });
+    let names: Vec<&str> = managed.map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty() && !scene.spec.ignore_sentinels).then(|| {
+        format!(
+            "a Sentinel manages {} (somebody listens to __sentinel__:hello there), and two managers would fight; \
+             `redis-cli CLIENT LIST TYPE pubsub` there shows who: stop it, or write ignore_sentinels = true if you \
+             know of it",
+            names.join(", ")
+        )
+    })
+}
+
+/// Nobody listens there. One that is only late or silent is as it was last seen: a moment without an answer must not
+/// make somebody else's primary look like a replica of ours.
+fn is_gone(view: &View) -> bool {
+    view.health == Health::Down(Evidence::Refused)
+}
+
+/// The primary was made a replica, or a replica a primary that nobody here promoted.
+fn changed_role(state: &ServiceState, scene: &Scene) -> Option<String> {
     let reign = state.primary()?;
     let usurper = scene.views.iter().find(|(name, view)| {
-        let seen = view.replication().filter(|_| view.health == Health::Up);
+        let seen = view.replication().filter(|_| !is_gone(view));
         **name != reign.instance && seen.is_some_and(|seen| state.is_usurper(name, seen))
     });
     if let Some((name, _)) = usurper {
         return Some(format!(
-            "somebody else made {name} a primary; stop the other manager (a Sentinel?), then make {name} a replica of {} \
-             again, or {name} will be left alone",
-            reign.instance
+            "somebody else made {name} a primary, which may hold writes that nobody else has, so it is left alone; stop \
+             the other manager (a Sentinel?), then accept it with `backstay failover {} --to {name}`, or once {} has \
+             everything, make {name} a replica of it again",
+            scene.spec.name, reign.instance
         ));
     }
-    let view = scene.views.get(&reign.instance).filter(|view| view.health == Health::Up)?;
+    let view = scene.views.get(&reign.instance).filter(|view| !is_gone(view))?;
     let (of, ..) = follows(view.replication().filter(|seen| seen.run_id == reign.run_id)?)?;
-    (*of != Address::nowhere()).then(|| {
+    // An order of a planned move that ran late.
+    let ours = state.switchover.as_ref().is_some_and(|it| {
+        it.from == reign.instance && scene.spec.instance(&it.to).is_some_and(|to| to.address == *of)
+    });
+    (*of != Address::nowhere() && !ours).then(|| {
         format!(
-            "somebody else made {} a replica of {of}; stop the other manager (a Sentinel?), then make {} a primary again",
-            reign.instance, reign.instance
+            "somebody else made {} a replica of {of}; stop the other manager (a Sentinel?), then make {} a primary \
+             again, or accept another one with `backstay failover {} --to INSTANCE`",
+            reign.instance, reign.instance, scene.spec.name
         )
     })
 }

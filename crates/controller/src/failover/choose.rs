@@ -1,7 +1,8 @@
 //! Choosing the next primary among frozen instances: data first, then the operator's wishes (safety, section 3).
 
+use crate::entry::Cause;
 use crate::scene::{Scene, View};
-use crate::state::ServiceState;
+use crate::state::{Phase, ServiceState};
 use crate::work::is_of_a_stranger;
 use backstay_model::{
     Health, InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId,
@@ -51,7 +52,38 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
         };
     }
     let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one)).collect();
-    if heirs.is_empty() { cold_start(state, scene, &frozen) } else { inherit(&scene.spec.preference, &heirs) }
+    if heirs.is_empty() {
+        cold_start(state, scene, &frozen)
+    } else {
+        inherit(&scene.spec.preference, &heirs, &OldPrimary::of(state))
+    }
+}
+
+/// What the plan's cause means for an old primary that answers and was frozen like the others.
+struct OldPrimary<'a> {
+    name: Option<&'a InstanceName>,
+    /// The operator wants another one.
+    unwanted: bool,
+    /// A planned move away from it failed: among equals it stays.
+    preferred: bool,
+}
+
+impl<'a> OldPrimary<'a> {
+    fn of(state: &'a ServiceState) -> Self {
+        let cause = match &state.phase {
+            Phase::Fencing { cause } => Some(cause),
+            _ => None,
+        };
+        Self {
+            name: state.reign.as_ref().map(|reign| &reign.instance),
+            unwanted: matches!(cause, Some(Cause::Ordered { .. })),
+            preferred: matches!(cause, Some(Cause::SwitchoverFailed { .. })),
+        }
+    }
+
+    fn is(&self, one: &Frozen) -> bool {
+        self.name == Some(&one.spec.name)
+    }
 }
 
 fn frozen<'a>(state: &ServiceState, scene: &'a Scene, spec: &'a InstanceSpec) -> Option<Frozen<'a>> {
@@ -75,15 +107,18 @@ fn is_heir(state: &ServiceState, one: &Frozen) -> bool {
     trusted && (seen.replid == reign.replid || promoted_unseen)
 }
 
-fn inherit(preference: &Preference, heirs: &[&Frozen]) -> Choice {
-    let Some(newest) = heirs.iter().map(|one| one.replication.offset).max() else {
+fn inherit(preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
+    let wanted: Vec<&Frozen> =
+        heirs.iter().copied().filter(|one| !(old.unwanted && old.is(one) && heirs.len() > 1)).collect();
+    let Some(newest) = wanted.iter().map(|one| one.replication.offset).max() else {
         return Choice::Nobody { reason: "none is frozen".into() };
     };
     let near = |one: &&&Frozen| newest.ahead_of(one.replication.offset) <= preference.max_lag_bytes;
-    let eligible = heirs.iter().filter(near).filter(|one| one.spec.priority > 0);
+    let eligible = wanted.iter().filter(near).filter(|one| one.spec.priority > 0);
     let rank = |one: &&&Frozen| {
         let wishes = preference_rank(preference, one.spec);
-        (wishes, Reverse(one.replication.offset), one.spec.priority, one.spec.name.clone())
+        let moves = old.preferred && !old.is(one);
+        (wishes, Reverse(one.replication.offset), moves, one.spec.priority, one.spec.name.clone())
     };
     let Some(best) = eligible.min_by_key(rank) else {
         return Choice::Nobody {
@@ -97,9 +132,9 @@ fn inherit(preference: &Preference, heirs: &[&Frozen]) -> Choice {
         let bytes = one.replication.offset.ahead_of(best.replication.offset);
         (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes })
     });
-    let equals = heirs.iter().filter(|one| one.replication.offset == newest).count();
+    let equals = wanted.iter().filter(|one| one.replication.offset == newest).count();
     let reason = match (best.replication.offset == newest, equals) {
-        (true, 1) if heirs.len() > 1 => "it received more than any other".to_owned(),
+        (true, 1) if wanted.len() > 1 => "it received more than any other".to_owned(),
         (true, 1) => "it is the only one with the data that answers".to_owned(),
         (true, _) => format!("{equals} instances received equally much, and it is preferred"),
         (false, _) => format!(
@@ -111,7 +146,7 @@ fn inherit(preference: &Preference, heirs: &[&Frozen]) -> Choice {
 }
 
 /// Smaller is better: the preferred site first, then the preferred zone.
-fn preference_rank(preference: &Preference, spec: &InstanceSpec) -> (bool, bool) {
+pub(super) fn preference_rank(preference: &Preference, spec: &InstanceSpec) -> (bool, bool) {
     let misses = |wish: &Option<String>, is: &str| wish.as_deref().is_some_and(|wish| wish != is);
     (misses(&preference.site, &spec.site), misses(&preference.zone, &spec.zone))
 }
@@ -155,7 +190,11 @@ fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice 
     };
     match name.and_then(|name| frozen.iter().find(|one| one.spec.name == name)) {
         Some(one) => winner(one, Vec::new(), reason),
-        None => nobody("every instance with the data has priority 0".into()),
+        None => nobody(
+            "every instance that could be has priority 0; raise a priority, or choose one with `backstay decide \
+             SERVICE INSTANCE`"
+                .into(),
+        ),
     }
 }
 

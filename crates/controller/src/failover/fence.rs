@@ -25,7 +25,7 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     let elapsed = work.now.time.since(started.time);
     let epoch = work.state.epoch;
     let mut waiting = false;
-    if work.state.is_paused(work.now.unix) {
+    if work.state.is_paused(work.now.unix) && !matches!(cause, Cause::Ordered { .. }) {
         return work
             .stuck(format!("{}: the failover waits: automatic action is paused", work.scene.spec.name));
     }
@@ -34,12 +34,20 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
         if !work.is_ours(name) {
             continue; // Somebody else's data: neither fenced nor compared.
         }
+        if work.is_unseen(name) {
+            waiting |= is_waited_for(work, name, elapsed);
+            continue; // Whose it is, its `INFO` tells in a moment.
+        }
         if work.view(name).is_some_and(|view| view.frozen_in(epoch).is_some()) {
             continue;
         }
         work.watch(name, DRAIN_POLL);
         if is_or_may_be_primary(work, name) {
             work.order(name, Action::Fence);
+            if work.state.switchover.as_ref().is_some_and(|switchover| switchover.from == *name) {
+                // Frozen while paused it would need a full copy later (seen).
+                work.order(name, Action::Resume);
+            }
             work.order(name, Action::Freeze);
         } else if is_drained(work, name, cause, started) {
             work.order(name, Action::Freeze);
@@ -152,7 +160,7 @@ fn better_placed(work: &Work) -> Option<NodeId> {
 /// drained by then: it is being fed.
 fn still_fed(work: &Work, cause: &Cause, elapsed: Duration) -> Option<InstanceName> {
     if elapsed < work.scene.spec.down_after
-        || matches!(cause, Cause::FirstStart | Cause::CandidateLost { .. })
+        || matches!(cause, Cause::FirstStart | Cause::CandidateLost { .. } | Cause::Ordered { .. })
     {
         return None;
     }

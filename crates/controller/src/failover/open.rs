@@ -1,6 +1,7 @@
 //! Opening: the observed and committed primary takes writes, and the canary's acknowledgement ends the failover.
 
 use crate::entry::Decided;
+use crate::scene::View;
 use crate::work::Work;
 use backstay_model::{Action, Replication};
 
@@ -8,6 +9,10 @@ pub(super) fn open(work: &mut Work) {
     let Some(reign) = work.state.reign.clone() else {
         return;
     };
+    // Whoever else answers there was not chosen.
+    if work.view(&reign.instance).and_then(View::run_id) != Some(&reign.run_id) {
+        return;
+    }
     let routed = work
         .scene
         .notes
@@ -17,7 +22,16 @@ pub(super) fn open(work: &mut Work) {
     let acknowledged =
         work.view(&reign.instance).is_some_and(|view| view.canary.as_ref() == Some(&reign.run_id));
     let is_primary = work.current(&reign.instance).is_some_and(Replication::is_primary);
+    let paused = work.state.switchover.as_ref().map(|switchover| switchover.from.clone());
+    // A primary that stays must be let go before the canary, which would wait with the others.
+    if let Some(stays) = paused.as_ref().filter(|from| **from == reign.instance) {
+        work.order(stays, Action::Resume);
+    }
     if acknowledged && work.scene.notes.canary_sent && is_primary {
+        // Those who wait at the old one are told now that it takes no writes, and find the new one open.
+        if let Some(from) = paused.filter(|from| *from != reign.instance) {
+            work.order(&from, Action::Resume);
+        }
         let quick = follows_closely(work);
         let (epoch, first_write) = (work.state.epoch, work.now.unix);
         return work.propose(Decided::End { epoch, routed, first_write, quick });

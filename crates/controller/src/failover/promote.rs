@@ -23,7 +23,8 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
         // Only what is closed is safe to announce: otherwise close it first.
         if seen.is_closed() {
             let offset = seen.previous.as_ref().map_or(seen.offset, |(_, ended)| *ended);
-            return work.propose(Decided::Promoted { epoch, replid: seen.replid, offset, at: work.now.unix });
+            let (replid, at) = (seen.replid, work.now.unix);
+            return work.propose(Decided::Promoted { epoch, replid, offset, paused: None, fenced: None, at });
         }
     }
     let gone = work.view(candidate).is_none_or(|view| {

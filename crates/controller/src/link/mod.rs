@@ -11,7 +11,7 @@ mod orders;
 
 use backstay_model::{
     ClientKind, Command, Epoch, Evidence, Fault, Health, Info, Observation, Order, Replication, Reply, Role,
-    RunId, Time,
+    RunId, Sentinels, Time,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,6 +24,8 @@ const SECOND_TRY: Duration = Duration::from_millis(2);
 const INFO_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is asked for its keys: one that was emptied by hand may be taken into the group.
 const IDENTITY_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is asked for Sentinels, at the next `INFO`. They say hello every 2 s.
+const SENTINELS_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest pause between two second connections to an instance that is late and accepts them.
 const CHECK_PAUSE_MAX: Duration = Duration::from_secs(4);
 /// How much later than asked a wakeup may come before the silence is held to be our own.
@@ -74,6 +76,8 @@ pub enum ConnectFailure {
     Unreachable,
     /// The name does not resolve and never did.
     NameUnresolved,
+    /// It answered, and there is no TLS with it: up, but useless.
+    NoTls(Fault),
 }
 
 /// What the owner of the socket must do, in order.
@@ -100,6 +104,7 @@ struct Sent {
 enum Purpose {
     Probe,
     Freeze(Epoch),
+    Pause(Epoch),
     Canary,
     Order,
 }
@@ -133,6 +138,9 @@ pub struct Link {
     next_ping: Time,
     next_info: Time,
     next_identity: Time,
+    next_sentinels: Time,
+    /// What the brain was told of Sentinels on this connection.
+    sentinels: Sentinels,
     watch: Option<(Duration, Time)>,
     /// Answered `PING` on this connection.
     last_pong: Option<Time>,
@@ -171,6 +179,8 @@ impl Link {
             next_ping: now,
             next_info: now,
             next_identity: now,
+            next_sentinels: now,
+            sentinels: Sentinels::Unknown,
             watch: None,
             last_pong: None,
             last_sign: now,
@@ -224,8 +234,11 @@ impl Link {
         self.next_ping = now + self.settings.probe_interval;
         self.next_info = now + INFO_INTERVAL;
         self.next_identity = now + IDENTITY_INTERVAL;
+        self.next_sentinels = now + SENTINELS_INTERVAL;
+        self.sentinels = Sentinels::Unknown;
         // Who it is comes first: health is only ever of a known process.
-        let hello = vec![Command::Identify, Command::WriteGuard, Command::Info, Command::Ping];
+        let hello =
+            vec![Command::Identify, Command::WriteGuard, Command::Info, Command::Ping, Command::Sentinels];
         self.send(now, hello, &Purpose::Probe, out);
     }
 
@@ -238,6 +251,12 @@ impl Link {
             ConnectFailure::Unreachable => self.settings.probe_interval,
             ConnectFailure::NameUnresolved => {
                 self.set_health(Health::Useless(Fault::NameUnresolved), out);
+                self.settings.probe_interval
+            }
+            ConnectFailure::NoTls(fault) => {
+                self.last_sign = now;
+                self.refusals = 0;
+                self.set_health(Health::Useless(fault), out);
                 self.settings.probe_interval
             }
         };
@@ -321,9 +340,23 @@ impl Link {
                     out.push(LinkOutput::Observe(Observation::CanaryAcknowledged { run_id }));
                 }
             }
+            (Reply::Sentinels(count), _) => self.observe_sentinels(Sentinels::Seen(count), out),
+            // Whether Sentinels can be seen says nothing about the instance's health.
+            (Reply::Refused(fault), _) if sent.command == Command::Sentinels => {
+                if fault == Fault::NoPermission {
+                    self.observe_sentinels(Sentinels::Hidden, out);
+                }
+            }
             (Reply::Pong | Reply::Done, _) => {}
             (Reply::Refused(fault), Purpose::Probe) => self.set_health(Health::Useless(fault), out),
-            (Reply::Refused(fault), _) => out.push(LinkOutput::Observe(Observation::OrderRefused { fault })),
+            (Reply::Refused(fault), purpose) => {
+                if matches!(purpose, Purpose::Pause(_)) {
+                    // What stands behind it found nothing paused.
+                    let behind = self.outstanding.iter_mut().filter(|sent| sent.purpose == purpose);
+                    behind.for_each(|sent| sent.purpose = Purpose::Order);
+                }
+                out.push(LinkOutput::Observe(Observation::OrderRefused { fault }));
+            }
         }
     }
 
@@ -344,8 +377,16 @@ impl Link {
         };
         out.push(LinkOutput::Observe(match *purpose {
             Purpose::Freeze(epoch) => Observation::Frozen { epoch, replication },
+            Purpose::Pause(epoch) => Observation::Paused { epoch, replication },
             _ => Observation::Replication(replication),
         }));
+    }
+
+    fn observe_sentinels(&mut self, sentinels: Sentinels, out: &mut Vec<LinkOutput>) {
+        if self.sentinels != sentinels {
+            self.sentinels = sentinels;
+            out.push(LinkOutput::Observe(Observation::Sentinels(sentinels)));
+        }
     }
 
     fn watch(&mut self, now: Time, interval: Duration, until: Time) {
@@ -370,7 +411,12 @@ impl Link {
             if now >= self.next_info && !self.awaits(&Command::Info) {
                 let interval = self.info_interval(now);
                 self.next_info = now + interval;
-                self.send(now, vec![Command::WriteGuard, Command::Info], &Purpose::Probe, out);
+                let mut look = vec![Command::WriteGuard, Command::Info];
+                if now >= self.next_sentinels && !self.awaits(&Command::Sentinels) {
+                    self.next_sentinels = now + SENTINELS_INTERVAL;
+                    look.push(Command::Sentinels);
+                }
+                self.send(now, look, &Purpose::Probe, out);
             }
             if now >= self.next_identity && !self.awaits(&Command::Identify) {
                 self.next_identity = now + IDENTITY_INTERVAL;

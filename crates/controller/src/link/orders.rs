@@ -28,6 +28,11 @@ impl Link {
                 [vec![Command::SetWriteGuard(min_replicas_to_write)], look.to_vec()].concat(),
                 Purpose::Order,
             ),
+            Action::Pause { duration } => {
+                let pause = vec![Command::PauseWrites(duration), Command::WriteGuard, Command::Info];
+                (pause, Purpose::Pause(order.epoch))
+            }
+            Action::Resume => ([vec![Command::ResumeWrites], look.to_vec()].concat(), Purpose::Order),
             Action::Canary { key } => (vec![Command::Canary(key)], Purpose::Canary),
             Action::Follow { primary, disconnect } => {
                 let clients = if disconnect { CLIENTS.to_vec() } else { Vec::new() };

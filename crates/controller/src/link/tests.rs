@@ -21,7 +21,7 @@ fn settled_link() -> Link {
     let _ = link.step(at(1), LinkInput::Connected);
     let identity = Identity { run_id: "run".into(), version: "7".into(), keys: 0, loading: false };
     let guard = Reply::WriteGuard { replicas: 0, max_lag: 10 };
-    for reply in [Reply::Identity(identity), guard, Reply::Info(info(10)), Reply::Pong] {
+    for reply in [Reply::Identity(identity), guard, Reply::Info(info(10)), Reply::Pong, Reply::Sentinels(0)] {
         let _ = link.step(at(1), LinkInput::Reply(reply));
     }
     assert_eq!(link.awaiting(), None);
@@ -247,6 +247,64 @@ fn a_replica_that_serves_no_stale_data_is_alive() {
     }
     let outputs = link.step(at(2), LinkInput::Reply(Reply::Refused(Fault::PrimaryLost)));
     assert_eq!(health(&outputs), Some(Health::Up));
+}
+
+#[test]
+fn sentinels_are_asked_for_now_and_then_and_told_when_their_number_changes() {
+    let mut link = settled_link();
+    let mut asked = 0;
+    let mut told = Vec::new();
+    for ms in (10..10_000).step_by(10) {
+        let mut outputs = link.step(at(ms), LinkInput::Wake);
+        while let Some(command) = link.awaiting().cloned() {
+            let reply = match command {
+                Command::Sentinels => Reply::Sentinels(u64::from(ms > 5000)),
+                Command::Info => Reply::Info(info(10)),
+                Command::WriteGuard => Reply::WriteGuard { replicas: 0, max_lag: 10 },
+                _ => Reply::Pong,
+            };
+            asked += u32::from(command == Command::Sentinels);
+            outputs.extend(link.step(at(ms), LinkInput::Reply(reply)));
+        }
+        told.extend(outputs.into_iter().filter_map(|output| match output {
+            LinkOutput::Observe(Observation::Sentinels(seen)) => Some(seen),
+            _ => None,
+        }));
+    }
+    assert!((3..=5).contains(&asked), "{asked} times in ten seconds");
+    assert_eq!(told, [Sentinels::Seen(1)]);
+}
+
+#[test]
+fn an_instance_that_hides_sentinels_is_as_healthy_as_any() {
+    let mut link = new_link();
+    let _ = link.step(at(1), LinkInput::Connected);
+    let identity = Identity { run_id: "run".into(), version: "7".into(), keys: 0, loading: false };
+    let guard = Reply::WriteGuard { replicas: 0, max_lag: 10 };
+    for reply in [Reply::Identity(identity), guard, Reply::Info(info(10)), Reply::Pong] {
+        let _ = link.step(at(1), LinkInput::Reply(reply));
+    }
+    let refused = link.step(at(1), LinkInput::Reply(Reply::Refused(Fault::NoPermission)));
+    assert_eq!(refused, [LinkOutput::Observe(Observation::Sentinels(Sentinels::Hidden))]);
+}
+
+#[test]
+fn an_instance_without_tls_is_useless_as_long_as_it_says_so_and_silent_after_that() {
+    let mut link = settled_link();
+    let _ = link.step(at(50), LinkInput::Closed);
+    let fault = Health::Useless(Fault::CertificateOutdated);
+    let mut now = 50;
+    while now < 5000 {
+        let no_tls = ConnectFailure::NoTls(Fault::CertificateOutdated);
+        let mut said = link.step(at(now), LinkInput::ConnectFailed(no_tls));
+        now += 100;
+        said.extend(link.step(at(now), LinkInput::Wake));
+        let told = health(&said);
+        assert!(told.is_none() || told == Some(fault.clone()), "{told:?} at {now}");
+        assert!(said.contains(&LinkOutput::Connect));
+    }
+    let _ = link.step(at(now), LinkInput::ConnectFailed(ConnectFailure::Unreachable));
+    assert_eq!(health(&run_until(&mut link, at(now + 600))), Some(Health::Down(Evidence::Silent)));
 }
 
 /// How often each command goes out until `end` if everything is answered at once, with `role` in every `INFO`.

@@ -1,5 +1,6 @@
 //! A desk to try a brain on: one leader, two peers, three instances, and a quorum that commits whatever is proposed
 //! unless it is told to wait.
+#![allow(dead_code, reason = "each test uses what it needs")]
 
 use backstay_controller::{Controller, Effect, Entry, Input, Report, State};
 use backstay_model::{
@@ -13,6 +14,8 @@ use std::time::Duration;
 pub(crate) struct Desk {
     pub(crate) brain: Controller,
     pub(crate) now_ms: u64,
+    /// By how much the wall clock is wrong.
+    pub(crate) wrong_by_ms: i64,
     /// Every order, as `instance action`.
     pub(crate) orders: Vec<String>,
     /// Every sentence.
@@ -42,6 +45,7 @@ pub(crate) fn spec() -> ServiceSpec {
         preference: Preference::default(),
         canary_key: "canary".into(),
         min_replicas_to_write: 0,
+        ignore_sentinels: false,
         digest: "same".into(),
     }
 }
@@ -78,6 +82,7 @@ impl Desk {
         let mut desk = Self {
             brain: Controller::new(&"a".into(), cluster, state, now(0)),
             now_ms: 0,
+            wrong_by_ms: 0,
             orders: Vec::new(),
             told: Vec::new(),
             waiting: VecDeque::new(),
@@ -100,7 +105,7 @@ impl Desk {
     }
 
     pub(crate) fn step(&mut self, input: Input) {
-        let effects = self.brain.step(now(self.now_ms), input);
+        let effects = self.brain.step(self.clock(), input);
         let mut committed = Vec::new();
         for effect in effects {
             match effect {
@@ -120,6 +125,7 @@ impl Desk {
     }
 
     /// The slow quorum agrees at last.
+    #[allow(dead_code, reason = "the desk serves several test binaries")]
     pub(crate) fn commit(&mut self) {
         while let Some(entry) = self.waiting.pop_front() {
             self.step(Input::Committed(entry));
@@ -189,8 +195,19 @@ impl Desk {
         self.step(Input::Reported { from: id(peer), report: Report { digests: [].into(), opinions } });
     }
 
+    /// A peer finds that the instance answers as a replica.
+    #[allow(dead_code, reason = "the desk serves several test binaries")]
+    pub(crate) fn peer_finds_replica(&mut self, peer: &str, instance: &str) {
+        let run_id = Some(format!("run-{instance}").into());
+        let report = InstanceReport { health: Health::Up, run_id, primary: false };
+        let opinions = vec![("shop".into(), instance.into(), report)];
+        self.step(Input::Reported { from: id(peer), report: Report { digests: [].into(), opinions } });
+    }
+
     pub(crate) fn clock(&self) -> Now {
-        now(self.now_ms)
+        let mut now = now(self.now_ms);
+        now.unix = UnixMicros(now.unix.0.saturating_add_signed(self.wrong_by_ms * 1000));
+        now
     }
 
     pub(crate) fn phase(&self) -> String {
@@ -220,6 +237,8 @@ fn verb(action: &Action) -> String {
         Action::Promote => "promote".into(),
         Action::Open { .. } => "open".into(),
         Action::Canary { .. } => "canary".into(),
+        Action::Pause { .. } => "pause".into(),
+        Action::Resume => "resume".into(),
         Action::Follow { primary, .. } => format!("follow {}", primary.host),
     }
 }

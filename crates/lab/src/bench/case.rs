@@ -35,6 +35,9 @@ pub enum BenchFault {
     /// `kill -STOP`, patient clients queue up, and after the failover it wakes.
     #[serde(rename = "zombie")]
     Zombie,
+    /// Nothing breaks: the operator wants another primary.
+    #[serde(rename = "switchover")]
+    Switchover,
 }
 
 /// Who writes meanwhile.
@@ -118,7 +121,8 @@ named!(
     Crash = "crash",
     Hang = "hang",
     CrashWithLeader = "crash+leader",
-    Zombie = "zombie"
+    Zombie = "zombie",
+    Switchover = "switchover"
 );
 named!(WriterKind, "writer", Light = "light", Saturating = "saturating");
 
@@ -134,10 +138,13 @@ pub fn cases(runs: usize, selection: &Selection) -> Vec<(Case, usize)> {
             (BenchFault::Hang, WriterKind::Light),
             (BenchFault::CrashWithLeader, WriterKind::Light),
             (BenchFault::Zombie, WriterKind::Light),
+            (BenchFault::Switchover, WriterKind::Light),
             (BenchFault::Crash, WriterKind::Saturating),
+            (BenchFault::Switchover, WriterKind::Saturating),
         ] {
             let case = Case { system, down_after: Duration::from_millis(ms), fault, writer };
-            let many = system == System::Backstay && writer == WriterKind::Light;
+            let many = system == System::Backstay
+                && (writer == WriterKind::Light || fault == BenchFault::Switchover);
             if makes_sense(&case) && selection.takes(&case) {
                 cases.push((case, if many { runs } else { few }));
             }
@@ -151,7 +158,10 @@ fn makes_sense(case: &Case) -> bool {
     let fastest = case.down_after.as_millis() == u128::from(SENTINEL_DOWN_AFTER_MS[0]);
     match (case.system, case.fault, case.writer) {
         (System::Sentinel, BenchFault::CrashWithLeader, _) => false,
-        (System::Sentinel, _, WriterKind::Saturating) => fastest,
+        // A planned move does not wait for silence, so one setting is all.
+        (System::Sentinel, BenchFault::Switchover, _) | (System::Sentinel, _, WriterKind::Saturating) => {
+            fastest
+        }
         _ => true,
     }
 }
@@ -191,8 +201,8 @@ mod tests {
         for (index, (case, runs)) in cases.iter().enumerate() {
             let times = order.iter().filter(|found| **found == index).count();
             assert_eq!(times, *runs, "{case}");
-            let expected =
-                if case.system == System::Backstay && case.writer == WriterKind::Light { 30 } else { 5 };
+            let many = case.writer == WriterKind::Light || case.fault == BenchFault::Switchover;
+            let expected = if case.system == System::Backstay && many { 30 } else { 5 };
             assert_eq!(*runs, expected, "{case}");
         }
         assert_ne!(cases[order[0]].0.system, cases[order[order.len() - 1]].0.system);
@@ -202,7 +212,7 @@ mod tests {
     fn stock_sentinel_is_measured_at_every_setting_but_never_with_a_leader() {
         let all = cases(100, &Selection::default());
         let sentinel: Vec<_> = all.iter().filter(|(case, _)| case.system == System::Sentinel).collect();
-        assert_eq!(sentinel.len(), 3 * 3 + 1);
+        assert_eq!(sentinel.len(), 3 * 3 + 1 + 2);
         assert!(sentinel.iter().all(|(case, runs)| case.fault != BenchFault::CrashWithLeader && *runs == 10));
     }
 }

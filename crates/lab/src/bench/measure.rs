@@ -1,10 +1,11 @@
 //! One run of one case: a fresh stack, a writer, the fault, and what the writer saw.
 
-use crate::bench::case::{BenchFault, Case, WriterKind};
+use crate::bench::case::{BenchFault, Case, System, WriterKind};
 use crate::bench::stack::Stack;
 use crate::error::{LabError, Result};
 use crate::load::checker::{Expected, missing};
 use crate::load::light::{self, LightWriter};
+use crate::load::probe::PauseProbe;
 use crate::load::record::{Ack, Record, SharedRecord};
 use crate::load::saturating::{self, SaturatingWriter};
 use crate::load::zombie::{PatientReport, PatientWriters};
@@ -38,6 +39,8 @@ pub struct Sample {
     pub acked: u64,
     /// Those that the new primary does not have.
     pub lost: u64,
+    /// From the last write that the old primary took to the first that the new one did, at the servers.
+    pub pause_ms: Option<f64>,
     /// Errors that the writer saw.
     pub errors: u64,
     /// What became of the patient clients of a hung primary.
@@ -72,10 +75,14 @@ fn run_on(stack: &Stack, case: &Case, run: &str) -> Result<Sample> {
         WriterKind::Light => None,
         WriterKind::Saturating => Some(stack.lag_bytes()?),
     };
-    let (fault_at, patients) = cause(stack, case.fault, &old, run)?;
+    let next = stack.replica(&old)?;
+    let probe = (case.fault == BenchFault::Switchover && case.system == System::Backstay)
+        .then(|| PauseProbe::start(old.address(), next.address(), run));
+    let (fault_at, patients) = cause(stack, case.fault, &old, &next, run)?;
     let first = await_recovery(writer.record(), &old, fault_at, case)?;
     let zombie = patients.map(|patients| wake(stack, &old, patients)).transpose()?;
     await_more(writer.record(), first)?;
+    let pause_ms = probe.and_then(PauseProbe::stop).map(|pause| pause.as_secs_f64() * 1000.0);
     let record = writer.stop();
     let expected: Vec<Expected> = record.acks.iter().map(|ack| expected(case.writer, run, ack)).collect();
     // Not whom a Sentinel port names: stock Sentinels tell each other of a failover only afterwards.
@@ -85,6 +92,7 @@ fn run_on(stack: &Stack, case: &Case, run: &str) -> Result<Sample> {
         rto_ms: fault_at.ms_to(first.acknowledged),
         acked: record.acks.len() as u64,
         lost,
+        pause_ms,
         errors: record.errors_total(),
         zombie,
         lag_bytes,
@@ -104,6 +112,7 @@ fn cause(
     stack: &Stack,
     fault: BenchFault,
     primary: &RedisServer,
+    next: &RedisServer,
     run: &str,
 ) -> Result<(Moment, Option<PatientWriters>)> {
     let without = |at| (at, None);
@@ -111,6 +120,7 @@ fn cause(
         BenchFault::Crash => stack.kill(&primary.name).map(without),
         BenchFault::Hang => stack.hang(&primary.name).map(without),
         BenchFault::CrashWithLeader => stack.kill_with_leader(&primary.name).map(without),
+        BenchFault::Switchover => stack.switch_over(&next.name).map(without),
         BenchFault::Zombie => {
             let at = stack.hang(&primary.name)?;
             let patients = PatientWriters::queue_up(primary.address(), run)?;

@@ -46,6 +46,11 @@ pub struct Row {
     pub runs_with_loss: usize,
     /// Errors that the writer saw, in all runs.
     pub errors: u64,
+    /// The most that it saw in one run.
+    pub errors_max: u64,
+    /// How long no write was taken, at the servers (fault `switchover`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_ms: Option<Quantiles>,
     /// Writes that the old primary accepted after it woke, in all runs (fault `zombie`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zombie_accepted: Option<u64>,
@@ -94,6 +99,7 @@ impl Report {
         let faults = [
             ("crash_p50_vs_best_sentinel", BenchFault::Crash),
             ("hang_p50_vs_best_sentinel", BenchFault::Hang),
+            ("switchover_p50_vs_sentinel", BenchFault::Switchover),
         ];
         let ratios = faults.into_iter().filter_map(|(name, fault)| Some((name, ratio(&results, fault)?)));
         Self { bench: "failover", runs, ratios: ratios.collect(), results }
@@ -123,6 +129,9 @@ impl Report {
                 "max ms",
                 "acked",
                 "lost",
+                "errors/run",
+                "pause p50 ms",
+                "pause p99 ms",
                 "zombie writes",
                 "lag KB",
                 "p50 / Backstay",
@@ -138,6 +147,7 @@ impl Report {
         format!(
             "{table}\n\n\
              RTO (ms): from just before the signal to the first write that the new primary acknowledged.\n\
+             pause (ms): from the last write that the old primary took to the first that the new one did, at the servers.\n\
              lost: acknowledged writes that the new primary does not have.\n\
              zombie writes: accepted by the old primary in the first {watched} s after it woke, {CLIENTS} clients.\n\
              {}",
@@ -148,6 +158,9 @@ impl Report {
     fn cells(&self, row: &Row) -> Vec<String> {
         let ms = |pick: fn(&Quantiles) -> f64| {
             row.rto_ms.as_ref().map_or_else(dash, |q| format!("{:.1}", pick(q)))
+        };
+        let pause = |pick: fn(&Quantiles) -> f64| {
+            row.pause_ms.as_ref().map_or_else(dash, |q| format!("{:.1}", pick(q)))
         };
         let count = |value: Option<u64>| value.map_or_else(dash, |value| value.to_string());
         let own = self.p50(System::Backstay, row.fault, row.writer);
@@ -165,6 +178,9 @@ impl Report {
             ms(|q| q.max),
             row.acked.to_string(),
             row.lost.to_string(),
+            format!("<= {}", row.errors_max),
+            pause(|q| q.p50),
+            pause(|q| q.p99),
             count(row.zombie_accepted),
             count(row.lag_bytes_max.map(|bytes| bytes / 1024)),
             ratio,
@@ -208,6 +224,8 @@ impl Row {
             lost: sum(|sample| sample.lost),
             runs_with_loss: samples.iter().filter(|sample| sample.lost > 0).count(),
             errors: sum(|sample| sample.errors),
+            errors_max: samples.iter().map(|sample| sample.errors).max().unwrap_or_default(),
+            pause_ms: Quantiles::of(samples.iter().filter_map(|sample| sample.pause_ms).collect()),
             zombie_accepted: accepted.flatten().reduce(|sum, more| sum + more),
             lag_bytes_max: samples.iter().filter_map(|sample| sample.lag_bytes).max(),
         }

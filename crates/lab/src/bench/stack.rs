@@ -80,6 +80,20 @@ impl Stack {
         lab.fault_all(Fault::Kill, &[name, &leader]).map(|report| report.at)
     }
 
+    /// Asks for another primary: `to` where that can be said.
+    pub fn switch_over(&self, to: &str) -> Result<Moment> {
+        match self {
+            Self::Backstay(lab) => lab.switch_over(to),
+            Self::Sentinel(stack) => stack.switch_over(),
+        }
+    }
+
+    /// An instance other than the primary.
+    pub fn replica(&self, primary: &RedisServer) -> Result<RedisServer> {
+        let found = self.instances()?.into_iter().find(|instance| instance.name != primary.name);
+        found.ok_or_else(|| LabError::Refused("this stack has one instance only.".to_owned()))
+    }
+
     /// Stops the instance called `name`.
     pub fn hang(&self, name: &str) -> Result<Moment> {
         match self {

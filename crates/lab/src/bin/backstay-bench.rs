@@ -43,7 +43,7 @@ struct Failover {
     #[arg(long, value_delimiter = ',', value_name = "backstay,sentinel")]
     systems: Vec<System>,
     /// Only these faults.
-    #[arg(long, value_delimiter = ',', value_name = "crash,hang,crash+leader,zombie")]
+    #[arg(long, value_delimiter = ',', value_name = "crash,hang,crash+leader,zombie,switchover")]
     faults: Vec<BenchFault>,
     /// Only these writers.
     #[arg(long, value_delimiter = ',', value_name = "light,saturating")]

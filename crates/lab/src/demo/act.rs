@@ -13,11 +13,14 @@ pub enum Act {
     CrashWithLeader,
     /// It comes back at once without its data.
     RestartEmpty,
+    /// Nothing breaks: it is moved by plan.
+    Switchover,
 }
 
 impl Act {
     /// In the order in which they are played.
-    pub const ALL: [Self; 4] = [Self::Crash, Self::HangAndReturn, Self::CrashWithLeader, Self::RestartEmpty];
+    pub const ALL: [Self; 5] =
+        [Self::Crash, Self::HangAndReturn, Self::CrashWithLeader, Self::RestartEmpty, Self::Switchover];
 
     /// A few words for the table.
     pub const fn name(self) -> &'static str {
@@ -26,6 +29,7 @@ impl Act {
             Self::HangAndReturn => "hang, then return",
             Self::CrashWithLeader => "crash + leader",
             Self::RestartEmpty => "restart empty",
+            Self::Switchover => "switchover",
         }
     }
 }
@@ -38,6 +42,7 @@ impl fmt::Display for Act {
                 "the primary stands still (kill -STOP), and later wakes while 40 clients wait to write to it"
             }
             Self::CrashWithLeader => "the primary and the leading controller are killed in the same instant",
+            Self::Switchover => "nothing breaks: an operator moves the primary (backstay switchover)",
             Self::RestartEmpty => "the primary is killed, loses its disk and starts again at once, empty",
         })
     }

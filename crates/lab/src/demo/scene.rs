@@ -123,6 +123,13 @@ impl<'a> Scene<'a> {
                 tell(0.0, &format!("{name} and the leading controller {leader} are killed"));
                 deed.killed.extend([name.to_owned(), leader]);
             }
+            Act::Switchover => {
+                let replicas = self.lab.replicas()?;
+                let to =
+                    replicas.first().ok_or_else(|| LabError::Refused("there is no replica.".to_owned()))?;
+                deed.at = self.lab.switch_over(&to.name)?;
+                tell(0.0, &format!("{} is asked to take over from {name}", to.name));
+            }
             Act::RestartEmpty => {
                 deed.at = self.lab.fault(Fault::RestartEmpty, name)?.at;
                 tell(0.0, &format!("{name} is killed and started again without its data"));

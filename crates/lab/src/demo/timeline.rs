@@ -50,7 +50,8 @@ impl Timeline {
                 record.moments.committed,
                 format!("decided in epoch {}, because {}", record.epoch, record.cause),
             ),
-            ("fenced", record.moments.fenced, "every replica that answers is frozen".to_owned()),
+            ("paused", record.moments.paused, "writes wait".to_owned()),
+            ("fenced", record.moments.fenced, fenced(&record)),
             ("promoted", record.moments.promoted, promoted(&record)),
         ];
         let mut news = Vec::new();
@@ -75,9 +76,18 @@ impl Timeline {
     }
 }
 
+fn fenced(record: &FailoverRecord) -> String {
+    if record.planned {
+        "the old primary is a replica, and all that it took is at the next one".to_owned()
+    } else {
+        "every replica that answers is frozen".to_owned()
+    }
+}
+
 fn promoted(record: &FailoverRecord) -> String {
     let to = record.to.as_ref().map_or("nobody", |name| name.as_str());
-    format!("{to} is promoted: {}", record.choice)
+    let why = if record.planned { "it has everything" } else { record.choice.as_str() };
+    format!("{to} is promoted: {why}")
 }
 
 fn latest(lab: &Lab, before: Epoch) -> Option<FailoverRecord> {

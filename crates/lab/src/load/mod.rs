@@ -5,6 +5,7 @@ pub mod checker;
 pub mod client;
 pub mod connection;
 pub mod light;
+pub mod probe;
 pub mod record;
 pub mod saturating;
 pub mod zombie;

@@ -22,6 +22,9 @@ pub struct ControllerServer {
     pub sentinel: u16,
     /// Its admin socket.
     pub admin: PathBuf,
+    /// Its admin port for clients with a certificate, if it has one.
+    #[serde(default)]
+    pub remote_admin: Option<u16>,
     /// Its state folder.
     pub state: PathBuf,
     /// Its log.

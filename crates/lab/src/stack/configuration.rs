@@ -2,6 +2,7 @@
 
 use crate::servers::controller::ControllerServer;
 use crate::servers::redis::RedisServer;
+use crate::stack::certificates;
 use crate::stack::options::Options;
 use std::path::Path;
 use std::time::Duration;
@@ -10,11 +11,26 @@ use std::time::Duration;
 pub const FILE: &str = "backstay.toml";
 
 /// The text of the file.
-pub fn text(options: &Options, controllers: &[ControllerServer], instances: &[RedisServer]) -> String {
+pub fn text(
+    options: &Options,
+    dir: &Path,
+    controllers: &[ControllerServer],
+    instances: &[RedisServer],
+) -> String {
     let mut lines = vec![
         "# Written by the lab. Every node reads the same file.".to_owned(),
         "cluster = \"lab\"".to_owned(),
     ];
+    if options.tls {
+        let path = |name: &str| quoted_path(&dir.join(certificates::FOLDER).join(name));
+        lines.extend([
+            String::new(),
+            "[tls]".to_owned(),
+            format!("authority = {}", path("authority.pem")),
+            format!("certificate = {}", path("{node}.pem")),
+            format!("key = {}", path("{node}.key")),
+        ]);
+    }
     for controller in controllers {
         lines.extend([
             String::new(),
@@ -25,6 +41,7 @@ pub fn text(options: &Options, controllers: &[ControllerServer], instances: &[Re
             format!("admin = {}", quoted_path(&controller.admin)),
             format!("state = {}", quoted_path(&controller.state)),
         ]);
+        lines.extend(controller.remote_admin.map(|port| format!("admin_address = \"127.0.0.1:{port}\"")));
     }
     lines.extend([
         String::new(),
@@ -73,6 +90,7 @@ mod tests {
             peer,
             sentinel: peer + 100,
             admin: format!("/tmp/lab/{name}.sock").into(),
+            remote_admin: Some(peer + 200),
             state: format!("/tmp/lab/{name}").into(),
             log: format!("/tmp/lab/{name}.log").into(),
         });
@@ -84,13 +102,20 @@ mod tests {
         let options = Options {
             probe_interval: Some(Duration::from_millis(50)),
             cooldown: Some(Duration::ZERO),
+            tls: true,
             ..Options::default()
         };
-        let text = text(&options, &controllers.collect::<Vec<_>>(), &instances.collect::<Vec<_>>());
+        let text = text(
+            &options,
+            Path::new("/tmp/lab"),
+            &controllers.collect::<Vec<_>>(),
+            &instances.collect::<Vec<_>>(),
+        );
         let config = Config::parse(FILE, &text).unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         assert_eq!(config.spec.services[0].instances.len(), 2);
         assert_eq!(config.spec.services[0].down_after, Duration::from_millis(500));
         assert_eq!(config.nodes.len(), 3);
+        assert!(config.tls.is_some() && config.nodes[0].admin_address.is_some());
     }
 }

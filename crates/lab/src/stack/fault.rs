@@ -10,6 +10,7 @@ use crate::stack::lab::Lab;
 use crate::stack::state::{LabState, VIEW_FILE, write_json};
 use crate::stack::view::LabView;
 use crate::wait::poll_until;
+use backstay_model::hint;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -174,7 +175,7 @@ fn find(state: &LabState, name: &str) -> Result<Target> {
     match (controller, instance) {
         (Some(member), _) => Ok(Target::Controller(member.server.clone(), member.process)),
         (None, Some(member)) => Ok(Target::Redis(member.server.clone(), member.process)),
-        (None, None) => Err(LabError::UnknownName { name: name.to_owned(), known: state.names().join(", ") }),
+        (None, None) => Err(LabError::UnknownName { name: name.to_owned(), hint: hint(name, state.names()) }),
     }
 }
 

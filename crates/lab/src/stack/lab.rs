@@ -11,6 +11,7 @@ use crate::stack::options::Options;
 use crate::stack::state::LabState;
 use crate::stack::up;
 use crate::stack::view::LabView;
+use backstay_model::hint;
 use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -89,11 +90,9 @@ impl Lab {
     /// The instance called `name`.
     pub fn instance(&self, name: &str) -> Result<RedisServer> {
         let state = self.state()?;
-        let known = state.names().join(", ");
+        let hint = hint(name, state.names());
         let found = state.instances.into_iter().find(|member| member.server.name == name);
-        found
-            .map(|member| member.server)
-            .ok_or_else(|| LabError::UnknownName { name: name.to_owned(), known })
+        found.map(|member| member.server).ok_or_else(|| LabError::UnknownName { name: name.to_owned(), hint })
     }
 
     /// The instance that its controllers call the primary.

@@ -1,11 +1,13 @@
 //! Servers put together: the lab (Backstay and its Redis group) and, for comparison, a group under stock Sentinel.
 
+pub mod certificates;
 pub mod configuration;
 pub mod down;
 pub mod fault;
 pub mod health;
 pub mod lab;
 pub mod options;
+mod planned;
 pub mod state;
 pub mod stock;
 pub mod up;

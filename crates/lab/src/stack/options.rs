@@ -30,6 +30,9 @@ pub struct Options {
     /// Whether `Lab::open_latest` shall find it. A lab that its program takes down again should not stand in the way of
     /// one that somebody works with.
     pub remember: bool,
+    /// Whether the controllers prove to each other who they are, with certificates made for this lab, and also answer
+    /// operators over TLS.
+    pub tls: bool,
     /// How long the lab may take to get ready.
     pub ready_limit: Duration,
 }
@@ -48,6 +51,7 @@ impl Default for Options {
             // Short, so that one fault after the other can be tried without waiting.
             cooldown: Some(Duration::from_millis(500)),
             remember: true,
+            tls: false,
             ready_limit: Duration::from_secs(20),
         }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The file with everything below.
 pub const STATE_FILE: &str = "lab-state.json";
@@ -143,10 +144,9 @@ impl LabState {
 
     /// What the lab wrote into its folder, for a folder that is not its own.
     pub fn own_paths(&self, dir: &Path) -> Vec<PathBuf> {
-        let mut paths: Vec<PathBuf> = [STATE_FILE, VIEW_FILE, LOCK_FILE, super::configuration::FILE]
-            .iter()
-            .map(|name| dir.join(name))
-            .collect();
+        let files =
+            [STATE_FILE, VIEW_FILE, LOCK_FILE, super::configuration::FILE, super::certificates::FOLDER];
+        let mut paths: Vec<PathBuf> = files.iter().map(|name| dir.join(name)).collect();
         for member in &self.controllers {
             let server = &member.server;
             paths.extend([server.admin.clone(), server.state.clone(), server.log.clone()]);
@@ -158,9 +158,12 @@ impl LabState {
 
 /// Writes `value` as JSON beside `path`, then moves it there.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    // Several threads of a program may write at a time.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| LabError::BadState { path: path.to_path_buf(), why: error.to_string() })?;
-    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    let new = path.with_extension(format!("new-{}-{write}", std::process::id()));
     fs::write(&new, text + "\n").map_err(file_error("write", &new))?;
     fs::rename(&new, path).map_err(file_error("replace", path))
 }

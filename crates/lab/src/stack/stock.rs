@@ -3,6 +3,7 @@
 
 use crate::error::{LabError, Result, file_error};
 use crate::load::client::Client;
+use crate::load::connection::{Connection, is_ok};
 use crate::servers::nursery;
 use crate::servers::ports::Ports;
 use crate::servers::process::{Liveness, Moment, Process};
@@ -10,6 +11,7 @@ use crate::servers::redis::{self, Boot, RedisServer};
 use crate::servers::sentinel::{self, SentinelServer, Watch};
 use crate::stack::health::group_fault;
 use crate::wait::{poll_every, wait_until};
+use backstay_model::hint;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -60,14 +62,7 @@ impl StockStack {
         let watch =
             Watch { service: SERVICE, primary: stack.instances[0].0.address(), quorum: QUORUM, down_after };
         for number in 1..=SENTINELS {
-            let server = SentinelServer {
-                name: format!("s{number}"),
-                port: stack.ports.claim()?,
-                folder: stack.dir.path().join(format!("s{number}")),
-            };
-            server.write_configuration(&watch)?;
-            let process = server.start()?;
-            stack.sentinels.push((server, process));
+            stack.start_sentinel(&format!("s{number}"), &watch)?;
         }
         stack.await_known()?;
         Ok(stack)
@@ -85,6 +80,20 @@ impl StockStack {
         self.instances.push((server.clone(), process));
         server.await_answer(process)?;
         Ok(server)
+    }
+
+    /// Starts one more Sentinel, which may watch somebody else's instances.
+    pub fn start_sentinel(&mut self, name: &str, watch: &Watch<'_>) -> Result<Process> {
+        sentinel::program()?;
+        let server = SentinelServer {
+            name: name.to_owned(),
+            port: self.ports.claim()?,
+            folder: self.dir.path().join(name),
+        };
+        server.write_configuration(watch)?;
+        let process = server.start()?;
+        self.sentinels.push((server, process));
+        Ok(process)
     }
 
     /// Starts an instance of this stack again, after it ended.
@@ -140,6 +149,23 @@ impl StockStack {
         Ok(at)
     }
 
+    /// `SENTINEL FAILOVER`; returns the moment before it was asked.
+    pub fn switch_over(&self) -> Result<Moment> {
+        let sentinel = self.sentinels[0].0.address();
+        let at = Moment::now();
+        let reply = Connection::open(sentinel, READY_LIMIT)
+            .and_then(|mut link| link.call(&["SENTINEL", "FAILOVER", SERVICE]))
+            .map_err(|source| LabError::Connection {
+                to: format!("{sentinel}, to move the primary"),
+                source,
+            })?;
+        if is_ok(&reply) {
+            return Ok(at);
+        }
+        let what = format!("{reply:?} to SENTINEL FAILOVER");
+        Err(LabError::Answer { from: sentinel.to_string(), what })
+    }
+
     /// The process of the instance called `name`.
     pub fn process(&self, name: &str) -> Result<Process> {
         self.index(name).map(|index| self.instances[index].1)
@@ -172,12 +198,7 @@ impl StockStack {
         let found = self.instances.iter().position(|(server, _)| server.name == name);
         found.ok_or_else(|| LabError::UnknownName {
             name: name.to_owned(),
-            known: self
-                .instances
-                .iter()
-                .map(|(server, _)| server.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
+            hint: hint(name, self.instances.iter().map(|(server, _)| server.name.as_str())),
         })
     }
 }

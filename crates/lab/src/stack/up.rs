@@ -7,13 +7,13 @@ use crate::servers::nursery;
 use crate::servers::ports::Ports;
 use crate::servers::process::Liveness;
 use crate::servers::redis::{self, Boot, RedisServer, log_tail};
-use crate::stack::configuration;
 use crate::stack::down::take_down;
 use crate::stack::health::group_fault;
 use crate::stack::lab::point_to_latest;
 use crate::stack::options::Options;
 use crate::stack::state::{Folder, LabState, Member, STATE_FILE, VIEW_FILE, write_json};
 use crate::stack::view::LabView;
+use crate::stack::{certificates, configuration};
 use crate::wait::poll_until;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -84,6 +84,7 @@ fn prepare(options: &Options, mut state: LabState, dir: &Path, ports: &mut Ports
             peer: ports.claim()?,
             sentinel: ports.claim()?,
             admin: dir.join(format!("{name}.sock")),
+            remote_admin: if options.tls { Some(ports.claim()?) } else { None },
             state: dir.join(&name),
             log: dir.join(format!("{name}.log")),
             name,
@@ -147,8 +148,11 @@ fn start_controllers(options: &Options, dir: &Path, state: &mut LabState) -> Res
     let controllers: Vec<_> = state.controllers.iter().map(|member| member.server.clone()).collect();
     let instances: Vec<_> = state.instances.iter().map(|member| member.server.clone()).collect();
     let file = dir.join(configuration::FILE);
-    let text = configuration::text(options, &controllers, &instances);
+    let text = configuration::text(options, dir, &controllers, &instances);
     fs::write(&file, text).map_err(file_error("write", &file))?;
+    if options.tls {
+        certificates::make(&backstay, dir, &file, &controllers)?;
+    }
     for member in &mut state.controllers {
         member.process = Some(member.server.start(&backstay, &file, Join::Bootstrap)?);
     }

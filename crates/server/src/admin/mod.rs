@@ -1,10 +1,16 @@
-//! The operators' port: HTTP and JSON on a Unix socket that only the owner can open. It asks the `Handle`; which node
+//! The operators' port: HTTP and JSON on a Unix socket that only the owner can open, and on TCP for those who show a
+//! certificate. It asks the `Handle`; which node
 //! answers is not decided here. Clients that are slow or talk nonsense cost a bounded amount of memory and time.
 
+mod caller;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+mod remote;
 mod routes;
 mod socket;
 
+pub(crate) use remote::serve_remotely;
 pub use socket::AdminError;
 pub(crate) use socket::bind;
 
@@ -16,7 +22,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -57,7 +64,7 @@ pub(crate) async fn serve(listener: UnixListener, handle: Handle) {
     }
 }
 
-async fn converse(stream: UnixStream, router: Router) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
@@ -65,6 +72,6 @@ async fn converse(stream: UnixStream, router: Router) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "a client of the admin socket was cut off");
+        tracing::debug!(%error, "an operator's client was cut off");
     }
 }

@@ -1,6 +1,7 @@
 //! What can be asked and ordered, and how refusals read: `{"error": sentence}` with a status code that says who can do
 //! something about it.
 
+use super::caller::{allowed, on_record};
 use super::events;
 use crate::handle::Handle;
 use axum::body::Bytes;
@@ -12,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use backstay_controller::{Refusal, Wish};
-use backstay_model::{ClusterStatus, Explanation, FailoverRecord, InstanceName, ServiceName};
+use backstay_model::{ClusterStatus, Explanation, FailoverRecord, InstanceName, NodeName, ServiceName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -34,11 +35,16 @@ pub(super) fn router(handle: Handle) -> Router {
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/decide", post(decide))
+        .route("/v1/switchover", post(switchover))
+        .route("/v1/failover", post(failover))
+        .route("/v1/controllers/add", post(add_controller))
+        .route("/v1/controllers/remove", post(remove_controller))
         .fallback(async || Problem::not_found("there is no such resource; see `backstay help`"))
         .method_not_allowed_fallback(async || {
             Problem(StatusCode::METHOD_NOT_ALLOWED, "this resource has another method".into())
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(allowed))
         .layer(from_fn(in_time))
         .with_state(handle)
 }
@@ -54,6 +60,10 @@ impl Problem {
 
     fn malformed(sentence: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, sentence.into())
+    }
+
+    pub(super) fn forbidden(sentence: impl Into<String>) -> Self {
+        Self(StatusCode::FORBIDDEN, sentence.into())
     }
 
     fn stopping() -> Self {
@@ -208,6 +218,76 @@ async fn decide(
     grant(&handle, wish).await
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Switchover {
+    service: ServiceName,
+    to: Option<InstanceName>,
+    #[serde(default)]
+    dry_run: bool,
+    by: String,
+}
+
+/// Answers once it is committed; `history` tells how it ends.
+async fn switchover(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let Switchover { service, to, dry_run, by } = body(sent)?;
+    let by = who(&by)?;
+    grant(&handle, Wish::SwitchOver { service, to, dry_run, by }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failover {
+    service: ServiceName,
+    to: Option<InstanceName>,
+    by: String,
+}
+
+/// As `switchover`.
+async fn failover(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let Failover { service, to, by } = body(sent)?;
+    let by = who(&by)?;
+    grant(&handle, Wish::FailOver { service, to, by }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AddController {
+    name: NodeName,
+    by: String,
+}
+
+async fn add_controller(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let AddController { name, by } = body(sent)?;
+    grant(&handle, Wish::AddController { name, by: who(&by)? }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemoveController {
+    name: NodeName,
+    #[serde(default)]
+    force: bool,
+    by: String,
+}
+
+async fn remove_controller(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let RemoveController { name, force, by } = body(sent)?;
+    grant(&handle, Wish::RemoveController { name, forced: force, by: who(&by)? }).await
+}
+
 async fn grant(handle: &Handle, wish: Wish) -> Result<Json<Done>, Problem> {
     let done = handle.wish(wish).await?;
     Ok(Json(Done { done }))
@@ -231,5 +311,5 @@ fn who(by: &str) -> Result<String, Problem> {
             "`by` says who asks: 1 to {BY_CHARS_MAX} printable characters"
         )));
     }
-    Ok(by.to_owned())
+    Ok(on_record(by.to_owned()))
 }

@@ -2,11 +2,10 @@
 
 use super::waiting::Waiter;
 use super::{Driver, Letter, Outlets, Stopped};
-use crate::question::Answer;
+use crate::question::{Answer, Sealed};
 use backstay_controller::link::LinkInput;
 use backstay_model::{Event, InstanceName, NodeId, ServiceName, Severity};
 use backstay_node::{Effect, PeerMessage};
-use std::sync::Arc;
 
 impl Driver {
     /// Carries out what was gathered. After an error none of the rest was.
@@ -93,7 +92,7 @@ impl Outlets {
         match waiter {
             Waiter::Here(reply) => drop(reply.send(answer)),
             Waiter::Peer { node, id } => {
-                self.post(node, Letter::Answer { id, answer });
+                self.post(node, Letter::Answer { id, answer: Sealed::of(&answer) });
             }
         }
     }
@@ -105,7 +104,6 @@ impl Outlets {
             Severity::Warning => tracing::warn!(service, "{}", event.kind),
             Severity::Error => tracing::error!(service, "{}", event.kind),
         }
-        // Nobody listening is fine.
-        let _ = self.events.send(Arc::new(event));
+        self.journal.note(event);
     }
 }

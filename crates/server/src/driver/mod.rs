@@ -4,25 +4,28 @@
 //! Inputs that wait come before wakeups: a process that stood still hears what happened before it judges silence.
 
 mod batch;
+mod certificates;
 mod effects;
 mod refusals;
 mod waiting;
 
+pub(crate) use certificates::Certificates;
 pub(crate) use refusals::Names;
 
 use crate::clock;
-use crate::question::{Answer, Question, Request, Scope};
+use crate::journal::Journal;
+use crate::question::{Answer, Question, Request, Scope, Sealed};
 use crate::storage::{StorageError, Writer};
+use crate::tls::Standing;
 use backstay_controller::Refusal;
 use backstay_controller::link::LinkInput;
-use backstay_model::{Event, InstanceName, NodeId, Observation, ServiceName, Time};
+use backstay_model::{InstanceName, NodeId, Observation, ServiceName, Time};
 use backstay_node::{Input, Node, PeerMessage};
 use batch::Batch;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use waiting::{Waiter, Waiting};
 
@@ -55,6 +58,10 @@ pub(crate) enum Incoming {
     Asked { from: NodeId, id: u64, question: Question },
     /// A peer answers what this node asked it.
     Answered { from: NodeId, id: u64, answer: Answer },
+    /// A peer says how its certificates stand.
+    Certified { from: NodeId, standing: Standing },
+    /// This node's own certificates changed, or could not.
+    Renewed,
 }
 
 /// What goes to a peer.
@@ -63,9 +70,11 @@ pub(crate) enum Letter {
     /// From node to node.
     Node(PeerMessage),
     /// A question for the leader.
-    Ask { id: u64, question: Question },
+    Ask { id: u64, question: Sealed<Question> },
     /// The answer to the question with this number.
-    Answer { id: u64, answer: Answer },
+    Answer { id: u64, answer: Sealed<Answer> },
+    /// How the sender's certificates stand.
+    Certificates(Standing),
 }
 
 /// Why the driver stopped without being asked to. Nothing was done after it.
@@ -84,8 +93,10 @@ pub(crate) struct Outlets {
     pub(crate) storage: Writer,
     pub(crate) links: BTreeMap<(ServiceName, InstanceName), mpsc::Sender<LinkInput>>,
     pub(crate) peers: BTreeMap<NodeId, PeerOutlet>,
-    pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) journal: Journal,
     pub(crate) names: Names,
+    /// None: nothing is encrypted.
+    pub(crate) certificates: Option<Certificates>,
 }
 
 /// The way to a peer.
@@ -232,6 +243,7 @@ impl Driver {
             Incoming::Message { from, message } => Input::Message { from, message },
             Incoming::Peer { node, connected } => {
                 self.outlets.set_connected(node, connected);
+                self.outlets.tell_certificates(node);
                 if !connected {
                     self.waiting.give_up_on(node);
                 }
@@ -244,6 +256,16 @@ impl Driver {
                 self.waiting.answered_by(from, id, answer);
                 return Ok(());
             }
+            Incoming::Certified { from, standing } => {
+                if let Some(certificates) = &mut self.outlets.certificates {
+                    certificates.note(from, standing);
+                }
+                return Ok(());
+            }
+            Incoming::Renewed => {
+                self.outlets.tell_certificates_to_all();
+                return Ok(());
+            }
         };
         self.step(input);
         Ok(())
@@ -254,17 +276,17 @@ impl Driver {
         let waiter = Waiter::Here(request.reply);
         match (request.scope, self.other_leader()) {
             (Scope::Leader, Some(leader)) => {
-                self.forward(leader, request.question, waiter);
+                self.forward(leader, &request.question, waiter);
                 Ok(())
             }
             _ => self.consider(request.question, waiter).await,
         }
     }
 
-    fn forward(&mut self, leader: NodeId, question: Question, waiter: Waiter) {
+    fn forward(&mut self, leader: NodeId, question: &Question, waiter: Waiter) {
         let is_wish = matches!(question, Question::Wish(_));
         let id = self.waiting.add_forwarded(leader, waiter);
-        if !self.outlets.post(leader, Letter::Ask { id, question })
+        if !self.outlets.post(leader, Letter::Ask { id, question: Sealed::of(question) })
             && let Some(waiter) = self.waiting.take(id)
             && is_wish
         {
@@ -286,13 +308,12 @@ impl Driver {
         let now = clock::now();
         let brain = self.node.brain();
         let answer = match question {
-            Question::Status => Answer::Status(Box::new(brain.status(now))),
+            Question::Status => {
+                Answer::Status(Box::new(self.outlets.certified(self.node.status(now), now.unix)))
+            }
             Question::History(service) => Answer::History(brain.history(service.as_ref())),
             Question::Explain(service) => Answer::Explanation(
-                brain
-                    .explain(now, &service)
-                    .map(Box::new)
-                    .ok_or_else(|| format!("there is no service called {service}; see `backstay status`")),
+                brain.explain(now, &service).map(Box::new).ok_or_else(|| brain.no_such_service(&service)),
             ),
             Question::Address(service) => Answer::Address(brain.address(&service).cloned()),
             Question::Wish(wish) => {

@@ -29,7 +29,8 @@ impl Names {
             ),
             Refusal::LostState { peer } => format!(
                 "controller {} comes with another state folder than before, so its votes do not count: restore its \
-                 folder, or replace it by a controller with a new name in every node's file",
+                 folder, or start it without --bootstrap on an empty one and give it its vote back with `backstay \
+                 controller add {0}`",
                 self.name(*peer)
             ),
             Refusal::Malformed { peer, why } => format!(
@@ -39,16 +40,29 @@ impl Names {
             ),
             Refusal::IAmStranger { told_by } => format!(
                 "this controller stops: {} remembers it with another state folder, so this one was lost or replaced, \
-                 and a vote given with it could contradict an older one. Restore the old folder, or give this \
-                 controller a new name in every node's file",
+                 and a vote given with it could contradict an older one. Restore the old folder; or remove this one, \
+                 start again without --bootstrap, and run `backstay controller add` with this controller's name",
                 self.name(*told_by)
             ),
             Refusal::LogLost { leader, confirmed, last } => format!(
                 "this controller stops: the leader {} knows that it had stored entry {confirmed}, but its state folder \
-                 ends at {last}, so it is an old copy. Restore the newest folder, or give this controller a new name \
-                 in every node's file",
+                 ends at {last}, so it is an old copy. Restore the newest folder; or remove this one, start again \
+                 without --bootstrap, and run `backstay controller add` with this controller's name",
                 self.name(*leader)
             ),
+            Refusal::Outdated { peer, version, level } => format!(
+                "controller {} speaks version {version} at most, and the cluster works at level {level}, so it is not \
+                 listened to: start the newer version there",
+                self.name(*peer)
+            ),
+            Refusal::TooNew { level } => format!(
+                "this controller stops: the cluster works at level {level}, which this version does not know: start the \
+                 newer version here"
+            ),
+            Refusal::Removed => "this controller stops: it is no member of the cluster any more. Take it out of every \
+                 node's file; or, to bring it back, remove its state folder, start it again, and run `backstay controller \
+                 add` with its name"
+                .to_owned(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Making a connection to an instance: the name resolved anew each time, the last known addresses as a fallback, and
 //! everything within one deadline. At most one look-up per link is on its way, however long a name server hangs.
 
+use super::socket::Opened;
+use super::tls::{TlsDialler, answers_in_the_clear};
 use backstay_controller::link::ConnectFailure;
-use backstay_model::Address;
+use backstay_model::{Address, Fault};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,18 +33,76 @@ pub(super) struct Connector {
     /// After which time without any acknowledgement from the host's kernel a connection is given up. A process that
     /// merely stands still keeps its connection.
     give_up: Duration,
+    tls: Option<TlsDialler>,
+    /// TLS was seen to work: who is silent now is silent.
+    tls_worked: bool,
+    /// What was said last about TLS, so that it is said once.
+    disagreement: Option<String>,
     known: Vec<SocketAddr>,
     lookup: Option<JoinHandle<io::Result<Vec<SocketAddr>>>>,
 }
 
 impl Connector {
-    pub(super) fn new(address: Address, patience: Duration, give_up: Duration) -> Self {
-        Self { address, patience, give_up, known: Vec::new(), lookup: None }
+    pub(super) fn new(
+        address: Address,
+        patience: Duration,
+        give_up: Duration,
+        tls: Option<TlsDialler>,
+    ) -> Self {
+        Self {
+            address,
+            patience,
+            give_up,
+            tls,
+            tls_worked: false,
+            disagreement: None,
+            known: Vec::new(),
+            lookup: None,
+        }
     }
 
-    /// One connection, with all its options set before the first byte.
-    pub(super) async fn connect(&mut self) -> Result<TcpStream, ConnectFailure> {
+    /// One connection, with all its options set before the first byte, and with TLS if there is to be TLS.
+    pub(super) async fn connect(&mut self) -> Result<Opened, ConnectFailure> {
         let deadline = Instant::now() + self.patience;
+        let stream = self.connect_tcp(deadline).await?;
+        let Some(mut tls) = self.tls.take() else {
+            return Ok(Opened::Plain(stream));
+        };
+        let peer = stream.peer_addr();
+        let shaken = timeout_at(deadline, tls.shake_hands(&self.address.host, stream)).await;
+        self.tls = Some(tls);
+        match shaken {
+            Ok(Ok(Ok(stream))) => {
+                (self.tls_worked, self.disagreement) = (true, None);
+                Ok(Opened::Tls(Box::new(stream)))
+            }
+            Ok(Ok(Err(disagreement))) => Err(self.disagree(disagreement.fault, disagreement.reason)),
+            Ok(Err(error)) => {
+                tracing::debug!(address = %self.address, %error, "the connection ended during the handshake");
+                Err(ConnectFailure::Unreachable)
+            }
+            Err(_) => {
+                // A process that hangs says nothing either, but it does not answer in the clear.
+                if let (false, Ok(peer)) = (self.tls_worked, peer)
+                    && let Ok(Ok(stream)) = timeout(self.patience, self.open(peer)).await
+                    && answers_in_the_clear(stream).await
+                {
+                    return Err(self.disagree(Fault::TlsFailed, "it speaks in the clear".to_owned()));
+                }
+                Err(ConnectFailure::Unreachable)
+            }
+        }
+    }
+
+    fn disagree(&mut self, fault: Fault, reason: String) -> ConnectFailure {
+        if self.disagreement.as_ref() != Some(&reason) {
+            tracing::warn!("no TLS with {}: {reason}. It {fault}", self.address);
+            self.disagreement = Some(reason);
+        }
+        ConnectFailure::NoTls(fault)
+    }
+
+    async fn connect_tcp(&mut self, deadline: Instant) -> Result<TcpStream, ConnectFailure> {
         let addresses = self.resolve(deadline).await?;
         let mut failure = ConnectFailure::Unreachable;
         let mut any_unreachable = false;

@@ -3,8 +3,10 @@
 
 mod connect;
 mod socket;
+mod tls;
 
 pub(crate) use connect::notice_dead_hosts;
+pub(crate) use tls::{Disagreement, TlsDialler};
 
 use crate::clock;
 use crate::driver::Incoming;
@@ -12,12 +14,11 @@ use crate::secret::Login;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
 use backstay_model::{Fault, InstanceSpec, Observation, Reply, ServiceName, ServiceSpec, Time};
 use connect::Connector;
-use socket::{Ended, Socket};
+use socket::{Ended, Opened, Socket};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep_until;
 
@@ -39,7 +40,7 @@ const CHECKS_TURN: Duration = Duration::from_millis(20);
 /// How much later than asked a wakeup may come before the network is looked at first.
 const LATE: Duration = Duration::from_millis(20);
 
-type Connecting = Pin<Box<dyn Future<Output = (Connector, Result<TcpStream, ConnectFailure>)> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = (Connector, Result<Opened, ConnectFailure>)> + Send>>;
 
 /// Starts watching an instance, the sooner the smaller its place among all. Orders for it go into the sender that comes
 /// back.
@@ -55,7 +56,8 @@ pub(crate) fn spawn(
     let settings = LinkSettings { down_after: service.down_after, probe_interval: service.probe_interval };
     let patience = service.down_after.min(CONNECT_PATIENCE_MAX);
     let give_up = service.down_after.max(GIVE_UP_MIN);
-    let connector = || Connector::new(instance.address.clone(), patience, give_up);
+    let connector = |tls| Connector::new(instance.address.clone(), patience, give_up, tls);
+    let tls = login.tls().cloned();
     // Silence counts from then on.
     let start = clock::time() + START_PACE * u32::try_from(place).unwrap_or(u32::MAX);
     let task = Task {
@@ -66,9 +68,10 @@ pub(crate) fn spawn(
         incoming,
         link: Link::new(settings, start),
         socket: None,
-        connector: Some(connector()),
+        connector: Some(connector(tls)),
         connecting: None,
-        checker: Some(connector()),
+        // Whether somebody listens shows without TLS.
+        checker: Some(connector(None)),
         checking: None,
         observed: VecDeque::new(),
         fruitless: 0,
@@ -105,8 +108,8 @@ struct Task {
 enum Woke {
     Socket,
     Told(LinkInput),
-    Connected((Connector, Result<TcpStream, ConnectFailure>)),
-    Checked((Connector, Result<TcpStream, ConnectFailure>)),
+    Connected((Connector, Result<Opened, ConnectFailure>)),
+    Checked((Connector, Result<Opened, ConnectFailure>)),
     Timer(Time),
     Over,
 }
@@ -186,10 +189,15 @@ impl Task {
 
     fn ended(&mut self, ended: &Ended) {
         self.socket = None;
-        if matches!(ended, Ended::Garbage) {
+        let fault = match ended {
+            Ended::Closed => None,
+            Ended::Garbage => Some(Fault::NotRedis),
+            Ended::NoTls(fault) => Some(*fault),
+        };
+        if let Some(fault) = fault {
             self.fruitful = false;
             if self.link.awaiting().is_some() {
-                self.step(LinkInput::Reply(Reply::Refused(Fault::NotRedis)));
+                self.step(LinkInput::Reply(Reply::Refused(fault)));
             }
             self.socket = None;
         }
@@ -199,7 +207,7 @@ impl Task {
         self.step(LinkInput::Closed);
     }
 
-    fn connected(&mut self, connector: Connector, result: Result<TcpStream, ConnectFailure>) {
+    fn connected(&mut self, connector: Connector, result: Result<Opened, ConnectFailure>) {
         self.connector = Some(connector);
         self.connecting = None;
         match result {
@@ -314,7 +322,7 @@ async fn readiness(socket: Option<&Socket>) {
 }
 
 /// When the connection is made or failed; never if none is being made.
-async fn arrival(connecting: Option<&mut Connecting>) -> (Connector, Result<TcpStream, ConnectFailure>) {
+async fn arrival(connecting: Option<&mut Connecting>) -> (Connector, Result<Opened, ConnectFailure>) {
     match connecting {
         Some(connecting) => connecting.await,
         None => std::future::pending().await,

@@ -1,12 +1,14 @@
 //! One open connection to an instance: bytes out, replies in, both bounded. It knows that the reply to a login comes
 //! before all others, and nothing of what the commands are for.
 
+use super::tls::{Encrypted, fault_of};
 use crate::secret::Login;
 use backstay_model::{Command, Fault, Reply};
 use backstay_wire::redis::{decode_auth, decode_reply, encode_auth, encode_command};
 use backstay_wire::resp::{Decoder, Limits};
 use std::io;
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// What an instance may leave unread before its connection is given up.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
@@ -20,12 +22,21 @@ pub(super) enum Ended {
     Closed,
     /// What arrived was not what a Redis says.
     Garbage,
+    /// TLS failed after the handshake: the server did not like our certificate, say.
+    NoTls(Fault),
+}
+
+/// A new connection.
+pub(super) enum Opened {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// The bytes of one connection.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
+    encrypted: Option<Encrypted>,
     decoder: Decoder,
     unsent: Vec<u8>,
     login: LoginState,
@@ -42,9 +53,17 @@ enum LoginState {
 
 impl Socket {
     /// Takes a new connection and logs in, if there is a password.
-    pub(super) fn new(stream: TcpStream, login: &Login) -> Self {
+    pub(super) fn new(opened: Opened, login: &Login) -> Self {
+        let (stream, encrypted) = match opened {
+            Opened::Plain(stream) => (stream, None),
+            Opened::Tls(stream) => {
+                let (stream, connection) = stream.into_inner();
+                (stream, Some(Encrypted::new(connection)))
+            }
+        };
         let mut socket = Self {
             stream,
+            encrypted,
             decoder: Decoder::new(Limits::default()),
             unsent: Vec::new(),
             login: LoginState::Answered,
@@ -74,8 +93,8 @@ impl Socket {
     }
 
     /// Whether something waits to be written.
-    pub(super) const fn is_clogged(&self) -> bool {
-        !self.unsent.is_empty()
+    pub(super) fn is_clogged(&self) -> bool {
+        !self.unsent.is_empty() || self.encrypted.as_ref().is_some_and(Encrypted::wants_write)
     }
 
     /// Waits until there is something to read, or to write if anything waits for that. Cancel-safe.
@@ -90,8 +109,16 @@ impl Socket {
 
     /// Writes what waits, as much as goes.
     pub(super) fn flush(&mut self) -> Result<(), Ended> {
-        while !self.unsent.is_empty() {
-            match self.stream.try_write(&self.unsent) {
+        while self.is_clogged() {
+            let written = match &mut self.encrypted {
+                None => self.stream.try_write(&self.unsent),
+                Some(encrypted) if self.unsent.is_empty() => match encrypted.send(&self.stream) {
+                    Ok(()) => break,
+                    Err(error) => Err(error),
+                },
+                Some(encrypted) => encrypted.try_write(&self.stream, &self.unsent),
+            };
+            match written {
                 Ok(0) => return Err(Ended::Closed),
                 Ok(written) => {
                     self.unsent.drain(..written);
@@ -114,12 +141,19 @@ impl Socket {
     /// Reads once what is there. `false`: nothing is there now.
     pub(super) fn read(&mut self) -> Result<bool, Ended> {
         let mut bytes = [0; READ_BYTES];
-        match self.stream.try_read(&mut bytes) {
+        let read = match &mut self.encrypted {
+            None => self.stream.try_read(&mut bytes),
+            Some(encrypted) => encrypted.try_read(&self.stream, &mut bytes),
+        };
+        match read {
             Ok(0) => Err(Ended::Closed),
             Ok(count) => self.decoder.feed(&bytes[..count]).map(|()| true).map_err(|_| Ended::Garbage),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(_) => Err(Ended::Closed),
+            Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(tls) => Ended::NoTls(fault_of(tls)),
+                None => Ended::Closed,
+            }),
         }
     }
 

@@ -2,9 +2,11 @@
 
 use super::frames::{FrameReader, ReadError, append};
 use super::hello::{HELLO_BYTES_MAX, HELLO_PATIENCE, Hello, Reception};
+use super::stream::{self, Stream};
 use super::{FRAME_BYTES_MAX, GIVE_UP, Mesh};
 use crate::driver::{Incoming, Letter, PeerOutlet};
 use crate::link::notice_dead_hosts;
+use crate::tls::HandshakeError;
 use backstay_model::{ControllerSpec, NodeId};
 use socket2::SockRef;
 use std::collections::BTreeMap;
@@ -26,13 +28,15 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// Why a connection ended or was never made.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+pub(super) enum Lost {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("it did not answer in time")]
     Silent,
-    #[error("{0}")]
+    #[error("{}", .0.sentence())]
     Read(#[from] ReadError),
+    #[error("{0}")]
+    Handshake(#[from] HandshakeError),
     #[error("{0}")]
     Refused(Reception),
     #[error("it was closed")]
@@ -107,33 +111,18 @@ impl Dialler {
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, Lost> {
-        timeout(HELLO_PATIENCE, self.introduce()).await.unwrap_or(Err(Lost::Silent))
-    }
-
-    async fn introduce(&self) -> Result<TcpStream, Lost> {
-        let address = (&*self.peer.address.host, self.peer.address.port);
-        let mut stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
-        let hello = Hello::new(&self.mesh.cluster, &self.mesh.me, &self.peer.name);
-        let mut bytes = Vec::new();
-        append(&mut bytes, &hello).map_err(ReadError::from)?;
-        stream.write_all(&bytes).await?;
-        match FrameReader::new(HELLO_BYTES_MAX).next(&mut stream).await? {
-            Reception::Welcome => Ok(stream),
-            refusal => Err(Lost::Refused(refusal)),
-        }
+    async fn connect(&self) -> Result<Stream, Lost> {
+        timeout(HELLO_PATIENCE, introduce(&self.mesh, &self.peer)).await.unwrap_or(Err(Lost::Silent))
     }
 
     /// Writes what is posted until the connection ends.
-    async fn keep(&mut self, stream: TcpStream) -> Lost {
+    async fn keep(&mut self, stream: Stream) -> Lost {
         // What was posted for an earlier connection is older than what the peer will be told now.
         while self.posted.try_recv().is_ok() {}
         if self.tell(true).await.is_err() {
             return Lost::Over;
         }
-        let (mut reading, mut writing) = stream.into_split();
+        let (mut reading, mut writing) = tokio::io::split(stream);
         // The peer says nothing here, so whatever can be read is the end.
         let mut byte = [0];
         tokio::select! {
@@ -145,6 +134,24 @@ impl Dialler {
     async fn tell(&self, connected: bool) -> Result<(), mpsc::error::SendError<Incoming>> {
         let node = self.peer.id();
         self.incoming.send(Incoming::Peer { node, connected }).await
+    }
+}
+
+/// Connects, and says who calls.
+pub(super) async fn introduce(mesh: &Mesh, peer: &ControllerSpec) -> Result<Stream, Lost> {
+    let address = (&*peer.address.host, peer.address.port);
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
+    let mut stream = stream::dial(mesh, stream, &peer.name).await?;
+    let hello = Hello::new(mesh.version_max, &mesh.cluster, &mesh.me, &peer.name);
+    let mut bytes = Vec::new();
+    append(&mut bytes, &hello).map_err(ReadError::from)?;
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    match FrameReader::new(HELLO_BYTES_MAX).next(&mut stream).await? {
+        Reception::Welcome => Ok(stream),
+        refusal => Err(Lost::Refused(refusal)),
     }
 }
 
@@ -168,7 +175,11 @@ async fn write(posted: &mut mpsc::Receiver<Letter>, stream: &mut (impl AsyncWrit
             }
             next = (bytes.len() < BATCH_BYTES).then(|| posted.try_recv().ok()).flatten();
         }
-        if let Err(error) = stream.write_all(&bytes).await {
+        let written = async {
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        };
+        if let Err(error) = written.await {
             return Lost::Io(error);
         }
         bytes.shrink_to(BATCH_BYTES);

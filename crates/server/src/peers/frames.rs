@@ -1,5 +1,6 @@
 //! Frames on a socket: each read and decoded within its limit, written in as few pieces as possible.
 
+use crate::tls::explain;
 use backstay_wire::frame::{FrameDecoder, FrameError, encode_frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +21,29 @@ pub(super) enum ReadError {
     Frame(#[from] FrameError),
     #[error("a frame holds what no controller sends: {0}")]
     Senseless(#[from] postcard::Error),
+}
+
+impl ReadError {
+    /// In the operator's words.
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            Self::Frame(FrameError::TooLarge { announced, .. }) if is_tls(*announced) => {
+                "it speaks TLS and this controller does not: if it is a controller, give all nodes the same file, with \
+                 or without [tls]"
+                    .to_owned()
+            }
+            Self::Io(error) if error.get_ref().is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some()) => {
+                explain(error)
+            }
+            error => error.to_string(),
+        }
+    }
+}
+
+/// Whether what was read as a length is the head of a TLS record: a handshake's or an alert's, version 3.x (RFC 8446,
+/// section 5.1).
+const fn is_tls(length: u64) -> bool {
+    matches!(length >> 16, 0x1503 | 0x1603)
 }
 
 /// The frames that arrive on a connection.

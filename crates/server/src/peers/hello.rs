@@ -1,14 +1,16 @@
-//! The first words on a connection between controllers: who calls, whom they want, and whether they are welcome. In
-//! this version the network is loopback and nothing is proven; certificates will.
+//! The first words on a connection between controllers: who calls, whom they want, and whether they are welcome. With
+//! certificates the caller's name is proven; without them the network is loopback, and it is believed.
+//!
+//! The hello itself never changes. Versions say what may follow it: two controllers talk in the lower of their latest
+//! ones, if both still speak that. All versions so far write letters alike.
 
+use backstay_consensus::VERSION_MIN;
 use backstay_model::{ClusterName, NodeName};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Sets Backstay's peers apart from whatever else may call.
 const MAGIC: u64 = 0x6261_636b_7374_6179;
-/// What the letters look like. Controllers of different versions do not talk.
-const VERSION: u32 = 1;
 /// The longest frame before the caller is known.
 pub(super) const HELLO_BYTES_MAX: usize = 1024;
 /// How long the first words may take, from the connection to the answer.
@@ -18,7 +20,8 @@ pub(super) const HELLO_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hello {
     magic: u64,
-    version: u32,
+    version_min: u32,
+    version_max: u32,
     cluster: ClusterName,
     from: NodeName,
     to: NodeName,
@@ -31,7 +34,17 @@ pub(super) enum Reception {
     #[error("welcome")]
     Welcome,
     /// The caller does not speak this.
-    #[error("it is no Backstay controller, or one of another version: run the same version everywhere")]
+    #[error(
+        "it speaks versions {min} to {max} between controllers, and this one none of them: upgrade one step at a time"
+    )]
+    OtherVersion {
+        /// What the one who answers speaks.
+        min: u32,
+        /// The latest.
+        max: u32,
+    },
+    /// The caller is no Backstay controller.
+    #[error("it takes the caller for no Backstay controller")]
     OtherLanguage,
     /// The caller's cluster is another one.
     #[error("it belongs to another cluster: correct the cluster's name or the address in one of the files")]
@@ -42,11 +55,15 @@ pub(super) enum Reception {
     /// The caller is not in the file.
     #[error("the file does not list the caller: give all nodes the same file and restart those that differ")]
     Unlisted,
+    /// The caller says another name than its certificate.
+    #[error("the caller's certificate is another controller's: give each controller its own in [tls]")]
+    OtherCertificate,
 }
 
 impl Hello {
-    pub(super) fn new(cluster: &ClusterName, from: &NodeName, to: &NodeName) -> Self {
-        Self { magic: MAGIC, version: VERSION, cluster: cluster.clone(), from: from.clone(), to: to.clone() }
+    pub(super) fn new(version_max: u32, cluster: &ClusterName, from: &NodeName, to: &NodeName) -> Self {
+        let (cluster, from, to) = (cluster.clone(), from.clone(), to.clone());
+        Self { magic: MAGIC, version_min: VERSION_MIN, version_max, cluster, from, to }
     }
 
     /// Who calls.
@@ -62,12 +79,15 @@ impl Hello {
     /// What the controller `me` of `cluster` says to it; `is_listed` knows the other controllers.
     pub(super) fn receive(
         &self,
+        version_max: u32,
         cluster: &ClusterName,
         me: &NodeName,
         is_listed: impl Fn(&NodeName) -> bool,
     ) -> Reception {
-        if self.magic != MAGIC || self.version != VERSION {
+        if self.magic != MAGIC {
             Reception::OtherLanguage
+        } else if self.version_min > version_max || self.version_max < VERSION_MIN {
+            Reception::OtherVersion { min: VERSION_MIN, max: version_max }
         } else if self.cluster != *cluster {
             Reception::OtherCluster
         } else if self.to != *me {
@@ -85,14 +105,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_listed_controller_of_this_cluster_and_version_is_welcome() {
-        let hello = Hello::new(&"shop".into(), &"b".into(), &"a".into());
+    fn only_a_listed_controller_of_this_cluster_and_of_a_common_version_is_welcome() {
+        let hello = Hello::new(2, &"shop".into(), &"b".into(), &"a".into());
         let listed = |name: &NodeName| name.as_str() == "b";
-        assert_eq!(hello.receive(&"shop".into(), &"a".into(), listed), Reception::Welcome);
-        assert_eq!(hello.receive(&"other".into(), &"a".into(), listed), Reception::OtherCluster);
-        assert_eq!(hello.receive(&"shop".into(), &"c".into(), listed), Reception::NotMe);
-        assert_eq!(hello.receive(&"shop".into(), &"a".into(), |_| false), Reception::Unlisted);
-        let later = Hello { version: VERSION + 1, ..hello };
-        assert_eq!(later.receive(&"shop".into(), &"a".into(), listed), Reception::OtherLanguage);
+        assert_eq!(hello.receive(2, &"shop".into(), &"a".into(), listed), Reception::Welcome);
+        assert_eq!(hello.receive(1, &"shop".into(), &"a".into(), listed), Reception::Welcome);
+        assert_eq!(hello.receive(2, &"other".into(), &"a".into(), listed), Reception::OtherCluster);
+        assert_eq!(hello.receive(2, &"shop".into(), &"c".into(), listed), Reception::NotMe);
+        assert_eq!(hello.receive(2, &"shop".into(), &"a".into(), |_| false), Reception::Unlisted);
+        let later = Hello { version_min: 3, version_max: 4, ..hello.clone() };
+        let refused = later.receive(2, &"shop".into(), &"a".into(), listed);
+        assert_eq!(refused, Reception::OtherVersion { min: 1, max: 2 });
+        assert!(refused.to_string().contains("versions 1 to 2"), "{refused}");
+        let stranger = Hello { magic: 7, ..hello };
+        assert_eq!(stranger.receive(2, &"shop".into(), &"a".into(), listed), Reception::OtherLanguage);
     }
 }

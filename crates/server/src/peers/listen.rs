@@ -3,13 +3,16 @@
 
 use super::frames::{FrameReader, ReadError, append};
 use super::hello::{HELLO_BYTES_MAX, HELLO_PATIENCE, Hello, Reception};
+use super::stream::{self, Stream};
 use super::{FRAME_BYTES_MAX, GIVE_UP, Mesh};
+use crate::anteroom::Anteroom;
 use crate::driver::{Incoming, Letter};
 use crate::link::notice_dead_hosts;
-use crate::seldom::Seldom;
+use crate::seldom::{PerReason, Seldom};
+use crate::tls::HandshakeError;
 use backstay_model::NodeId;
 use socket2::SockRef;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,20 +23,21 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-/// How many callers may be unknown at a time. One more, and the one that waited longest is hung up on.
+/// How many callers may be unknown at a time.
 const UNKNOWN_MAX: usize = 64;
 /// The pause after the system refused to accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A peer that was welcomed, and where it will be heard.
-type Welcomed = (NodeId, TcpStream, FrameReader);
+pub(super) type Welcomed = (NodeId, Stream, FrameReader);
 
 /// Accepts callers for ever.
 pub(crate) async fn listen(listener: TcpListener, mesh: Mesh, incoming: mpsc::Sender<Incoming>) {
     let (welcome, mut welcomed) = mpsc::channel(UNKNOWN_MAX);
-    let hall = Arc::new(Hall { mesh, welcome, complaints: Seldom::default() });
+    let hall =
+        Arc::new(Hall { mesh, welcome, complaints: Seldom::default(), refusals: PerReason::default() });
     let mut calls = JoinSet::new();
-    let mut unknown: VecDeque<AbortHandle> = VecDeque::new();
+    let mut unknown = Anteroom::new(UNKNOWN_MAX);
     // The one connection on which each peer is heard: the newest.
     let mut heard: BTreeMap<NodeId, AbortHandle> = BTreeMap::new();
     loop {
@@ -47,13 +51,8 @@ pub(crate) async fn listen(listener: TcpListener, mesh: Mesh, incoming: mpsc::Se
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    unknown.retain(|call| !call.is_finished());
-                    if unknown.len() >= UNKNOWN_MAX
-                        && let Some(oldest) = unknown.pop_front()
-                    {
-                        oldest.abort();
-                    }
-                    unknown.push_back(calls.spawn(greet(Arc::clone(&hall), stream, address)));
+                    let call = calls.spawn(greet(Arc::clone(&hall), stream, address));
+                    unknown.admit(address.ip(), call);
                 }
                 Err(error) => {
                     hall.complaints.say(|| tracing::warn!("no call of a peer can be accepted: {error}"));
@@ -69,13 +68,17 @@ struct Hall {
     mesh: Mesh,
     welcome: mpsc::Sender<Welcomed>,
     complaints: Seldom,
+    /// Those who show certificates are no strangers: their operator wants to know why, and once.
+    refusals: PerReason,
 }
 
 /// Why a caller was not welcomed.
 #[derive(Debug, thiserror::Error)]
-enum Unwelcome {
-    #[error("{0}")]
+pub(super) enum Unwelcome {
+    #[error("{}", .0.sentence())]
     Read(#[from] ReadError),
+    #[error("{0}")]
+    Handshake(#[from] HandshakeError),
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{:?} of cluster {:?}: {reception}", hello.caller().as_str(), hello.cluster().as_str())]
@@ -90,22 +93,35 @@ async fn greet(hall: Arc<Hall>, stream: TcpStream, address: SocketAddr) {
     let greeted = timeout(HELLO_PATIENCE, meet(&hall.mesh, stream)).await;
     match greeted.unwrap_or(Err(Unwelcome::Silent)) {
         Ok(welcomed) => drop(hall.welcome.send(welcomed).await),
-        Err(why) => hall
-            .complaints
-            .say(|| tracing::warn!(caller = %address, "a caller on the peer port was refused: {why}")),
+        Err(why) => {
+            let complain =
+                || tracing::warn!(caller = %address, "a caller on the peer port was refused: {why}");
+            match &why {
+                Unwelcome::Handshake(_) | Unwelcome::Refused { .. } => {
+                    hall.refusals.say(address.ip(), &why.to_string(), complain);
+                }
+                _ => hall.complaints.say(complain),
+            }
+        }
     }
 }
 
-async fn meet(mesh: &Mesh, mut stream: TcpStream) -> Result<Welcomed, Unwelcome> {
+/// Hears who calls.
+pub(super) async fn meet(mesh: &Mesh, stream: TcpStream) -> Result<Welcomed, Unwelcome> {
     stream.set_nodelay(true)?;
     notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
+    let (mut stream, proven) = stream::accept(mesh, stream).await?;
     let mut reader = FrameReader::new(HELLO_BYTES_MAX);
     let hello: Hello = reader.next(&mut stream).await?;
     let listed = |name: &_| mesh.others.iter().any(|other| other.name == *name);
-    let reception = hello.receive(&mesh.cluster, &mesh.me, listed);
+    let reception = match proven {
+        Some(name) if name != *hello.caller() => Reception::OtherCertificate,
+        _ => hello.receive(mesh.version_max, &mesh.cluster, &mesh.me, listed),
+    };
     let mut answer = Vec::new();
     append(&mut answer, &reception).map_err(ReadError::from)?;
     stream.write_all(&answer).await?;
+    stream.flush().await?;
     if reception != Reception::Welcome {
         return Err(Unwelcome::Refused { hello, reception });
     }
@@ -119,7 +135,7 @@ async fn meet(mesh: &Mesh, mut stream: TcpStream) -> Result<Welcomed, Unwelcome>
 async fn hear(
     hall: Arc<Hall>,
     from: NodeId,
-    mut stream: TcpStream,
+    mut stream: Stream,
     mut reader: FrameReader,
     incoming: mpsc::Sender<Incoming>,
 ) {
@@ -134,9 +150,22 @@ async fn hear(
             }
         };
         let heard = match letter {
-            Letter::Node(message) => Incoming::Message { from, message },
-            Letter::Ask { id, question } => Incoming::Asked { from, id, question },
-            Letter::Answer { id, answer } => Incoming::Answered { from, id, answer },
+            Letter::Node(message) => Some(Incoming::Message { from, message }),
+            Letter::Ask { id, question } => {
+                question.open().map(|question| Incoming::Asked { from, id, question })
+            }
+            Letter::Answer { id, answer } => {
+                answer.open().map(|answer| Incoming::Answered { from, id, answer })
+            }
+            Letter::Certificates(standing) => Some(Incoming::Certified { from, standing }),
+        };
+        let Some(heard) = heard else {
+            hall.complaints.say(|| {
+                tracing::warn!(
+                    "controller number {from} asked or said what this version does not know: upgrade this one"
+                );
+            });
+            continue;
         };
         if incoming.send(heard).await.is_err() {
             return;

@@ -3,13 +3,20 @@
 
 mod dial;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hello;
 mod listen;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use dial::dial_all;
 pub(crate) use listen::listen;
 
+use crate::tls::Keyring;
 use backstay_model::{ClusterName, ControllerSpec, NodeName};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest frame once the caller is known: room for the whole replicated state of a large cluster.
@@ -24,4 +31,8 @@ pub(crate) struct Mesh {
     pub(crate) me: NodeName,
     /// All controllers but this one.
     pub(crate) others: Vec<ControllerSpec>,
+    /// What proves who somebody is; without it nothing does, and nothing is encrypted.
+    pub(crate) keyring: Option<Arc<Keyring>>,
+    /// The latest version to speak.
+    pub(crate) version_max: u32,
 }

@@ -31,13 +31,7 @@ pub(super) async fn attend<S: Source>(port: Arc<Port<S>>, stream: TcpStream, ses
         port,
         stream,
         session,
-        decoder: RequestDecoder::new(Limits {
-            bulk_bytes_max: bounds.request_bytes_max,
-            elements_max: WORDS_MAX,
-            depth_max: 0,
-            line_bytes_max: bounds.request_bytes_max,
-            buffered_bytes_max: bounds.request_bytes_max + READ_BYTES,
-        }),
+        decoder: RequestDecoder::new(limits(bounds)),
         bounds,
         unsent: Vec::new(),
         sent: 0,
@@ -48,6 +42,17 @@ pub(super) async fn attend<S: Source>(port: Arc<Port<S>>, stream: TcpStream, ses
     };
     // Whatever ended it, the client sees the end of its connection, and nobody else is concerned.
     let _ = connection.run().await;
+}
+
+/// What a request may be.
+pub(super) const fn limits(bounds: Bounds) -> Limits {
+    Limits {
+        bulk_bytes_max: bounds.request_bytes_max,
+        elements_max: WORDS_MAX,
+        depth_max: 0,
+        line_bytes_max: bounds.request_bytes_max,
+        buffered_bytes_max: bounds.request_bytes_max + READ_BYTES,
+    }
 }
 
 struct Connection<S> {

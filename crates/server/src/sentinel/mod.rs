@@ -9,6 +9,8 @@ mod command;
 mod connection;
 mod errors;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod glob;
 mod hello;
 mod info;

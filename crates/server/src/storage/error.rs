@@ -10,8 +10,7 @@ pub enum StorageError {
     /// There is none.
     #[error(
         "the state folder {} holds no state. If this is the very first start of the cluster, start every controller \
-         once with --bootstrap. If the state was lost, do not: this controller must not vote with an empty memory. \
-         Restore the folder, or replace this controller by one with a new name in every node's file",
+         once with --bootstrap. Otherwise start this one without: it then joins with an empty folder",
         folder.display()
     )]
     Missing {
@@ -58,8 +57,8 @@ pub enum StorageError {
     /// It cannot be read as what it was written.
     #[error(
         "{} is damaged: {why}. This controller must not vote with half a memory, so it does not start. Keep the file, \
-         look at the disk, and restore the folder or replace this controller by one with a new name in every node's \
-         file",
+         look at the disk, move the folder away, start this controller again and give it its vote back with \
+         `backstay controller add NAME`",
         path.display()
     )]
     Damaged {

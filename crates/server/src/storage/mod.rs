@@ -5,12 +5,15 @@
 
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+mod rows;
 mod writer;
 
 pub use error::StorageError;
 pub(crate) use writer::Writer;
 
-use backstay_consensus::{Durable, Entry, HardState, Persist, Snapshot};
+use backstay_consensus::{Durable, HardState, Membership, Persist, Snapshot};
 use backstay_model::{ClusterName, Generation, NodeId, NodeName};
 use file::{FILE, HARD, KNOWN, LOG, META, NEW_FILE, SNAPSHOT};
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
@@ -18,8 +21,9 @@ use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// The layout of the file. A file of a later one is refused.
-const FORMAT: u64 = 1;
+/// The layout of the file. A file of a later one is refused, and one of format 1, which knew no founders, is taken over.
+const FORMAT: u64 = 2;
+const FORMAT_WITHOUT_FOUNDERS: u64 = 1;
 /// Pages that are kept in memory. Everything is read once, at the start.
 const CACHE_BYTES: usize = 1024 * 1024;
 
@@ -29,14 +33,21 @@ pub struct Storage {
     path: PathBuf,
     database: Database,
     generation: Generation,
+    /// `None`: a file of format 1 that was not taken over yet.
+    founders: Option<Vec<NodeId>>,
 }
 
 impl Storage {
-    /// Makes the state folder of a new cluster's node. Refused if there is one already. A crash half-way leaves nothing
-    /// that `open` would take for a folder.
-    pub fn create(folder: &Path, cluster: &ClusterName, node: &NodeName) -> Result<Self, StorageError> {
+    /// Makes a node's state folder: with the cluster's founders at its very first start, with none to join a cluster.
+    /// Refused if there is one already. A crash half-way leaves nothing that `open` would take for a folder.
+    pub fn create(
+        folder: &Path,
+        cluster: &ClusterName,
+        node: &NodeName,
+        founders: &[NodeId],
+    ) -> Result<Self, StorageError> {
         let path = folder.join(FILE);
-        if path.exists() {
+        if is_there(&path)? {
             return Err(StorageError::Exists { path });
         }
         let failed = |source| StorageError::Folder { folder: folder.to_owned(), source };
@@ -49,7 +60,8 @@ impl Storage {
         }
         let generation = Generation(getrandom::u64().map_err(|_| StorageError::NoEntropy)?.max(1));
         let database = file::open(&unfinished, |builder| builder.create(&unfinished))?;
-        write_identity(&database, cluster, node, generation).map_err(|error| error.at(&unfinished))?;
+        write_identity(&database, cluster, node, generation, founders)
+            .map_err(|error| error.at(&unfinished))?;
         drop(database);
         std::fs::rename(&unfinished, &path).map_err(failed)?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
@@ -59,17 +71,46 @@ impl Storage {
     /// Opens the folder that `create` made. It must be this cluster's and this node's.
     pub fn open(folder: &Path, cluster: &ClusterName, node: &NodeName) -> Result<Self, StorageError> {
         let path = folder.join(FILE);
-        if !path.exists() {
+        if !is_there(&path)? {
             return Err(StorageError::Missing { folder: folder.to_owned() });
         }
         let database = file::open(&path, |builder| builder.open(&path))?;
-        let generation = check_identity(&database, &path, cluster, node)?;
-        Ok(Self { path, database, generation })
+        let (generation, founders) = check_identity(&database, &path, cluster, node)?;
+        Ok(Self { path, database, generation, founders })
     }
 
-    /// Whether `folder` holds a state folder, of whomever.
+    /// Takes over a file of format 1, whose cluster's members were those of the configuration. Does nothing to any other.
+    pub fn take_over(&mut self, founders: &[NodeId]) -> Result<(), StorageError> {
+        if self.founders.is_some() {
+            return Ok(());
+        }
+        file::guarded(&self.path, || write_founders(&self.database, founders))
+            .map_err(|error| error.at(&self.path))?;
+        tracing::info!("{} was written by an earlier version and is taken over", self.path.display());
+        self.founders = Some(founders.to_vec());
+        Ok(())
+    }
+
+    /// Makes a folder that would join a founder's, if nothing was ever written to it. Whether it did.
+    pub fn found(&mut self, founders: &[NodeId]) -> Result<bool, StorageError> {
+        if !self.founders().is_empty() || self.load()? != Durable::default() {
+            return Ok(false);
+        }
+        file::guarded(&self.path, || write_founders(&self.database, founders))
+            .map_err(|error| error.at(&self.path))?;
+        self.founders = Some(founders.to_vec());
+        Ok(true)
+    }
+
+    /// Those who were there at the cluster's very first start; none if this folder joined later.
+    pub fn founders(&self) -> &[NodeId] {
+        self.founders.as_deref().unwrap_or_default()
+    }
+
+    /// Whether `folder` holds a state folder, of whomever. One that may not be looked into counts as one that does:
+    /// `open` tells why it cannot be used.
     pub fn exists(folder: &Path) -> bool {
-        folder.join(FILE).exists()
+        is_there(&folder.join(FILE)).unwrap_or(true)
     }
 
     /// The number that was drawn when the folder was made.
@@ -95,11 +136,17 @@ impl Storage {
     }
 }
 
+/// Whether there is such a file. Not to be allowed to look is no answer.
+fn is_there(path: &Path) -> Result<bool, StorageError> {
+    path.try_exists().map_err(|source| StorageError::Io { path: path.to_owned(), source })
+}
+
 fn write_identity(
     database: &Database,
     cluster: &ClusterName,
     node: &NodeName,
     generation: Generation,
+    founders: &[NodeId],
 ) -> Result<(), error::Inner> {
     let transaction = database.begin_write()?;
     {
@@ -108,6 +155,7 @@ fn write_identity(
         meta.insert("cluster", cluster.as_str().as_bytes())?;
         meta.insert("node", node.as_str().as_bytes())?;
         meta.insert("generation", generation.0.to_le_bytes().as_slice())?;
+        meta.insert("founders", postcard::to_stdvec(founders)?.as_slice())?;
         // Made now, so that a missing one is damage.
         transaction.open_table(HARD)?;
         transaction.open_table(SNAPSHOT)?;
@@ -123,7 +171,7 @@ fn check_identity(
     path: &Path,
     cluster: &ClusterName,
     node: &NodeName,
-) -> Result<Generation, StorageError> {
+) -> Result<(Generation, Option<Vec<NodeId>>), StorageError> {
     let meta = |key: &str| {
         file::guarded(path, || {
             let table = database.begin_read()?.open_table(META)?;
@@ -138,7 +186,7 @@ fn check_identity(
         bytes.map(u64::from_le_bytes).map_err(|error| error.at(path))
     };
     let format = number("format")?;
-    if format != FORMAT {
+    if format != FORMAT && format != FORMAT_WITHOUT_FOUNDERS {
         return Err(StorageError::Format { path: path.to_owned(), found: format });
     }
     let text = |key: &str| Ok(String::from_utf8_lossy(&meta(key)?).into_owned());
@@ -150,7 +198,32 @@ fn check_identity(
             wanted: format!("node {node} of cluster {cluster}"),
         });
     }
-    Ok(Generation(number("generation")?))
+    let generation = Generation(number("generation")?);
+    if format == FORMAT_WITHOUT_FOUNDERS {
+        return Ok((generation, None));
+    }
+    let founders = postcard::from_bytes(&meta("founders")?);
+    let founders = founders.map_err(|error| error::Inner::from(error).at(path))?;
+    Ok((generation, Some(founders)))
+}
+
+/// From format 1 to this one, in one transaction.
+fn write_founders(database: &Database, founders: &[NodeId]) -> Result<(), error::Inner> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert("format", FORMAT.to_le_bytes().as_slice())?;
+        meta.insert("founders", postcard::to_stdvec(founders)?.as_slice())?;
+        let mut snapshots = transaction.open_table(SNAPSHOT)?;
+        let plain = snapshots.get(())?.map(|row| row.value().to_vec());
+        if let Some(plain) = plain {
+            let members = Membership::founders(founders);
+            let snapshot = rows::read_snapshot_of_format_1(&plain, members)?;
+            snapshots.insert((), postcard::to_stdvec(&snapshot)?.as_slice())?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 fn read(database: &Database) -> Result<Durable, error::Inner> {
@@ -164,7 +237,7 @@ fn read(database: &Database) -> Result<Durable, error::Inner> {
     }
     for row in transaction.open_table(LOG)?.iter()? {
         let (index, value) = row?;
-        let entry = postcard::from_bytes::<Entry>(value.value())?;
+        let entry = rows::read_entry(value.value())?;
         if entry.index != index.value() {
             return Err(error::Inner::Damaged("an entry of the log is not where it belongs"));
         }
@@ -208,7 +281,7 @@ fn write(transaction: &WriteTransaction, persist: &Persist) -> Result<(), error:
             log.retain_in(index.., |_, _| false)?;
         }
         for entry in &persist.entries {
-            let bytes = postcard::to_stdvec(entry)?;
+            let bytes = rows::write_entry(entry)?;
             log.insert(entry.index, bytes.as_slice())?;
         }
     }

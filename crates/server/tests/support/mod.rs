@@ -5,12 +5,15 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "these tests touch the world")]
 
 pub(crate) mod admin;
+pub(crate) mod certificates;
 pub(crate) mod redis;
+pub(crate) mod redis_certificates;
 
 use backstay_config::Config;
 use backstay_lab::servers::ports::Ports;
 use backstay_model::{ClusterStatus, ServiceStatus};
 use backstay_server::{RunError, run};
+use certificates::Certificates;
 use redis::Redis;
 use std::fmt::Write as _;
 
@@ -31,6 +34,8 @@ pub(crate) struct Controller {
     pub(crate) admin: PathBuf,
     pub(crate) state: PathBuf,
     pub(crate) peer: u16,
+    /// Where it serves clients with a certificate, if the cluster has certificates.
+    pub(crate) remote_admin: u16,
     running: Option<Running>,
 }
 
@@ -47,6 +52,8 @@ pub(crate) struct Cluster {
     pub(crate) instances: Vec<Redis>,
     /// Lines for the service's section of the file.
     pub(crate) extra: String,
+    /// With these, everything is encrypted.
+    pub(crate) certificates: Option<Certificates>,
     /// The whole file, if it is not what the rest says.
     pub(crate) file: Option<String>,
 }
@@ -65,12 +72,32 @@ impl Cluster {
             admin: folder.path().join(format!("{name}.sock")),
             state: folder.path().join(name),
             peer: free_port(),
+            remote_admin: free_port(),
             running: None,
         });
         let controllers = controllers.collect();
         let instances = instances.iter().map(|name| Redis::start(folder.path(), name, &[]));
         let instances = instances.collect();
-        Self { folder, name: "test".to_owned(), controllers, instances, extra: String::new(), file: None }
+        Self {
+            folder,
+            name: "test".to_owned(),
+            controllers,
+            instances,
+            extra: String::new(),
+            certificates: None,
+            file: None,
+        }
+    }
+
+    /// As `new`, with certificates for each controller.
+    pub(crate) fn encrypted(controllers: &[&str], instances: &[&str]) -> Self {
+        let mut cluster = Self::new(controllers, instances);
+        let certificates = Certificates::new(&cluster.folder.path().join("certificates"), &cluster.name);
+        for name in controllers {
+            certificates.node(name, 365);
+        }
+        cluster.certificates = Some(certificates);
+        cluster
     }
 
     /// Three controllers and three servers, all running, with a primary.
@@ -83,6 +110,7 @@ impl Cluster {
 
     pub(crate) fn text(&self) -> String {
         let mut text = format!("cluster = \"{}\"\n", self.name);
+        text += &self.certificates.as_ref().map_or_else(String::new, Certificates::section);
         for it in &self.controllers {
             let _ = write!(
                 text,
@@ -93,6 +121,9 @@ impl Cluster {
                 it.admin.display(),
                 it.state.display()
             );
+            if self.certificates.is_some() {
+                let _ = writeln!(text, "admin_address = \"127.0.0.1:{}\"", it.remote_admin);
+            }
         }
         if self.instances.is_empty() {
             return text;
@@ -152,6 +183,11 @@ impl Cluster {
         let ended = within(running.task).await.unwrap();
         drop(running.stop);
         ended
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&self, index: usize) -> bool {
+        self.controllers[index].running.as_ref().is_some_and(|running| running.task.is_finished())
     }
 
     /// Takes the running controller's task away, to start another one in its place.

@@ -5,6 +5,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
+    /// `{port}` and `{folder}` in an option become this server's own.
     pub(crate) fn start(folder: &Path, name: &str, options: &[&str]) -> Self {
         let folder = folder.join(format!("redis-{name}"));
         std::fs::create_dir_all(&folder).unwrap();
@@ -63,6 +65,17 @@ impl Redis {
     }
 }
 
+impl Redis {
+    /// Ends every client's connection, as the user `root` on the Unix socket `local` in its folder.
+    pub(crate) fn disconnect_clients(&self) {
+        let mut stream = UnixStream::connect(self.folder.join("local")).unwrap();
+        stream.write_all(b"AUTH root root\r\nCLIENT KILL TYPE normal\r\n").unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "+OK");
+        assert!(lines.next().unwrap().unwrap().starts_with(':'));
+    }
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -77,7 +90,9 @@ fn spawn(folder: &Path, port: u16, options: &[String]) -> Child {
         .args(["--repl-diskless-sync-delay", "0"])
         .args(["--repl-ping-replica-period", "1"])
         .args(["--replicaof", "127.0.0.1", "1"])
-        .args(options)
+        .args(options.iter().map(|option| {
+            option.replace("{port}", &port.to_string()).replace("{folder}", &folder.to_string_lossy())
+        }))
         .current_dir(folder)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -1,15 +1,34 @@
 //! No act without a commit: every order fits the committed state of the one who gives it, and nobody gives one that
 //! could still be sent after a later leader gave one.
 
+use crate::world::Sent;
 use backstay_controller::{Phase, ServiceState};
-use backstay_model::{Action, Order, ServiceSpec, Term};
+use backstay_model::{Action, InstanceSpec, Order, ServiceSpec, Term, Time};
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     newest_term: Term,
+    newest_sent: Term,
 }
 
 impl Memory {
+    /// At the moment in which it is sent.
+    pub(super) fn check_sent(&mut self, now: Time, sent: &Sent) -> Option<(&'static str, String)> {
+        let (order, term) = (&sent.order, sent.term);
+        if now >= order.deadline {
+            return Some(("nothing is sent past its deadline", format!("at {now:?}: {order:?}")));
+        }
+        if term < self.newest_sent {
+            let newest = self.newest_sent;
+            return Some((
+                "one leader acts",
+                format!("{order:?} of term {term} is sent after one of term {newest}"),
+            ));
+        }
+        self.newest_sent = term;
+        None
+    }
+
     pub(super) fn check(
         &mut self,
         spec: &ServiceSpec,
@@ -38,21 +57,27 @@ impl Memory {
 
 fn fits(spec: &ServiceSpec, state: &ServiceState, order: &Order) -> bool {
     let primary = state.primary().map(|reign| &reign.instance);
+    let at = |name| spec.instance(name).map(|instance: &InstanceSpec| &instance.address);
+    let moving = match &state.phase {
+        Phase::Moving { to, .. } => Some(to),
+        _ => None,
+    };
     let other = primary.is_some_and(|primary| *primary != order.instance);
     order.epoch == state.epoch
         && match &order.action {
             Action::Promote => {
-                matches!(&state.phase, Phase::Promoting { candidate, .. } if *candidate == order.instance)
+                let chosen = matches!(&state.phase, Phase::Promoting { candidate, .. } if *candidate == order.instance);
+                chosen || moving == Some(&order.instance)
             }
             Action::Freeze => matches!(state.phase, Phase::Fencing { .. }),
             Action::Fence => other || matches!(state.phase, Phase::Fencing { .. }),
             Action::Open { .. } => primary.is_some(),
             Action::Canary { .. } => primary == Some(&order.instance),
-            Action::Follow { primary: address, .. } => {
-                other
-                    && primary
-                        .and_then(|primary| spec.instance(primary))
-                        .is_some_and(|primary| primary.address == *address)
+            Action::Pause { .. } => moving.is_some() && !other,
+            Action::Resume => state.switchover.as_ref().is_some_and(|it| it.from == order.instance),
+            Action::Follow { primary: address, .. } if moving.is_some() => {
+                !other && moving.and_then(at) == Some(address)
             }
+            Action::Follow { primary: address, .. } => other && primary.and_then(at) == Some(address),
         }
 }

@@ -1,18 +1,19 @@
 //! Convergence: when everything is mended, there is one open primary that all follow with the same data, all
 //! controllers agree, and clients write again.
 
+use crate::scenario::FaultKind;
 use crate::world::World;
 use backstay_controller::Phase;
 use std::time::Duration;
 
 /// How long after everything was mended.
 const PATIENCE: Duration = Duration::from_secs(25);
-const STEP: Duration = Duration::from_millis(500);
+const STEP: Duration = Duration::from_millis(100);
 
 impl World {
     /// Runs on until everything is well, and complains if that does not happen in time.
     pub(crate) fn converge(&mut self) {
-        let deadline = self.now + PATIENCE;
+        let deadline = self.now + self.patience();
         let acknowledged = self.checkers.acknowledged();
         loop {
             let next = self.now + STEP;
@@ -22,31 +23,26 @@ impl World {
             }
             match self.unwell(acknowledged) {
                 None => return self.check_surviving_writes(),
-                // Nobody can tell which of several restarted files is the newest: that waits for the operator.
-                Some(_) if self.waits_for_operator() => return,
                 Some(why) if self.now >= deadline => return self.violate("convergence", why),
-                Some(_) => {}
+                Some(_) => self.operator_helps(),
             }
         }
     }
 
-    fn waits_for_operator(&self) -> bool {
-        let waits = |reason: &String| reason.contains("backstay decide");
-        self.controllers
-            .iter()
-            .filter_map(|controller| controller.node())
-            .filter(|node| node.brain().leads())
-            .any(|node| {
-                let problems =
-                    node.brain().status(self.clock(0)).services.into_iter().flat_map(|it| it.problems);
-                problems.map(|problem| problem.sentence).any(|sentence| waits(&sentence))
-            })
+    /// A wait between plans, and one that a wrong clock wrote down, may last longer.
+    fn patience(&self) -> Duration {
+        let long = [FaultKind::Flap, FaultKind::Clock];
+        let waits = self.scenario.kinds.iter().any(|kind| long.contains(kind));
+        if waits { PATIENCE + Duration::from_secs(70) } else { PATIENCE }
     }
 
     fn unwell(&self, acknowledged: u64) -> Option<String> {
         let nodes: Vec<_> = self.controllers.iter().filter_map(|controller| controller.node()).collect();
         if !nodes.iter().any(|node| node.brain().leads()) {
             return (nodes.len() * 2 > self.controllers.len()).then(|| "nobody leads".to_owned());
+        }
+        if self.controllers.iter().any(|it| it.joined) && !self.all_vote() {
+            return Some("a controller that lost its folder has no vote yet".to_owned());
         }
         for node in &nodes {
             let state = node.brain().state().service(&self.service);
@@ -63,7 +59,12 @@ impl World {
         if !reigning.is_writable() {
             return Some(format!("{} reigns but takes no writes", self.servers[primary].name));
         }
-        for (index, server) in self.servers.iter().enumerate().filter(|(index, _)| *index != primary) {
+        let recorded =
+            nodes[0].brain().state().service(&self.service).reign.as_ref().map(|reign| &reign.run_id);
+        if recorded != Some(&reigning.run_id) {
+            return Some(format!("{} reigns but was restarted", self.servers[primary].name));
+        }
+        for (_, server) in self.servers.iter().enumerate().filter(|(index, _)| *index != primary) {
             let Some(redis) = server.redis.as_ref() else {
                 return Some(format!("{} does not run", server.name));
             };
@@ -75,7 +76,14 @@ impl World {
             }
             let behind = reigning.data.len().abs_diff(redis.data.len());
             if behind > 50 || reigning.data.iter().zip(&redis.data).any(|(a, b)| a != b) {
-                return Some(format!("server {index} holds other data than the primary"));
+                let first = reigning.data.iter().zip(&redis.data).position(|(a, b)| a != b);
+                return Some(format!(
+                    "{} holds {} writes and {} holds {}; the first that differs is {first:?}",
+                    server.name,
+                    redis.data.len(),
+                    self.servers[primary].name,
+                    reigning.data.len()
+                ));
             }
         }
         (self.checkers.acknowledged() == acknowledged).then(|| "no client wrote".to_owned())

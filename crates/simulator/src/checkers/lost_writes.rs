@@ -2,11 +2,12 @@
 //! promoted replica; but what a replica holds that nothing disturbs survives the choice, and what the new primary
 //! holds when its reign begins, or acknowledges in it, survives its reign.
 
+use super::writes::Writes;
 use crate::redis::WriteId;
 use crate::world::{Place, World};
-use backstay_controller::{Phase, ServiceState};
+use backstay_controller::{Cause, Phase, ServiceState};
 use backstay_model::{Epoch, InstanceName, RunId, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A server that nothing happened to for so long counts as steady.
@@ -17,9 +18,9 @@ pub(super) struct Memory {
     writes: WriteId,
     pub(super) acknowledged: u64,
     pub(super) lost: u64,
-    acked: BTreeMap<WriteId, usize>,
+    acked: Writes,
     /// What each server held in processes that are gone.
-    held_before: BTreeMap<usize, BTreeSet<WriteId>>,
+    held_before: BTreeMap<usize, Writes>,
     begun: Option<Begun>,
     reign: Option<ReignMemory>,
 }
@@ -29,7 +30,7 @@ pub(super) struct Memory {
 struct Begun {
     epoch: Epoch,
     at: Time,
-    held: Vec<(usize, BTreeSet<WriteId>)>,
+    held: Vec<(usize, Writes)>,
     /// The processes that counted then.
     trusted: BTreeMap<InstanceName, RunId>,
 }
@@ -39,13 +40,35 @@ struct Begun {
 struct ReignMemory {
     epoch: Epoch,
     server: usize,
-    must: BTreeSet<WriteId>,
+    must: Writes,
 }
 
 impl Memory {
     pub(super) const fn next_write(&mut self) -> WriteId {
         self.writes += 1;
         self.writes
+    }
+
+    pub(super) fn acknowledged_before(&mut self, writes: &[WriteId]) {
+        self.acked.extend(writes);
+    }
+}
+
+/// The state's epoch began with a planned move.
+fn is_planned(state: &ServiceState) -> bool {
+    state.history.back().is_some_and(|record| record.planned && record.epoch == state.epoch)
+}
+
+const fn name(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::FirstStart => "first primary",
+        Cause::Crashed { .. } => "failover after a crash",
+        Cause::Silent { .. } => "failover after silence",
+        Cause::Restarted { .. } => "failover after a restart",
+        Cause::Demoted { .. } => "failover after a demotion",
+        Cause::CandidateLost { .. } => "next candidate",
+        Cause::Ordered { .. } => "failover on an operator's order",
+        Cause::SwitchoverFailed { .. } => "failover because a switchover failed",
     }
 }
 
@@ -54,24 +77,31 @@ impl World {
         self.checkers.times.acknowledged(self.now, self.primary() == Some(server));
         let memory = &mut self.checkers.writes;
         memory.acknowledged += 1;
-        memory.acked.insert(write, server);
-        let holds = self.servers[server].redis.as_ref().is_some_and(|redis| redis.data.contains(&write));
+        memory.acked.insert(write);
+        // It was accepted a moment ago: near the end.
+        let redis = self.servers[server].redis.as_ref();
+        let holds = redis.is_some_and(|redis| redis.data.iter().rev().any(|held| *held == write));
         if let Some(reign) = memory.reign.as_mut().filter(|reign| reign.server == server && holds) {
             reign.must.insert(write);
         }
     }
 
     pub(crate) fn note_begin(&mut self, state: &ServiceState) {
-        if !matches!(state.phase, Phase::Fencing { .. }) {
+        let Phase::Fencing { cause } = &state.phase else {
             return;
-        }
+        };
         if self.checkers.writes.begun.as_ref().is_some_and(|begun| begun.epoch >= state.epoch) {
             return;
         }
+        // One that the operator wants replaced is not waited for.
+        let ordered = matches!(&state.phase, Phase::Fencing { cause: Cause::Ordered { .. } });
+        let unwanted = state.reign.as_ref().map(|reign| &reign.instance).filter(|_| ordered);
+        self.coverage.decision(name(cause));
         let steady = (0..self.servers.len())
+            .filter(|server| unwanted != Some(&self.servers[*server].name))
             .filter(|server| self.is_steady(*server) && self.is_trusted(*server, state));
         let held = steady.map(|server| {
-            let data = self.servers[server].redis.as_ref().map(|redis| redis.data.iter().copied().collect());
+            let data = self.servers[server].redis.as_ref().map(|redis| redis.data.iter().collect());
             (server, data.unwrap_or_default())
         });
         let begun =
@@ -107,22 +137,30 @@ impl World {
             return;
         };
         let redis = self.servers[server].redis.as_ref().filter(|redis| redis.run_id == reign.run_id);
-        let Some(data) = redis.map(|redis| redis.data.iter().copied().collect::<BTreeSet<_>>()) else {
+        let Some(data) = redis.map(|redis| redis.data.iter().collect::<Writes>()) else {
             return; // Died since; the next reign is judged.
         };
         let begun = self.checkers.writes.begun.take();
         let counted = begun.as_ref().is_some_and(|it| it.trusted.get(&reign.instance) == Some(&reign.run_id));
-        if let Some(write) = self.forgotten(server, &data).filter(|_| counted) {
+        // An operator may choose whom he likes, and who starts unprotected may wipe all others.
+        let promised = self.scenario.protected && state.decided.is_none();
+        if let Some(write) = self.forgotten(server, &data).filter(|_| counted && promised) {
             let what = format!("{} is promoted without write {write}, which had reached it", reign.instance);
             return self.violate("what reached the promoted replica survives", what);
         }
-        if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch) {
+        if is_planned(state) {
+            self.coverage.decision("switchover completed");
+        }
+        if let Some(write) = self.left_behind(state, &data) {
+            let what = format!("{} took over by a planned move without write {write}", reign.instance);
+            return self.violate("a switchover loses nothing", what);
+        }
+        if let Some(begun) = begun.filter(|begun| begun.epoch == reign.epoch && promised) {
             for (holder, held) in &begun.held {
                 let undisturbed = self.servers[*holder].disturbed <= begun.at && self.is_steady(*holder);
-                let missing = held
-                    .iter()
-                    .find(|write| self.checkers.writes.acked.contains_key(write) && !data.contains(write));
-                if let (true, Some(write)) = (undisturbed, missing) {
+                let missing = held.without(&data).intersection(&self.checkers.writes.acked);
+                let given_up = self.spec.services[0].preference.max_lag_bytes;
+                if let (true, Some(write)) = (undisturbed && missing.count() > given_up, missing.first()) {
                     let (holder, chosen) = (&self.servers[*holder].name, &reign.instance);
                     let what = format!(
                         "{holder} held acknowledged write {write}, but {chosen} was promoted without it"
@@ -132,24 +170,29 @@ impl World {
             }
         }
         let acked = &self.checkers.writes.acked;
-        let must = data.into_iter().filter(|write| acked.contains_key(write)).collect();
+        let must = data.intersection(acked);
         self.checkers.writes.reign = Some(ReignMemory { epoch: reign.epoch, server, must });
+    }
+
+    /// After a planned move: an acknowledged write of the reign before that is not here.
+    fn left_behind(&self, state: &ServiceState, data: &Writes) -> Option<WriteId> {
+        let before = self.checkers.writes.reign.as_ref().filter(|_| is_planned(state))?;
+        before.must.without(data).first()
     }
 
     /// A process ends, and with it what it held.
     pub(crate) fn note_death(&mut self, server: usize) {
         if let Some(redis) = &self.servers[server].redis {
-            let held = redis.data.iter().copied();
-            self.checkers.writes.held_before.entry(server).or_default().extend(held);
+            self.checkers.writes.held_before.entry(server).or_default().extend(&redis.data);
         }
     }
 
     /// An acknowledged write that the reign before still had and that had reached this server, but is not there now.
-    fn forgotten(&self, server: usize, data: &BTreeSet<WriteId>) -> Option<WriteId> {
+    fn forgotten(&self, server: usize, data: &Writes) -> Option<WriteId> {
         let memory = &self.checkers.writes;
         let before = memory.reign.as_ref()?;
         let held = memory.held_before.get(&server)?;
-        before.must.iter().find(|write| held.contains(write) && !data.contains(write)).copied()
+        before.must.without(data).intersection(held).first()
     }
 
     /// In the end: everything that had to survive the last reign is there. Counts what `async` lost before.
@@ -158,14 +201,13 @@ impl World {
             return;
         };
         let redis = self.servers[primary].redis.as_ref();
-        let data: BTreeSet<WriteId> =
-            redis.map(|redis| redis.data.iter().copied().collect()).unwrap_or_default();
+        let data: Writes = redis.map(|redis| redis.data.iter().collect()).unwrap_or_default();
         let memory = &mut self.checkers.writes;
-        memory.lost = memory.acked.keys().filter(|write| !data.contains(write)).count() as u64;
+        memory.lost = memory.acked.without(&data).count();
         let Some(reign) = &memory.reign else {
             return;
         };
-        let missing = reign.must.iter().find(|write| !data.contains(write)).copied();
+        let missing = reign.must.without(&data).first();
         if let Some(write) = missing.filter(|_| reign.server == primary) {
             let (epoch, name) = (reign.epoch, self.servers[primary].name.clone());
             let what = format!("write {write} was lost in the middle of {name}'s reign (epoch {epoch})");

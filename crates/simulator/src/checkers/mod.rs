@@ -2,17 +2,20 @@
 //! first violation.
 
 mod acts;
+mod agreement;
 mod convergence;
 mod epochs;
 mod failover_times;
+mod flapping;
 mod identical_state;
 mod lost_writes;
 mod one_primary;
+mod writes;
 
 use crate::redis::WriteId;
-use crate::scenario::Scenario;
-use crate::world::World;
-use backstay_model::{Order, Route, Time};
+use crate::scenario::{FaultKind, Scenario};
+use crate::world::{Sent, World};
+use backstay_model::{Command, Epoch, Order, Route, Time};
 
 /// What the checkers remember.
 #[derive(Debug)]
@@ -21,7 +24,9 @@ pub(crate) struct Checkers {
     identical: identical_state::Memory,
     epochs: epochs::Memory,
     primaries: one_primary::Memory,
+    newest: Epoch,
     acts: acts::Memory,
+    flapping: flapping::Memory,
     writes: lost_writes::Memory,
     pub(crate) times: failover_times::Memory,
     /// The controller whose folder was wiped.
@@ -35,11 +40,19 @@ impl Checkers {
             identical: identical_state::Memory::new(scenario.controllers),
             epochs: epochs::Memory::default(),
             primaries: one_primary::Memory::default(),
+            newest: Epoch(0),
             acts: acts::Memory::default(),
+            flapping: flapping::Memory::default(),
             writes: lost_writes::Memory::default(),
             times: failover_times::Memory::default(),
             wiped: None,
         }
+    }
+
+    fn is_new_epoch(&mut self, epoch: Epoch) -> bool {
+        let new = epoch > self.newest;
+        self.newest = self.newest.max(epoch);
+        new
     }
 
     pub(crate) const fn violation(&self) -> Option<&(&'static str, String)> {
@@ -48,6 +61,11 @@ impl Checkers {
 
     pub(crate) fn violate(&mut self, property: &'static str, what: String) {
         self.violation.get_or_insert((property, what));
+    }
+
+    /// Writes that a running group took before controllers came.
+    pub(crate) fn acknowledged_before(&mut self, writes: &[WriteId]) {
+        self.writes.acknowledged_before(writes);
     }
 
     pub(crate) const fn next_write(&mut self) -> WriteId {
@@ -79,7 +97,7 @@ impl World {
         let Some(it) = self.controllers[node].node() else {
             return;
         };
-        let applied = it.consensus().status().applied;
+        let applied = it.consensus().applied();
         if !self.checkers.identical.is_new(node, applied) {
             return;
         }
@@ -94,6 +112,16 @@ impl World {
         if let Some((property, what)) = found {
             return self.violate(property, what);
         }
+        // Where clocks differ a wait may be forgotten.
+        if !self.scenario.skewed_clocks && !self.scenario.kinds.contains(&FaultKind::Clock) {
+            let (now, cooldown) = (self.now, self.spec.services[0].cooldown);
+            if let Some((property, what)) = self.checkers.flapping.check(now, cooldown, &service) {
+                return self.violate(property, what);
+            }
+        }
+        if self.checkers.is_new_epoch(service.epoch) {
+            self.check_agreement(&service);
+        }
         self.note_begin(&service);
         self.note_reign(&service);
     }
@@ -104,7 +132,7 @@ impl World {
             return;
         };
         let state = it.brain().state().service(&self.service).clone();
-        let term = it.consensus().status().term;
+        let term = it.consensus().term();
         // A cluster of one commits in the middle of a step, so its state may be ahead of the order.
         if self.controllers.len() == 1 {
             return;
@@ -112,6 +140,30 @@ impl World {
         let late = now >= order.deadline;
         let spec = &self.spec.services[0];
         if let Some((property, what)) = self.checkers.acts.check(spec, &state, term, order, late) {
+            self.violate(property, what);
+        }
+    }
+
+    /// An act goes over the wire: what allowed it must not have lapsed since it was ordered.
+    pub(crate) fn check_sent(&mut self, node: usize, commands: &[Command], by: Option<&Sent>) {
+        let acts = |command: &Command| {
+            matches!(
+                command,
+                Command::Replicate(_)
+                    | Command::ReplicateNoOne
+                    | Command::SetWriteGuard(_)
+                    | Command::Canary(_)
+            )
+        };
+        if !commands.iter().any(acts) {
+            return;
+        }
+        let now = self.clock(node).time;
+        let found = by.map_or_else(
+            || Some(("no act without a commit", format!("{commands:?} without an order"))),
+            |by| self.checkers.acts.check_sent(now, by),
+        );
+        if let Some((property, what)) = found {
             self.violate(property, what);
         }
     }

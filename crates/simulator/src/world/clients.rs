@@ -8,6 +8,10 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_millis(50);
 const BETWEEN_WRITES: Duration = Duration::from_millis(4);
+/// While nothing happened for a while.
+const BETWEEN_QUIET_WRITES: Duration = Duration::from_millis(25);
+/// How long after something happened clients write quickly.
+const UNREST: Duration = Duration::from_secs(1);
 const BETWEEN_TRIES: Duration = Duration::from_millis(2);
 
 /// One client.
@@ -26,10 +30,16 @@ impl Client {
 }
 
 impl World {
+    /// Something happened that a write in the same moment could meet.
+    pub(crate) const fn stir(&mut self) {
+        self.stirred = self.now;
+    }
+
     /// A client's turn: give up what took too long, connect if need be, write.
     pub(crate) fn client_acts(&mut self, number: usize) {
         let client = &self.clients[number];
-        let mut wait = BETWEEN_WRITES;
+        let mut wait =
+            if self.now.since(self.stirred) > UNREST { BETWEEN_QUIET_WRITES } else { BETWEEN_WRITES };
         if let Some((_, since)) = client.waiting {
             let late = self.now.since(since) > TIMEOUT;
             if late && (!client.patient || self.healed) {

@@ -1,12 +1,12 @@
 //! Controllers: the real node and the real links, their effects carried out one by one, so that a crash can fall
 //! between any two.
 
-use super::{Controller, Event, LinkState, Place, Process, World};
+use super::{Controller, Event, LinkState, Place, Process, Sent, World};
 use crate::redis::{ConnectionId, Request, Response};
 use crate::scenario::Mistake;
 use backstay_consensus::Settings;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Address, Command, Observation, Replication, Time};
+use backstay_model::{Address, Command, Order, Replication, Time};
 use backstay_node::{Effect, Input, Node, PeerMessage};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,20 +16,26 @@ impl World {
     pub(crate) fn start_controller(&mut self, node: usize) {
         let now = self.clock(node);
         let seed = self.random.next();
-        let voters = self.spec.controllers.iter().map(backstay_model::ControllerSpec::id).collect();
+        let listed: Vec<_> = self.spec.controllers.iter().map(backstay_model::ControllerSpec::id).collect();
         let controller = &mut self.controllers[node];
         if controller.process.is_some() || controller.halted {
             return;
         }
         controller.starts += 1;
+        self.agreement_disturbed = self.now;
         let start = controller.starts;
-        let voters =
-            if self.scenario.mistake == Some(Mistake::DecideAlone) { vec![controller.id] } else { voters };
-        let settings =
+        let voters = match self.scenario.mistake {
+            Some(Mistake::DecideAlone) => vec![controller.id],
+            _ if controller.joined => Vec::new(),
+            _ => listed.clone(),
+        };
+        let mut settings =
             Settings::new(controller.id, self.spec.cluster.clone(), controller.generation, voters, seed);
+        settings.peers = listed;
         let disk = controller.disk.clone();
-        let (mut created, effects) = match Node::new(&controller.name, self.spec.clone(), settings, disk, now)
-        {
+        let mut spec = self.spec.clone();
+        spec.services[0].digest = controller.digest.clone();
+        let (mut created, effects) = match Node::new(&controller.name, spec, settings, disk, now) {
             Ok(created) => created,
             Err(error) => return self.violate("a controller starts from its own disk", error.to_string()),
         };
@@ -43,6 +49,8 @@ impl World {
             link: Link::new(settings.clone(), now.time),
             connection: None,
             wake_at: Time::MAX,
+            ordered: VecDeque::new(),
+            obeys: None,
         });
         self.controllers[node].process =
             Some(Process { node: created, links: links.collect(), wake_at: Time::MAX });
@@ -78,14 +86,9 @@ impl World {
         self.controllers[node].starts == start && self.controllers[node].process.is_some()
     }
 
-    /// A stopped process reads and does nothing; what comes for it waits.
-    fn postponed(&mut self, node: usize, event: Event) -> Option<Event> {
-        let until = self.controllers[node].paused_until;
-        if until > self.now {
-            self.schedule_at(until, event);
-            return None;
-        }
-        Some(event)
+    /// Until when the process is stopped, if it is: it reads and does nothing, and what comes for it waits.
+    fn pause(&self, node: usize) -> Option<Time> {
+        Some(self.controllers[node].paused_until).filter(|until| *until > self.now)
     }
 
     pub(crate) fn wake_controller(&mut self, node: usize, start: u64) {
@@ -107,14 +110,14 @@ impl World {
     }
 
     fn postponed_wake(&mut self, node: usize, start: u64) -> bool {
-        let until = self.controllers[node].paused_until;
-        if until > self.now {
-            if let Some(process) = &mut self.controllers[node].process {
-                process.wake_at = until;
-            }
-            self.schedule_at(until, Event::Wake { node, start });
+        let Some(until) = self.pause(node) else {
+            return false;
+        };
+        if let Some(process) = &mut self.controllers[node].process {
+            process.wake_at = until;
         }
-        until > self.now
+        self.schedule_at(until, Event::Wake { node, start });
+        true
     }
 
     /// Sees to it that the node is woken in time. Of several wakeups only the one last planned counts.
@@ -133,10 +136,11 @@ impl World {
     }
 
     pub(crate) fn deliver(&mut self, from: usize, to: usize, message: Box<PeerMessage>) {
-        if self.postponed(to, Event::Deliver { from, to, message: message.clone() }).is_some() {
-            let from = self.controllers[from].id;
-            self.step(to, Input::Message { from, message: *message });
+        if let Some(until) = self.pause(to) {
+            return self.schedule_at(until, Event::Deliver { from, to, message });
         }
+        let from = self.controllers[from].id;
+        self.step(to, Input::Message { from, message: *message });
     }
 
     /// One step of a node, and its effects.
@@ -196,12 +200,14 @@ impl World {
             Effect::Persist(persist) => self.controllers[node].disk.apply(&persist),
             Effect::Send { to, message } => self.send_to_peer(node, to, &message),
             Effect::Order(order) => {
+                self.stir();
                 self.check_order(node, &order);
                 if let Some(server) = self.servers.iter().position(|server| server.name == order.instance) {
                     self.trace.line(self.now, "order", || {
                         let from = &self.controllers[node].name;
                         format!("{from}: {} epoch {} {:?}", order.instance, order.epoch, order.action)
                     });
+                    self.note_ordered(node, server, &order);
                     self.tell_link(node, start, server, LinkInput::Order(order));
                 }
             }
@@ -240,20 +246,17 @@ impl World {
         }
     }
 
-    /// The driver and its links are tasks of their own: what one tells the other is queued.
-    fn tell_link(&mut self, node: usize, start: u64, server: usize, input: LinkInput) {
-        self.schedule(Duration::ZERO, Event::Link { node, start, server, connection: None, input });
+    fn note_ordered(&mut self, node: usize, server: usize, order: &Order) {
+        if let Some(process) = &mut self.controllers[node].process {
+            let term = process.node.consensus().status().term;
+            process.links[server].ordered.push_back(Sent { order: order.clone(), term });
+        }
     }
 
-    pub(crate) fn observed(&mut self, node: usize, start: u64, server: usize, observation: Observation) {
-        if !self.is_current(node, start) {
-            return;
-        }
-        let event = Event::Observed { node, start, server, observation };
-        if let Some(Event::Observed { observation, .. }) = self.postponed(node, event) {
-            let (service, instance) = (self.service.clone(), self.servers[server].name.clone());
-            self.step(node, Input::Observed { service, instance, observation });
-        }
+    /// The driver and its links are tasks of their own: what one tells the other is queued.
+    fn tell_link(&mut self, node: usize, start: u64, server: usize, input: LinkInput) {
+        let input = Box::new(input);
+        self.schedule(Duration::ZERO, Event::Link { node, start, server, connection: None, input });
     }
 
     /// Something happens to a link. Input of a connection that it no longer has is void.
@@ -268,10 +271,10 @@ impl World {
         if !self.is_current(node, start) {
             return;
         }
-        let event = Event::Link { node, start, server, connection, input };
-        let Some(Event::Link { input, .. }) = self.postponed(node, event) else {
-            return;
-        };
+        if let Some(until) = self.pause(node) {
+            let input = Box::new(input);
+            return self.schedule_at(until, Event::Link { node, start, server, connection, input });
+        }
         let now = self.clock(node).time;
         let Some(process) = &mut self.controllers[node].process else {
             return;
@@ -284,13 +287,16 @@ impl World {
             (LinkInput::Reply(_), id) if id != state.connection => return,
             _ => {}
         }
+        if matches!(input, LinkInput::Order(_)) {
+            state.obeys = state.ordered.pop_front();
+        }
         let outputs = state.link.step(now, input);
         for output in outputs {
             self.link_output(node, start, server, output);
         }
         if let Some(id) = connection.filter(|id| !self.connections.contains_key(id)) {
             // The server closed it before we learnt that it was open.
-            let input = LinkInput::Closed;
+            let input = Box::new(LinkInput::Closed);
             self.schedule(Duration::ZERO, Event::Link { node, start, server, connection: Some(id), input });
         }
         if self.is_current(node, start) {
@@ -334,8 +340,9 @@ impl World {
                 self.schedule(delay, Event::Dial { node, start, server, check });
             }
             LinkOutput::Send(commands) => {
-                let connection =
-                    self.controllers[node].process.as_ref().and_then(|it| it.links[server].connection);
+                let link = self.controllers[node].process.as_ref().map(|it| &it.links[server]);
+                let (connection, by) = link.map_or((None, None), |it| (it.connection, it.obeys.clone()));
+                self.check_sent(node, &commands, by.as_ref());
                 if let Some(id) = connection {
                     let requests =
                         self.corrupted(server, commands).into_iter().map(Request::Command).collect();
@@ -385,6 +392,7 @@ impl World {
             Err(failure) => (None, LinkInput::ConnectFailed(failure)),
             Ok(()) => (Some(self.open_connection(here, start, server)), LinkInput::Connected),
         };
+        let input = Box::new(input);
         self.schedule(delay, Event::Link { node, start, server, connection, input });
     }
 
@@ -407,6 +415,7 @@ impl World {
 
 const fn planted_in_brain(mistake: Option<Mistake>) -> Option<backstay_controller::Mistake> {
     match mistake {
+        Some(Mistake::PromoteUncompared) => Some(backstay_controller::Mistake::PromoteUncompared),
         Some(Mistake::PromoteBeforeCommit) => Some(backstay_controller::Mistake::PromoteBeforeCommit),
         Some(Mistake::NextCandidateInSameEpoch) => {
             Some(backstay_controller::Mistake::NextCandidateInSameEpoch)

@@ -1,28 +1,94 @@
 //! What goes wrong, and when: planned from the seed before the world begins. In the end everything heals.
 
+use super::settings::AGREED;
 use super::{Event, Place, Server, World};
 use crate::scenario::FaultKind;
 use backstay_consensus::Durable;
 use backstay_controller::Wish;
-use backstay_model::Generation;
-use backstay_node::Input;
+use backstay_model::{Fault as Ailment, Generation};
 use std::time::Duration;
 
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    KillServer { server: usize, primary: bool },
-    StartServer { server: usize, empty: bool },
+    KillServer {
+        server: usize,
+        primary: bool,
+    },
+    StartServer {
+        server: usize,
+        empty: bool,
+    },
+    StartServers,
     SaveServer(usize),
-    StopServer { server: usize, primary: bool },
+    StopServer {
+        server: usize,
+        primary: bool,
+    },
     ResumeServers,
-    CrashController { node: usize, leader: bool },
+    CrashController {
+        node: usize,
+        leader: bool,
+    },
     StartControllers,
-    PauseController { node: usize, leader: bool, pause: Duration },
+    PauseController {
+        node: usize,
+        leader: bool,
+        pause: Duration,
+    },
     Block(Place, Place),
     Unblock(Place, Place),
     WipeController(usize),
-    Wish { node: usize, wish: Wish },
+    /// As `Wish`, to whoever leads, with something else going wrong within milliseconds.
+    Ask {
+        node: usize,
+        wish: Wish,
+    },
+    Wish {
+        node: usize,
+        wish: Wish,
+    },
+    Ail {
+        server: usize,
+        primary: bool,
+        ailment: Ailment,
+    },
+    Recover,
+    Stranger {
+        server: usize,
+        primary: bool,
+    },
+    RemoveStrangers,
+    Settings {
+        node: usize,
+        digest: &'static str,
+    },
+    Clock {
+        node: usize,
+        micros: i64,
+    },
+}
+
+impl Fault {
+    /// What it is counted as; nothing if it only mends.
+    const fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::KillServer { .. } => "instance killed",
+            Self::StartServer { empty: true, .. } => "instance started empty",
+            Self::StartServer { .. } => "instance started from its file",
+            Self::StopServer { .. } => "instance stopped",
+            Self::CrashController { .. } => "controller killed",
+            Self::PauseController { .. } => "controller stopped",
+            Self::Block(..) => "way blocked",
+            Self::WipeController(_) => "state folder lost",
+            Self::Ail { ailment: Ailment::Busy, .. } => "instance busy",
+            Self::Ail { .. } => "instance cannot save",
+            Self::Stranger { .. } => "stranger at an address",
+            Self::Settings { .. } => "controller with another file",
+            Self::Clock { .. } => "wall clock set",
+            _ => return None,
+        })
+    }
 }
 
 impl World {
@@ -64,6 +130,16 @@ impl World {
                 FaultKind::Partition => self.partition(at, lasts, servers, nodes),
                 FaultKind::Wipe => (Fault::WipeController(node), None),
                 FaultKind::Operator => (self.wish(node, lasts), None),
+                FaultKind::Switchover => (self.move_primary(node, server), None),
+                FaultKind::Decide => {
+                    self.decide_in_haste(at, server);
+                    continue;
+                }
+                FaultKind::Flap => {
+                    self.flap(at);
+                    continue;
+                }
+                rarer => self.rarer(rarer, server, node, chosen),
             };
             self.schedule(at, Event::Fault(begin));
             if let Some(end) = end {
@@ -72,15 +148,42 @@ impl World {
         }
     }
 
-    fn wish(&mut self, node: usize, duration: Duration) -> Fault {
-        let by = "operator".to_owned();
-        let pause = self.random.chance(500);
-        let wish = if pause {
-            Wish::Pause { service: None, duration, by }
+    /// Kinds that a world draws from now and then, each with what mends it.
+    fn rarer(
+        &mut self,
+        kind: FaultKind,
+        server: usize,
+        node: usize,
+        primary: bool,
+    ) -> (Fault, Option<Fault>) {
+        let ail = |ailment| (Fault::Ail { server, primary, ailment }, Some(Fault::Recover));
+        match kind {
+            FaultKind::Busy => ail(Ailment::Busy),
+            FaultKind::Stranger => (Fault::Stranger { server, primary }, Some(Fault::RemoveStrangers)),
+            FaultKind::Settings => {
+                let differs = Fault::Settings { node, digest: "another" };
+                (differs, Some(Fault::Settings { node, digest: AGREED }))
+            }
+            FaultKind::Clock => {
+                let day = 24 * 3600 * 1_000_000;
+                let reach = *self.random.pick(&[1_000_000, 60_000_000, day]);
+                let micros = self.random.range(0, 2 * reach) as i64 - reach as i64;
+                (Fault::Clock { node, micros }, None)
+            }
+            _ => ail(Ailment::DiskError),
+        }
+    }
+
+    /// Asks the leader for another primary; a pause, a hang or a death of it may come at any step.
+    fn move_primary(&mut self, node: usize, server: usize) -> Fault {
+        let (by, service) = ("operator".to_owned(), self.service.clone());
+        let to = self.random.chance(500).then(|| self.servers[server].name.clone());
+        let wish = if self.random.chance(850) {
+            Wish::SwitchOver { service, to, dry_run: false, by }
         } else {
-            Wish::Resume { service: None, by }
+            Wish::FailOver { service, to: None, by }
         };
-        Fault::Wish { node, wish }
+        Fault::Ask { node, wish }
     }
 
     /// Blocks the way between two places, sometimes in both directions.
@@ -121,6 +224,17 @@ impl World {
         self.schedule(at + Duration::from_secs(4), Event::Fault(Fault::StartControllers));
     }
 
+    /// The primary dies as soon as there is one again, or nearly.
+    fn flap(&mut self, at: Duration) {
+        let mut at = at;
+        for _ in 0..self.random.range(3, 10) {
+            self.schedule(at, Event::Fault(Fault::KillServer { server: 0, primary: true }));
+            let back = at + self.random.micros(20_000, 300_000);
+            self.schedule(back, Event::Fault(Fault::StartServers));
+            at += self.random.micros(100_000, 1_200_000);
+        }
+    }
+
     fn two_places(&mut self, servers: u64, nodes: u64) -> (Place, Place) {
         let node = Place::Controller(self.random.range(0, nodes - 1) as usize);
         let other = if self.random.chance(500) {
@@ -132,8 +246,12 @@ impl World {
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
+        self.stir();
         if self.healed && !matches!(fault, Fault::StartControllers | Fault::Wish { .. }) {
             return;
+        }
+        if let Some(name) = fault.name() {
+            self.coverage.fault(name);
         }
         match fault {
             Fault::KillServer { server, primary } => {
@@ -142,9 +260,16 @@ impl World {
                 self.kill_server(server);
             }
             Fault::StartServer { server, empty } => self.start_server(server, empty),
+            Fault::StartServers => {
+                for server in 0..self.servers.len() {
+                    self.start_server(server, true);
+                }
+            }
             Fault::SaveServer(server) => {
                 let Server { redis, file, .. } = &mut self.servers[server];
-                file.clone_from(redis);
+                if redis.as_ref().is_none_or(|redis| !redis.stranger) {
+                    file.clone_from(redis);
+                }
             }
             Fault::StopServer { server, primary } => {
                 let server = self.primary_instead(server, primary);
@@ -181,16 +306,59 @@ impl World {
                 self.disturb(from, to);
                 self.network.blocked.remove(&(from, to));
             }
-            Fault::WipeController(node) => self.wipe(node),
-            Fault::Wish { node, wish } => {
-                if self.controllers[node].paused_until <= self.now {
-                    self.step(node, Input::Asked { request: 1, wish });
-                }
+            Fault::Ask { node, wish } => {
+                let node = self.leader_instead(node, true);
+                self.trouble_soon(node);
+                self.trace.line(self.now, "wish", || format!("{wish:?}"));
+                self.ask(node, wish);
             }
+            Fault::WipeController(node) => self.wipe(node),
+            Fault::Wish { node, wish } => self.ask(node, wish),
+            rarer => self.rarer_fault(&rarer),
         }
     }
 
+    fn rarer_fault(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::Ail { server, primary, ailment } => {
+                let server = self.primary_instead(server, primary);
+                self.ail(server, ailment);
+            }
+            Fault::Recover => self.recover_all(),
+            Fault::Stranger { server, primary } => {
+                let server = self.primary_instead(server, primary);
+                self.checkers.fault_began(self.now, self.primary() == Some(server));
+                self.replace_by_stranger(server);
+            }
+            Fault::RemoveStrangers => self.remove_strangers(),
+            Fault::Settings { node, digest } => self.restart_with(node, digest),
+            Fault::Clock { node, micros } => self.jump_clock(node, micros),
+            _ => {}
+        }
+    }
+
+    /// A planned move takes milliseconds: what is to meet it must come at once.
+    fn trouble_soon(&mut self, leader: usize) {
+        if self.random.chance(500) {
+            return;
+        }
+        let soon = self.random.micros(100, 12_000);
+        let lasts = self.random.micros(1_000, 4_000_000);
+        let server = self.random.range(0, self.servers.len() as u64 - 1) as usize;
+        let primary = self.random.chance(500);
+        let pause = Fault::PauseController { node: leader, leader: false, pause: lasts };
+        let (begin, end) = match self.random.range(0, 3) {
+            0 => (Fault::StopServer { server, primary }, Fault::ResumeServers),
+            1 => (Fault::KillServer { server, primary }, Fault::StartServer { server, empty: false }),
+            2 => (Fault::CrashController { node: leader, leader: false }, Fault::StartControllers),
+            _ => (pause, Fault::StartControllers),
+        };
+        self.schedule(soon, Event::Fault(begin));
+        self.schedule(soon + lasts, Event::Fault(end));
+    }
+
     fn disturb(&mut self, from: Place, to: Place) {
+        self.agreement_disturbed = self.now;
         for place in [from, to] {
             if let Place::Server(server) = place {
                 self.servers[server].disturbed = self.now;
@@ -198,13 +366,13 @@ impl World {
         }
     }
 
-    /// A controller loses its state folder and is started with a new one. Only one ever does, so that the others are
-    /// still a majority of those that know the truth.
+    /// A controller loses its state folder and is started with a new one; an operator gives it its vote back. The next
+    /// one is lost only after that, so that the others are still a majority of those that know the truth.
     fn wipe(&mut self, node: usize) {
         // A cluster whose controllers have not all met is still being founded: it waits for every one of them.
         let others = self.controllers.len() - 1;
-        let founded = self.controllers.iter().all(|controller| controller.disk.known.len() == others);
-        if self.checkers.wiped.is_some() || others < 2 || !founded {
+        let founded = self.controllers.iter().filter(|it| !it.joined).all(|it| it.disk.known.len() == others);
+        if !(self.checkers.wiped.is_none() || self.all_vote()) || others < 2 || !founded {
             return;
         }
         self.checkers.wiped = Some(node);
@@ -213,8 +381,37 @@ impl World {
         self.controllers[node].disk = Durable::default();
         if self.scenario.mistake != Some(crate::scenario::Mistake::WipedVoter) {
             self.controllers[node].generation = Generation(self.random.next() | 1);
+            self.controllers[node].joined = true;
         }
         self.start_controller(node);
+        self.ask_for_votes();
+    }
+
+    /// Every controller runs, and they all know the same list, in which everybody votes with the folder that it has.
+    pub(crate) fn all_vote(&self) -> bool {
+        let lists =
+            self.controllers.iter().map(|it| it.node().map(|node| node.consensus().status().membership));
+        let Some(lists) = lists.collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        let votes = |controller: &super::Controller| {
+            lists[0].of(controller.id).is_some_and(|member| {
+                member.voter && member.generation.is_none_or(|it| it == controller.generation)
+            })
+        };
+        lists.iter().all(|list| *list == lists[0]) && self.controllers.iter().all(votes)
+    }
+
+    /// The operator asks every controller, some time after, to make members of those that are none.
+    pub(crate) fn ask_for_votes(&mut self) {
+        let joined = self.controllers.iter().filter(|it| it.joined).map(|it| it.name.clone());
+        for name in joined.collect::<Vec<_>>() {
+            for node in 0..self.controllers.len() {
+                let wish = Wish::AddController { name: name.clone(), by: "operator".into() };
+                let at = self.random.micros(300_000, 4_000_000);
+                self.schedule(at, Event::Fault(Fault::Wish { node, wish }));
+            }
+        }
     }
 
     /// The server that the controllers take for the primary.
@@ -240,18 +437,21 @@ impl World {
     /// Everything that is broken is mended: what hangs goes on, what is dead starts, everyone can be reached.
     pub(crate) fn heal(&mut self) {
         self.healed = true;
+        self.stir();
         self.trace.line(self.now, "heal", String::new);
         self.network.heal();
+        self.remove_strangers();
+        self.recover_all();
         for server in 0..self.servers.len() {
             self.resume_server(server);
             self.start_server(server, false);
         }
         for node in 0..self.controllers.len() {
+            self.restart_with(node, AGREED);
             self.start_controller(node);
         }
-        let resume = Wish::Resume { service: None, by: "operator".into() };
-        for node in 0..self.controllers.len() {
-            self.step(node, Input::Asked { request: 2, wish: resume.clone() });
+        for _ in 0..3 {
+            self.ask_for_votes();
         }
     }
 }

@@ -1,13 +1,20 @@
 //! The world: controllers, instances, clients, and the network between them, driven by one queue of events. Whatever
 //! is not decided here is decided by the code under test; the world only carries and breaks things.
 
+mod ailments;
 mod clients;
 mod controllers;
 mod faults;
+mod founding;
 mod network;
+mod operators;
+mod queue;
 mod servers;
+mod settings;
+mod strangers;
 
 use crate::checkers::Checkers;
+use crate::coverage::Coverage;
 use crate::random::Random;
 use crate::redis::{ConnectionId, Item, Redis, Request, Sync};
 use crate::scenario::Scenario;
@@ -15,15 +22,20 @@ use crate::trace::Trace;
 use backstay_consensus::Durable;
 use backstay_controller::link::{Link, LinkInput};
 use backstay_model::{
-    ClusterSpec, Generation, InstanceName, NodeId, NodeName, Now, Observation, ServiceName, Time, UnixMicros,
+    ClusterSpec, Digest, Generation, InstanceName, NodeId, NodeName, Now, Order, RunId, ServiceName, Term,
+    Time, UnixMicros,
 };
 use backstay_node::{Effect, Node, PeerMessage};
-use std::collections::BTreeMap;
+use queue::Queue;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 pub(crate) use clients::Client;
 pub(crate) use faults::Fault;
 pub(crate) use network::{Connection, Network, Place};
+
+/// What wall clocks show, in microseconds, when the world's time is 0.
+pub(crate) const UNIX_START: u64 = 1_700_000_000_000_000;
 
 /// One world.
 pub(crate) struct World {
@@ -32,8 +44,7 @@ pub(crate) struct World {
     pub(crate) scenario: Scenario,
     pub(crate) spec: ClusterSpec,
     pub(crate) service: ServiceName,
-    queue: BTreeMap<(Time, u64), Event>,
-    sequence: u64,
+    queue: Queue,
     pub(crate) controllers: Vec<Controller>,
     pub(crate) servers: Vec<Server>,
     pub(crate) clients: Vec<Client>,
@@ -43,7 +54,12 @@ pub(crate) struct World {
     pub(crate) runs: u64,
     pub(crate) checkers: Checkers,
     pub(crate) trace: Trace,
+    pub(crate) coverage: Coverage,
     pub(crate) healed: bool,
+    /// When something happened last, so that clients write quickly then.
+    stirred: Time,
+    /// When last a controller's file, process or way to another changed.
+    pub(crate) agreement_disturbed: Time,
 }
 
 /// One controller's machine: its disk, its clock, and the process while there is one.
@@ -54,12 +70,16 @@ pub(crate) struct Controller {
     pub(crate) generation: Generation,
     /// Parts per thousand that its clock runs fast.
     pub(crate) skew: i64,
-    pub(crate) unix_offset: u64,
+    pub(crate) unix_offset: i64,
+    /// What its file says.
+    pub(crate) digest: Digest,
     pub(crate) process: Option<Process>,
     /// Nothing runs before this.
     pub(crate) paused_until: Time,
     /// It stopped for good: its state folder is not the one it had.
     pub(crate) halted: bool,
+    /// Its folder was made after the first start of the cluster.
+    pub(crate) joined: bool,
     pub(crate) starts: u64,
 }
 
@@ -77,6 +97,17 @@ pub(crate) struct LinkState {
     pub(crate) connection: Option<ConnectionId>,
     /// When it is to be woken; other wakeups are void.
     pub(crate) wake_at: Time,
+    /// Orders on their way to it, each with the term in which it was given.
+    pub(crate) ordered: VecDeque<Sent>,
+    /// The last one that reached it.
+    pub(crate) obeys: Option<Sent>,
+}
+
+/// An order, and the term of the leader that gave it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) order: Order,
+    pub(crate) term: Term,
 }
 
 /// One instance's host, and the process while there is one.
@@ -99,14 +130,29 @@ pub(crate) struct Server {
     pub(crate) disturbed: Time,
 }
 
+impl Server {
+    fn new(name: InstanceName, redis: Redis) -> Self {
+        Self {
+            name,
+            redis: Some(redis),
+            file: None,
+            link: 0,
+            linked_to: None,
+            held: Vec::new(),
+            stream_until: BTreeMap::new(),
+            unserved_until: BTreeMap::new(),
+            disturbed: Time::ZERO,
+        }
+    }
+}
+
 /// What can happen next.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Event {
     Wake { node: usize, start: u64 },
     LinkWake { node: usize, start: u64, server: usize },
     Deliver { from: usize, to: usize, message: Box<PeerMessage> },
-    Link { node: usize, start: u64, server: usize, connection: Option<ConnectionId>, input: LinkInput },
-    Observed { node: usize, start: u64, server: usize, observation: Observation },
+    Link { node: usize, start: u64, server: usize, connection: Option<ConnectionId>, input: Box<LinkInput> },
     Effects { node: usize, start: u64, effects: Vec<Effect> },
     Dial { node: usize, start: u64, server: usize, check: bool },
     Request { connection: ConnectionId },
@@ -115,6 +161,8 @@ pub(crate) enum Event {
     Synchronised { server: usize, link: u64, sync: Box<Sync>, primary: usize },
     Stream { server: usize, link: u64, item: Item },
     LinkLost { server: usize, link: u64 },
+    PauseOver { server: usize, pause: u64 },
+    Loaded { server: usize, run: RunId },
     ReplicationPing,
     Client { client: usize },
     Fault(Fault),
@@ -128,8 +176,7 @@ impl World {
         let service = spec.services[0].name.clone();
         let mut world = Self {
             now: Time::from_micros(1_000_000),
-            queue: BTreeMap::new(),
-            sequence: 0,
+            queue: Queue::default(),
             controllers: Vec::new(),
             servers: Vec::new(),
             clients: Vec::new(),
@@ -139,7 +186,10 @@ impl World {
             runs: 0,
             checkers: Checkers::new(&scenario),
             trace: Trace::new(scenario.trace),
+            coverage: Coverage::default(),
             healed: false,
+            stirred: Time::ZERO,
+            agreement_disturbed: Time::ZERO,
             service,
             spec,
             random: Random::new(random.next()),
@@ -150,23 +200,10 @@ impl World {
     }
 
     fn populate(&mut self) {
-        for instance in self.spec.services[0].instances.clone() {
-            self.runs += 1;
-            let redis = Redis::start(instance.address.clone(), self.runs, true, None);
-            self.servers.push(Server {
-                name: instance.name,
-                redis: Some(redis),
-                file: None,
-                link: 0,
-                linked_to: None,
-                held: Vec::new(),
-                stream_until: BTreeMap::new(),
-                unserved_until: BTreeMap::new(),
-                disturbed: Time::ZERO,
-            });
-        }
+        self.found();
         for controller in self.spec.controllers.clone() {
-            let (skew, offset) = (self.random.range(0, 60) as i64 - 30, self.random.range(0, 2_000_000));
+            let (skew, offset) =
+                (self.random.range(0, 60) as i64 - 30, self.random.range(0, 2_000_000) as i64);
             self.controllers.push(Controller {
                 id: controller.id(),
                 name: controller.name,
@@ -174,9 +211,11 @@ impl World {
                 generation: Generation(self.random.next() | 1),
                 skew: if self.scenario.skewed_clocks { skew } else { 0 },
                 unix_offset: if self.scenario.skewed_clocks { offset } else { 0 },
+                digest: settings::AGREED.into(),
                 process: None,
                 paused_until: Time::ZERO,
                 halted: false,
+                joined: false,
                 starts: 0,
             });
         }
@@ -198,19 +237,14 @@ impl World {
     }
 
     pub(crate) fn schedule_at(&mut self, at: Time, event: Event) {
-        self.sequence += 1;
-        self.queue.insert((at.max(self.now), self.sequence), event);
+        self.queue.push(at.max(self.now), event);
     }
 
     /// Runs until the moment or a violation.
     pub(crate) fn run_until(&mut self, end: Time) {
-        while let Some(((at, _), _)) = self.queue.first_key_value() {
-            if *at > end || self.checkers.violation().is_some() {
-                break;
-            }
-            let Some(((at, _), event)) = self.queue.pop_first() else {
-                break;
-            };
+        while self.checkers.violation().is_none()
+            && let Some((at, event)) = self.queue.pop_until(end)
+        {
             self.now = at;
             self.happen(event);
         }
@@ -223,10 +257,7 @@ impl World {
             Event::LinkWake { node, start, server } => self.wake_link(node, start, server),
             Event::Deliver { from, to, message } => self.deliver(from, to, message),
             Event::Link { node, start, server, connection, input } => {
-                self.link_input(node, start, server, connection, input);
-            }
-            Event::Observed { node, start, server, observation } => {
-                self.observed(node, start, server, observation);
+                self.link_input(node, start, server, connection, *input);
             }
             Event::Effects { node, start, effects } if self.controllers[node].starts == start => {
                 self.run_effects(node, effects);
@@ -241,6 +272,8 @@ impl World {
             | Event::LinkLost { .. } => {
                 self.replication(event);
             }
+            Event::PauseOver { server, pause } => self.pause_over(server, pause),
+            Event::Loaded { server, run } => self.loaded(server, &run),
             Event::ReplicationPing => self.replication_pings(),
             Event::Client { client } => self.client_acts(client),
             Event::Fault(fault) => self.fault(fault),
@@ -254,7 +287,7 @@ impl World {
         let skewed = micros as i64 + micros as i64 / 1000 * controller.skew;
         Now {
             time: Time::from_micros(skewed as u64),
-            unix: UnixMicros(1_700_000_000_000_000 + micros + controller.unix_offset),
+            unix: UnixMicros((UNIX_START + micros).saturating_add_signed(controller.unix_offset)),
         }
     }
 

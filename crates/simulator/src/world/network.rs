@@ -189,9 +189,17 @@ impl World {
 
     /// The dialling end closes. What it sent stays sent.
     pub(crate) fn close_from_client(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(&id) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && !connection.client_closed
+        {
             connection.client_closed = true;
+            self.send_request(id, vec![Request::Close]);
         }
+    }
+
+    /// Both ends are done with it.
+    pub(crate) fn forget(&mut self, id: ConnectionId) {
+        self.connections.remove(&id);
     }
 
     /// The process is gone: its kernel closes every connection.

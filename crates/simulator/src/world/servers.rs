@@ -17,6 +17,7 @@ impl World {
             match deed {
                 Deed::Respond(connection, response) => self.respond(connection, Some(response)),
                 Deed::Close(connection) => self.respond(connection, None),
+                Deed::Forget(connection) => self.forget(connection),
                 Deed::Follow(address) => {
                     self.servers[server].link += 1;
                     let link = self.servers[server].link;
@@ -38,6 +39,10 @@ impl World {
                     self.check_promoted(server, closed);
                 }
                 Deed::Opened => self.check_opened(server),
+                Deed::Pause(pause, duration) => {
+                    self.schedule(duration, Event::PauseOver { server, pause });
+                }
+                Deed::StrangerTouched => self.stranger_touched(server),
             }
         }
     }
@@ -116,13 +121,13 @@ impl World {
         let Some(redis) = &mut self.servers[server].redis else {
             return;
         };
-        if redis.stopped {
+        if !redis.replicates() {
             self.servers[server].held.push(event);
             return;
         }
         match event {
             Event::Replicate { .. } => self.replicate(server, link),
-            Event::Synchronised { sync, primary, .. } => self.synchronised(server, link, *sync, primary),
+            Event::Synchronised { sync, primary, .. } => self.synchronised(server, *sync, primary),
             Event::Stream { item, .. } => {
                 if let Some(primary) = linked_to
                     && !self.network.passes(Place::Server(primary), Place::Server(server))
@@ -166,7 +171,10 @@ impl World {
             return;
         };
         // A replica serves its own replicas only while it is linked itself.
-        let ready = |redis: &Redis| !redis.stopped && (redis.follows.is_none() || redis.link_up);
+        // A stranger has another password.
+        let ready = |redis: &Redis| {
+            redis.replicates() && !redis.stranger && (redis.follows.is_none() || redis.link_up)
+        };
         let Some(other) = self.servers[primary].redis.as_mut().filter(|redis| ready(redis)) else {
             return self.schedule(REPLICA_RETRY, retry);
         };
@@ -194,10 +202,15 @@ impl World {
         self.schedule_at(at, Event::Synchronised { server, link, sync: Box::new(sync), primary });
     }
 
-    fn synchronised(&mut self, server: usize, link: u64, sync: Sync, primary: usize) {
+    fn synchronised(&mut self, server: usize, sync: Sync, primary: usize) {
         if self.servers[server].linked_to != Some(primary) {
-            self.schedule(REPLICA_RETRY, Event::Replicate { server, link });
-            return;
+            // The primary died meanwhile. What follows on this link would be read as if the answer had come.
+            self.servers[server].link += 1;
+            if let Some(redis) = &mut self.servers[server].redis {
+                redis.syncing = false;
+            }
+            let link = self.servers[server].link;
+            return self.schedule(REPLICA_RETRY, Event::Replicate { server, link });
         }
         if let Some(redis) = &mut self.servers[server].redis {
             let deeds = redis.synchronised(sync);
@@ -223,7 +236,7 @@ impl World {
         self.drop_replicas(server);
     }
 
-    /// Starts the process, protected, empty or from its last file.
+    /// Starts the process as its configuration file says, empty or from its last file.
     pub(crate) fn start_server(&mut self, server: usize, empty: bool) {
         if self.servers[server].redis.is_some() {
             return;
@@ -231,13 +244,30 @@ impl World {
         self.runs += 1;
         let address = self.spec.services[0].instances[server].address.clone();
         let file = if empty { None } else { self.servers[server].file.clone() };
-        let mut redis = Redis::start(address, self.runs, true, file.as_ref());
+        let mut redis = Redis::start(address, self.runs, self.boots_as(server), file.as_ref());
+        redis.serves_no_stale_data = self.scenario.serves_no_stale_data;
         if self.scenario.mistake == Some(crate::scenario::Mistake::RestartedReplicaCounted) {
             redis.run_id = format!("run of {}", self.servers[server].name).into();
         }
         self.trace.line(self.now, "start", || format!("{} empty={empty}", self.servers[server].name));
         self.servers[server].disturbed = self.now;
+        let follows = redis.follows.is_some();
         self.servers[server].redis = Some(redis);
+        if file.is_some() && self.scenario.loads {
+            self.load(server);
+        }
+        if follows {
+            let link = self.servers[server].link;
+            self.schedule(Duration::from_millis(1), Event::Replicate { server, link });
+        }
+    }
+
+    /// A pause of writes expires.
+    pub(crate) fn pause_over(&mut self, server: usize, pause: u64) {
+        if let Some(redis) = &mut self.servers[server].redis {
+            let deeds = redis.end_pause(Some(pause));
+            self.carry_out(server, deeds);
+        }
     }
 
     /// SIGSTOP.
@@ -258,6 +288,11 @@ impl World {
         let deeds = redis.resume();
         self.trace.line(self.now, "resume", || self.servers[server].name.to_string());
         self.carry_out(server, deeds);
+        self.replay_held(server);
+    }
+
+    /// The process reads what its replication link brought while it could not.
+    pub(crate) fn replay_held(&mut self, server: usize) {
         for event in std::mem::take(&mut self.servers[server].held) {
             self.replication(event);
         }

@@ -1,19 +1,24 @@
 //! What Backstay says to a Redis and how it understands the answer. The one place that knows Redis' words: beyond it
 //! there are `Command`, `Reply` and `Fault`. It does not know in which order commands go out, or when.
 //!
-//! The rights that an ACL user needs: `+ping +info +config|get +config|set +client|kill +replicaof +multi +exec
-//! +set` and the service's canary key.
+//! The rights that an ACL user needs are `RIGHTS`.
 
 mod info;
 mod reply;
+mod rights;
 
 pub use reply::{decode_auth, decode_reply, fault_of};
+pub use rights::RIGHTS;
 
 use crate::resp::encode_request;
 use backstay_model::{ClientKind, Command};
 
 /// The milliseconds after which a canary key is gone.
 const CANARY_EXPIRY_MS: &str = "1000";
+
+/// Where Sentinels tell each other of themselves, on every instance that they manage (sentinel.c,
+/// `SENTINEL_HELLO_CHANNEL`).
+const SENTINEL_CHANNEL: &str = "__sentinel__:hello";
 
 /// Writes the request that `command` stands for behind what `out` holds. It is answered by exactly one reply, in
 /// order; hand that to `decode_reply`.
@@ -23,6 +28,7 @@ pub fn encode_command(out: &mut Vec<u8>, command: &Command) {
         Command::Identify => encode_request(out, &["INFO"]),
         Command::Info => encode_request(out, &["INFO", "replication"]),
         Command::WriteGuard => encode_request(out, &["CONFIG", "GET", "min-replicas-*"]),
+        Command::Sentinels => encode_request(out, &["PUBSUB", "NUMSUB", SENTINEL_CHANNEL]),
         Command::EnableWriteGuard => encode_request(out, &["CONFIG", "SET", "min-replicas-max-lag", "10"]),
         Command::Begin => encode_request(out, &["MULTI"]),
         Command::Commit => encode_request(out, &["EXEC"]),
@@ -40,6 +46,10 @@ pub fn encode_command(out: &mut Vec<u8>, command: &Command) {
             encode_request(out, &["REPLICAOF", &*primary.host, &primary.port.to_string()]);
         }
         Command::ReplicateNoOne => encode_request(out, &["REPLICAOF", "NO", "ONE"]),
+        Command::PauseWrites(duration) => {
+            encode_request(out, &["CLIENT", "PAUSE", &duration.as_millis().to_string(), "WRITE"]);
+        }
+        Command::ResumeWrites => encode_request(out, &["CLIENT", "UNPAUSE"]),
         Command::Canary(key) => encode_request(out, &["SET", key, "backstay", "PX", CANARY_EXPIRY_MS]),
     }
 }

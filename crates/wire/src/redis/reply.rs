@@ -17,6 +17,7 @@ pub fn decode_reply(command: &Command, value: &Value) -> Reply {
         Command::Identify => value.as_bytes().and_then(info::identity).map(Reply::Identity),
         Command::Info => value.as_bytes().and_then(info::replication).map(Reply::Info),
         Command::WriteGuard => write_guard(value),
+        Command::Sentinels => subscribers(value).map(Reply::Sentinels),
         Command::Commit => committed(value),
         Command::DisconnectClients(_) => matches!(value, Value::Integer(_)).then_some(Reply::Done),
         // `REPLICAOF` may add words: `OK Already connected to specified master`.
@@ -25,6 +26,8 @@ pub fn decode_reply(command: &Command, value: &Value) -> Reply {
         | Command::Begin
         | Command::Replicate(_)
         | Command::ReplicateNoOne
+        | Command::PauseWrites(_)
+        | Command::ResumeWrites
         | Command::Canary(_) => is_ok(value).then_some(Reply::Done),
     };
     understood.unwrap_or(Reply::Refused(Fault::NotRedis))
@@ -92,6 +95,17 @@ fn write_guard(value: &Value) -> Option<Reply> {
         replicas: number("min-replicas-to-write")?,
         max_lag: number("min-replicas-max-lag")?,
     })
+}
+
+/// The count behind the only channel that was asked for.
+fn subscribers(value: &Value) -> Option<u64> {
+    match value {
+        Value::Array(items) => match items.as_slice() {
+            [_, Value::Integer(count)] => u64::try_from(*count).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// What a transaction did: all of it, or the first error in it.

@@ -1,9 +1,10 @@
 //! `backstay config check`.
 
-use super::text_of;
+use super::{certificates, text_of};
 use crate::failure::{FAILED, Failure};
 use crate::output::{Format, Output, print, print_json};
 use backstay_config::{Config, Finding, Note};
+use backstay_model::NodeName;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde::Serialize;
 use std::path::Path;
@@ -16,20 +17,28 @@ struct Verdict {
     findings: Vec<Note>,
 }
 
-pub(super) fn check(file: &Path, output: Output) -> Result<(), Failure> {
+pub(super) fn check(file: &Path, node: Option<&str>, output: Output) -> Result<(), Failure> {
     let text = text_of(file)?;
     let name = file.display().to_string();
     let parsed = Config::parse(&name, &text);
+    let certificates = match &parsed {
+        Ok(config) => certificates::check(config, node.map(NodeName::from).as_ref()),
+        Err(_) => Ok(()),
+    };
     if output.output == Format::Json {
         let findings = match &parsed {
-            Ok(config) => config.warnings.iter().map(Finding::note).collect(),
+            Ok(config) => {
+                let found = certificates.as_ref().err().map(Failure::notes).unwrap_or_default();
+                found.into_iter().chain(config.warnings.iter().map(Finding::note)).collect()
+            }
             Err(errors) => errors.notes(),
         };
-        let ok = parsed.is_ok();
+        let ok = parsed.is_ok() && certificates.is_ok();
         print_json(&Verdict { file: name, ok, findings })?;
         return if ok { Ok(()) } else { Err(Failure::said(FAILED)) };
     }
     let config = parsed?;
+    certificates?;
     let mut shown = String::new();
     for warning in &config.warnings {
         // Writing to a string cannot fail.

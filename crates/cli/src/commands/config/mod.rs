@@ -1,5 +1,6 @@
 //! `backstay config`, and how every other command reads the file.
 
+mod certificates;
 mod check;
 mod show;
 
@@ -10,8 +11,8 @@ use std::path::Path;
 
 pub(super) fn config(arguments: &arguments::Config) -> Result<(), Failure> {
     match arguments {
-        arguments::Config::Check { file, output } => check::check(file, *output),
-        arguments::Config::Show { file } => show::show(file),
+        arguments::Config::Check { file, node, output } => check::check(file, node.as_deref(), *output),
+        arguments::Config::Show { file, output } => show::show(file, *output),
     }
 }
 

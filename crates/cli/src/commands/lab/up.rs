@@ -18,6 +18,7 @@ pub(super) fn up(arguments: &LabUp) -> Result<(), Failure> {
         backstay: std::env::current_exe().ok(),
         service: arguments.service.clone(),
         down_after: arguments.down_after.unwrap_or(defaults.down_after),
+        tls: arguments.tls,
         ..defaults
     };
     nursery::end_all_on_interrupt();

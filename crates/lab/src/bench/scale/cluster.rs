@@ -38,6 +38,7 @@ impl Cluster {
         let mut servers = Vec::new();
         for name in NAMES {
             servers.push(ControllerServer {
+                remote_admin: None,
                 name: name.to_owned(),
                 peer: ports.claim()?,
                 sentinel: ports.claim()?,

@@ -2,8 +2,8 @@
 
 use crate::sentinel::{Bounds, ServiceTerms, Settings, Source, serve};
 use backstay_model::{
-    Address, ClusterStatus, ControllerStatus, Epoch, Event, EventKind, InstanceStatus, ReplOffset,
-    ServiceStatus, Term, UnixMicros,
+    Address, ClusterStatus, ControllerStatus, Epoch, Event, EventKind, InstanceStatus, MemberRole,
+    ReplOffset, ServiceStatus, Term, UnixMicros,
 };
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -39,6 +39,9 @@ impl Node {
             address: address(port),
             connected: true,
             leader: name == "a",
+            certificate_expires: None,
+            member: MemberRole::Voter,
+            protocol: None,
         };
         let service = |name: &str, epoch, primary: Option<u16>, instances| ServiceStatus {
             name: name.into(),
@@ -57,6 +60,8 @@ impl Node {
             term: Term(3),
             quorum: true,
             controllers: vec![controller("a", 7601), controller("b", 7602), controller("c", 7603)],
+            level: 2,
+            problems: Vec::new(),
             services: vec![
                 service("fresh", 0, None, vec![instance("f1", 6390, "unknown")]),
                 service(

@@ -1,0 +1,138 @@
+//! A Sentinel that manages the same group: hands off until it is gone or the operator says that it may be there.
+
+mod desk;
+
+use backstay_controller::problems::CATALOGUE;
+use backstay_model::{Health, Observation, Role, Sentinels};
+use desk::{Desk, REFUSED, SILENT, address, spec, state};
+
+fn problem(desk: &Desk, code: &str) -> Option<String> {
+    assert!(CATALOGUE.iter().any(|problem| problem.code == code));
+    let status = desk.brain.status(desk.clock());
+    let mut problems = status.services[0].problems.iter();
+    problems.find(|problem| problem.code == code).map(|problem| problem.sentence.clone())
+}
+
+#[test]
+fn while_a_sentinel_manages_the_group_a_crash_is_left_to_it_and_failed_over_when_it_is_gone() {
+    let mut desk = Desk::settled();
+    desk.sees("r1", Observation::Sentinels(Sentinels::Seen(1)));
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(1)));
+    let sentence = problem(&desk, "ForeignManager").unwrap();
+    assert!(sentence.starts_with("a Sentinel manages r1, r2 "), "{sentence}");
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.link_down("r2", "r1", 1000);
+    desk.pass(5000);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+    let why = desk.told.iter().find(|sentence| sentence.contains("no failover although")).unwrap();
+    assert!(why.contains("a Sentinel manages r2 "), "{why}");
+
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(0)));
+    desk.pass(500);
+    assert_eq!(problem(&desk, "ForeignManager"), None);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+}
+
+#[test]
+fn what_a_dead_instance_said_of_sentinels_hinders_nothing() {
+    let mut desk = Desk::settled();
+    desk.sees("r1", Observation::Sentinels(Sentinels::Seen(1)));
+    desk.everybody_thinks("r1", &REFUSED);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+}
+
+#[test]
+fn a_sentinel_that_the_operator_knows_of_hinders_nothing() {
+    let mut settings = spec();
+    settings.ignore_sentinels = true;
+    let mut desk = Desk::settled_with(settings);
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(3)));
+    assert_eq!(problem(&desk, "ForeignManager"), None);
+    desk.everybody_thinks("r1", &REFUSED);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+}
+
+#[test]
+fn beside_a_sentinel_no_replica_is_pointed_anywhere() {
+    let mut desk = Desk::settled();
+    desk.sees("r3", Observation::Sentinels(Sentinels::Seen(1)));
+    let elsewhere = Role::Replica { of: address("r2"), link_up: true, syncing: false };
+    desk.sees("r3", Observation::Replication(state("r3", elsewhere, 1000)));
+    desk.pass(2000);
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+    desk.sees("r3", Observation::Sentinels(Sentinels::Seen(0)));
+    desk.pass(200);
+    assert_eq!(desk.orders.first().map(String::as_str), Some("r3 follow r1"));
+}
+
+#[test]
+fn a_failover_that_has_begun_goes_on_when_a_sentinel_appears() {
+    let mut desk = Desk::settled();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(1)));
+    for replica in ["r2", "r3"] {
+        desk.link_down(replica, "r1", 1000);
+        desk.frozen(replica, 1000);
+    }
+    assert_eq!(desk.phase(), "epoch 2 promoting", "everybody is fenced: to stop here would help nobody");
+}
+
+#[test]
+fn an_instance_that_does_not_let_us_see_sentinels_is_named() {
+    let mut desk = Desk::settled();
+    desk.sees("r2", Observation::Sentinels(Sentinels::Hidden));
+    let sentence = problem(&desk, "SentinelsUnseen").unwrap();
+    assert!(sentence.starts_with("r2 does not say") && sentence.contains("+pubsub|numsub"), "{sentence}");
+    assert_eq!(problem(&desk, "ForeignManager"), None);
+    desk.everybody_thinks("r1", &Health::Down(backstay_model::Evidence::Refused));
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+}
+
+/// A Sentinel made `r2` a primary after `r1` died, and has gone since.
+fn usurped() -> Desk {
+    let mut desk = Desk::settled();
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(1)));
+    desk.everybody_thinks("r1", &REFUSED);
+    let mut theirs = state("r2", Role::Primary { replicas: 1 }, 1200);
+    theirs.replid = "theirs".into();
+    desk.sees("r2", Observation::Replication(theirs));
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(0)));
+    desk.pass(500);
+    desk
+}
+
+#[test]
+fn a_primary_that_a_sentinel_made_is_left_alone_also_while_it_does_not_answer() {
+    for health in [Health::Late, SILENT, Health::Up] {
+        let mut desk = usurped();
+        desk.sees("r2", Observation::Health(health));
+        desk.pass(3000);
+        assert_eq!(desk.phase(), "epoch 1 stable");
+        assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+        assert!(problem(&desk, "ForeignManager").unwrap().starts_with("somebody else made r2 a primary"));
+    }
+}
+
+#[test]
+fn a_moment_in_which_nobody_answers_does_not_hide_a_sentinel() {
+    let mut desk = Desk::settled();
+    for instance in ["r2", "r3"] {
+        desk.sees(instance, Observation::Sentinels(Sentinels::Seen(1)));
+        desk.everybody_thinks(instance, &SILENT);
+    }
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(3000);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+}
+
+#[test]
+fn what_a_silent_instance_said_of_sentinels_counts_no_more_when_another_one_answers() {
+    let mut desk = Desk::settled();
+    desk.sees("r2", Observation::Sentinels(Sentinels::Seen(1)));
+    desk.everybody_thinks("r2", &SILENT);
+    desk.sees("r3", Observation::Sentinels(Sentinels::Seen(0)));
+    desk.everybody_thinks("r1", &REFUSED);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+}

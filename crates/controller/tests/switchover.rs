@@ -1,0 +1,363 @@
+//! Planned moves, step by step: what is ordered, in which order, and how each failure is undone.
+
+mod desk;
+
+use backstay_controller::{Effect, Input, Wish};
+use backstay_model::{Epoch, Fault, Health, Observation, ReplOffset, Replication, Role, Term, Time};
+use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
+
+/// A settled group whose replicas received something since they were linked.
+fn near() -> Desk {
+    let mut desk = Desk::settled();
+    advance(&mut desk, 1100);
+    desk.orders.clear();
+    desk.told.clear();
+    desk
+}
+
+fn advance(desk: &mut Desk, offset: u64) {
+    desk.primary("r1", offset);
+    desk.follows("r2", "r1", offset);
+    desk.follows("r3", "r1", offset);
+}
+
+fn ask(desk: &mut Desk, to: Option<&str>) -> Result<String, String> {
+    wish(
+        desk,
+        Wish::SwitchOver { service: "shop".into(), to: to.map(Into::into), dry_run: false, by: "ada".into() },
+    )
+}
+
+fn wish(desk: &mut Desk, wish: Wish) -> Result<String, String> {
+    let effects = desk.brain.step(desk.clock(), Input::Asked { request: 7, wish });
+    let mut answer = None;
+    for effect in effects {
+        match effect {
+            Effect::Answer { result, .. } => answer = Some(result.map_err(|refusal| refusal.to_string())),
+            Effect::Propose(entry) => {
+                desk.step(Input::Committed(entry));
+                answer = Some(Ok(String::new()));
+            }
+            _ => {}
+        }
+    }
+    answer.expect("every wish is answered")
+}
+
+fn paused(desk: &mut Desk, epoch: u64, offset: u64) {
+    let replication = state("r1", Role::Primary { replicas: 2 }, offset);
+    desk.sees("r1", Observation::Paused { epoch: Epoch(epoch), replication });
+}
+
+fn demoted(desk: &mut Desk, offset: u64) {
+    let of = address("r2");
+    let role = Role::Replica { of, link_up: false, syncing: false };
+    desk.sees("r1", Observation::Replication(state("r1", role, offset)));
+}
+
+fn promoted(instance: &str, offset: u64, closed: bool) -> Observation {
+    let mut replication = state(instance, Role::Primary { replicas: 0 }, offset);
+    replication.previous = Some(("history".into(), ReplOffset(offset)));
+    replication.replid = "next".into();
+    replication.min_replicas_to_write = if closed { Replication::CLOSED } else { 0 };
+    Observation::Replication(replication)
+}
+
+/// Up to the point where writes wait.
+fn hold(desk: &mut Desk) {
+    assert_eq!(ask(desk, Some("r2")), Ok(String::new()));
+    advance(desk, 1200);
+    assert_eq!(desk.orders, ["r1 pause"]);
+}
+
+#[test]
+fn a_switchover_holds_compares_demotes_promotes_and_lets_go() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 1250);
+    assert_eq!(desk.orders, ["r1 pause"], "r2 has not got everything yet");
+    desk.follows("r2", "r1", 1250);
+    assert_eq!(desk.orders[1..], ["r1 follow r2"]);
+    demoted(&mut desk, 1250);
+    assert_eq!(desk.orders[2..], ["r2 promote"]);
+    assert_eq!(desk.phase(), "epoch 2 switching over");
+    desk.sees("r2", promoted("r2", 1250, true));
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    desk.sees("r2", promoted("r2", 1250, false));
+    desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
+    assert_eq!(desk.phase(), "epoch 2 stable");
+    let rest = &desk.orders[3..];
+    assert_eq!(rest[..2], ["r2 open", "r2 canary"]);
+    let place = |order: &str| rest.iter().position(|one| one == order);
+    assert!(place("r1 resume") > place("r2 canary"), "{rest:?}");
+    assert!(
+        place("r1 follow r2") > place("r1 resume"),
+        "clients are let go before they are sent away: {rest:?}"
+    );
+    let record = desk.brain.history(None).pop().unwrap();
+    assert!(record.planned && record.lost.is_empty());
+    assert_eq!(record.to, Some("r2".into()));
+}
+
+#[test]
+fn no_write_waits_before_the_move_is_committed() {
+    let mut desk = near();
+    desk.quorum_is_slow = true;
+    let effects = desk.brain.step(
+        desk.clock(),
+        Input::Asked {
+            request: 1,
+            wish: Wish::SwitchOver { service: "shop".into(), to: None, dry_run: false, by: "ada".into() },
+        },
+    );
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Propose(_))));
+    advance(&mut desk, 1200);
+    desk.pass(100);
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_dry_run_says_who_and_changes_nothing() {
+    let mut desk = near();
+    let dry = Wish::SwitchOver { service: "shop".into(), to: None, dry_run: true, by: "ada".into() };
+    let answer = wish(&mut desk, dry).unwrap();
+    assert!(answer.contains("r2 would take over from r1"), "{answer}");
+    desk.pass(100);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+}
+
+#[test]
+fn one_that_does_not_catch_up_is_given_up_and_writes_go_on() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 5000);
+    desk.pass(400);
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    assert!(desk.told.iter().any(|told| told.contains("did not catch up")), "{:?}", desk.told);
+    let orders: Vec<&str> = desk.orders.iter().map(String::as_str).collect();
+    let place = |order| orders.iter().position(|one| *one == order);
+    assert!(place("r1 resume").is_some() && place("r1 resume") < place("r1 canary"), "{orders:?}");
+    assert!(!orders.contains(&"r2 promote") && !orders.contains(&"r1 follow r2"), "{orders:?}");
+    desk.sees("r1", Observation::CanaryAcknowledged { run_id: "run-r1".into() });
+    assert_eq!(desk.phase(), "epoch 2 stable");
+    assert_eq!(ask(&mut desk, Some("r2")), Ok(String::new()), "nothing has to cool down");
+}
+
+#[test]
+fn one_that_stays_far_behind_never_makes_a_write_wait() {
+    let mut desk = near();
+    desk.pass(5);
+    assert!(ask(&mut desk, Some("r2")).is_ok());
+    desk.primary("r1", 10_000_000);
+    for round in 0..2200 {
+        desk.primary("r1", 10_000_000 + round);
+        desk.follows("r2", "r1", 1200 + round);
+        desk.pass(5);
+    }
+    assert!(!desk.orders.contains(&"r1 pause".to_owned()), "{:?}", desk.orders);
+    assert!(desk.told.iter().any(|told| told.contains("bytes behind")), "{:?}", desk.told);
+}
+
+#[test]
+fn a_pause_that_is_refused_is_given_up() {
+    let mut desk = near();
+    hold(&mut desk);
+    desk.sees("r1", Observation::OrderRefused { fault: Fault::NoPermission });
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    assert!(!desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn what_the_old_one_took_after_all_is_not_left_behind() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 1200);
+    assert_eq!(desk.orders[1..], ["r1 follow r2"]);
+    // The pause had expired, and a write came in between.
+    demoted(&mut desk, 1260);
+    assert!(!desk.orders.contains(&"r2 promote".to_owned()));
+    desk.pass(5);
+    desk.link_down("r2", "r1", 1200);
+    assert_eq!(desk.phase(), "epoch 3 fencing");
+    desk.frozen("r1", 1260);
+    desk.frozen("r2", 1200);
+    desk.link_down("r3", "r1", 1200);
+    desk.frozen("r3", 1200);
+    assert_eq!(desk.orders.last().map(String::as_str), Some("r1 promote"), "{:?}", desk.orders);
+}
+
+#[test]
+fn among_equals_the_old_one_takes_its_place_again() {
+    let mut desk = near();
+    assert!(ask(&mut desk, Some("r3")).is_ok());
+    advance(&mut desk, 1200);
+    paused(&mut desk, 2, 1200);
+    let role = Role::Replica { of: address("r3"), link_up: false, syncing: false };
+    desk.sees("r1", Observation::Replication(state("r1", role, 1200)));
+    assert!(desk.orders.contains(&"r3 promote".to_owned()));
+    desk.sees("r3", Observation::Health(REFUSED));
+    assert_eq!(desk.phase(), "epoch 3 fencing");
+    assert!(desk.brain.state().service(&"shop".into()).possible_primaries.contains(&"r3".into()));
+}
+
+#[test]
+fn a_new_leader_finishes_what_it_finds_promoted() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 1200);
+    demoted(&mut desk, 1200);
+    desk.step(Input::Leadership { leader: Some(id("b")), term: Term(2) });
+    desk.step(Input::Leadership { leader: Some(id("a")), term: Term(3) });
+    desk.step(Input::Lease(Time::MAX));
+    desk.pass(5);
+    desk.sees("r2", promoted("r2", 1200, true));
+    assert_eq!(desk.phase(), "epoch 2 opening");
+}
+
+#[test]
+fn a_primary_that_dies_meanwhile_is_failed_over() {
+    let mut desk = near();
+    hold(&mut desk);
+    desk.everybody_thinks("r1", &REFUSED);
+    assert_eq!(desk.phase(), "epoch 3 fencing");
+}
+
+#[test]
+fn a_demotion_that_runs_late_is_nobody_elses() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 5000);
+    desk.pass(400);
+    desk.sees("r1", Observation::CanaryAcknowledged { run_id: "run-r1".into() });
+    assert_eq!(desk.phase(), "epoch 2 stable");
+    demoted(&mut desk, 5000);
+    for peer in ["b", "c"] {
+        desk.peer_finds_replica(peer, "r1");
+    }
+    assert_eq!(desk.phase(), "epoch 3 fencing", "{:?}", desk.told);
+}
+
+#[track_caller]
+fn refused(desk: &mut Desk, to: Option<&str>, why: &str) {
+    let refusal = ask(desk, to).unwrap_err();
+    assert!(refusal.contains(why), "{refusal}");
+    desk.pass(50);
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+}
+
+#[test]
+fn unfit_ones_are_refused_each_with_its_reason() {
+    let mut desk = near();
+    refused(&mut desk, Some("r9"), "no instance called r9");
+    refused(&mut desk, Some("r1"), "is the primary already");
+    desk.sees("r2", Observation::Health(SILENT));
+    refused(&mut desk, Some("r2"), "cannot take over: silent");
+    desk.link_down("r3", "r1", 1100);
+    refused(&mut desk, Some("r3"), "not linked to the primary");
+    refused(&mut desk, None, "nobody can take over");
+    let mut elsewhere = state("r3", Role::Replica { of: address("x"), link_up: true, syncing: false }, 1100);
+    elsewhere.replid = "theirs".into();
+    desk.sees("r3", Observation::Replication(elsewhere));
+    refused(&mut desk, Some("r3"), "not in the file");
+    let mut fenced = state("r3", Role::Replica { of: address("r1"), link_up: true, syncing: false }, 1100);
+    fenced.min_replicas_to_write = Replication::CLOSED;
+    desk.quorum_is_slow = true;
+    desk.sees("r3", Observation::Replication(fenced));
+    desk.orders.clear();
+    let refusal = ask(&mut desk, Some("r3")).unwrap_err();
+    assert!(refusal.contains("is fenced"), "{refusal}");
+}
+
+#[test]
+fn a_fresh_copy_must_have_received_something() {
+    let mut desk = Desk::settled();
+    refused(&mut desk, Some("r2"), "received nothing since");
+}
+
+#[test]
+fn an_instance_of_priority_zero_is_never_promoted() {
+    let mut spec = spec();
+    spec.instances[1].priority = 0;
+    let mut desk = Desk::settled_with(spec);
+    advance(&mut desk, 1100);
+    desk.orders.clear();
+    refused(&mut desk, Some("r2"), "its priority is 0");
+}
+
+#[test]
+fn nothing_is_moved_while_a_failover_runs_or_during_a_pause() {
+    let mut desk = near();
+    let pause = Wish::Pause { service: None, duration: std::time::Duration::from_secs(60), by: "ada".into() };
+    wish(&mut desk, pause).unwrap();
+    refused(&mut desk, Some("r2"), "automatic action is paused");
+    wish(&mut desk, Wish::Resume { service: None, by: "ada".into() }).unwrap();
+    desk.everybody_thinks("r1", &REFUSED);
+    let refusal = ask(&mut desk, Some("r2")).unwrap_err();
+    assert!(refusal.contains("shop is fencing"), "{refusal}");
+}
+
+#[test]
+fn an_unreachable_primary_needs_a_failover_instead() {
+    let mut desk = near();
+    desk.sees("r1", Observation::Health(Health::Late));
+    refused(&mut desk, Some("r2"), "`backstay failover` does without it");
+}
+
+#[test]
+fn an_ordered_failover_takes_another_one_although_the_old_one_holds_more() {
+    let mut desk = near();
+    wish(&mut desk, Wish::FailOver { service: "shop".into(), to: None, by: "ada".into() }).unwrap();
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+    desk.frozen("r1", 1300);
+    for replica in ["r2", "r3"] {
+        desk.link_down(replica, "r1", 1200);
+        desk.frozen(replica, 1200);
+    }
+    assert_eq!(desk.orders.last().map(String::as_str), Some("r2 promote"), "{:?}", desk.orders);
+    let record = desk.brain.history(None).pop().unwrap();
+    assert_eq!(record.lost.iter().map(|lost| lost.bytes).collect::<Vec<_>>(), [100]);
+}
+
+#[test]
+fn a_failover_is_not_ordered_when_nobody_could_take_over() {
+    let mut desk = near();
+    for replica in ["r2", "r3"] {
+        desk.sees(replica, Observation::Health(REFUSED));
+    }
+    let refusal =
+        wish(&mut desk, Wish::FailOver { service: "shop".into(), to: None, by: "ada".into() }).unwrap_err();
+    assert!(refusal.contains("no instance of shop can take over"), "{refusal}");
+}
+
+#[test]
+fn a_primary_that_somebody_else_made_can_be_accepted() {
+    let mut desk = near();
+    desk.sees("r2", Observation::Replication(state("r2", Role::Primary { replicas: 0 }, 1300)));
+    desk.pass(50);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    assert!(desk.orders.is_empty(), "{:?}", desk.orders);
+    let accept = Wish::FailOver { service: "shop".into(), to: Some("r2".into()), by: "ada".into() };
+    wish(&mut desk, accept).unwrap();
+    assert!(desk.orders.contains(&"r2 freeze".to_owned()), "{:?}", desk.orders);
+    for (instance, offset) in [("r1", 1200), ("r2", 1300), ("r3", 1200)] {
+        desk.link_down(instance, "r1", offset);
+        desk.frozen(instance, offset);
+    }
+    assert_eq!(desk.orders.last().map(String::as_str), Some("r2 promote"), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_primary_that_somebody_else_made_a_replica_ends_the_move_and_nothing_more() {
+    let mut desk = near();
+    hold(&mut desk);
+    let role = Role::Replica { of: address("elsewhere"), link_up: false, syncing: false };
+    desk.sees("r1", Observation::Replication(state("r1", role, 1200)));
+    desk.pass(50);
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    assert!(
+        !desk.orders.iter().any(|order| order.contains("promote") || order.contains("freeze")),
+        "{:?}",
+        desk.orders
+    );
+}

@@ -1,0 +1,53 @@
+//! Planned moves of a lab's primary, asked for over the admin sockets as an operator would.
+
+use crate::admin;
+use crate::error::{LabError, Result};
+use crate::servers::process::{Liveness, Moment};
+use crate::stack::lab::Lab;
+use crate::wait::poll_every;
+use serde_json::json;
+use std::time::Duration;
+
+/// How long a replica may take to be fit: a fresh copy must have received something.
+const FIT_LIMIT: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl Lab {
+    /// Waits until `to` is fit to take over.
+    pub fn await_fit(&self, to: &str) -> Result<()> {
+        let mut refusal = String::new();
+        let fit = poll_every(PAUSE, FIT_LIMIT, || match self.ask_switchover(to, true) {
+            Ok(()) => Some(()),
+            Err(error) => {
+                refusal = error.to_string();
+                None
+            }
+        });
+        fit.ok_or_else(|| LabError::Deadline {
+            what: format!("that {to} can take over"),
+            waited: FIT_LIMIT,
+            hint: refusal,
+        })
+    }
+
+    /// Makes `to` the primary by a planned move; returns once that is committed, with the moment before it was asked.
+    pub fn switch_over(&self, to: &str) -> Result<Moment> {
+        self.await_fit(to)?;
+        let at = Moment::now();
+        self.ask_switchover(to, false)?;
+        Ok(at)
+    }
+
+    fn ask_switchover(&self, to: &str, dry_run: bool) -> Result<()> {
+        let state = self.state()?;
+        let wish = json!({"service": state.service, "to": to, "dry_run": dry_run, "by": "the lab"});
+        let mut last = Err(LabError::Refused("no controller of this lab runs.".to_owned()));
+        for member in state.controllers.iter().filter(|member| member.liveness() == Liveness::Running) {
+            last = admin::post(&member.server.admin, "/v1/switchover", &wish);
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+}

@@ -1,0 +1,121 @@
+//! What right callers and right peers send.
+
+use super::super::frames::append;
+use super::super::hello::Hello;
+use super::{FILE, Letter, moment, settings};
+use backstay_config::Config;
+use backstay_consensus::{Body, Durable, Settings, VERSION};
+use backstay_controller::Wish;
+use backstay_model::{ControllerSpec, Generation, NodeId, Now};
+use backstay_node::{Effect, Input, Node, PeerMessage};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Who calls rightly.
+pub(crate) fn hello_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let mut out = vec![3];
+    append(&mut out, &Hello::new(VERSION, &"shop".into(), &"b".into(), &"a".into()))
+        .expect("a hello can be written");
+    vec![("welcome", out)]
+}
+
+/// Letters that the second of three nodes sends to the first one, from their first start to a committed entry.
+pub(crate) fn letter_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let mut cluster = Cluster::new();
+    for round in 0..400 {
+        cluster.now = moment(cluster.now.time.as_micros() + 5_000);
+        for index in 0..cluster.nodes.len() {
+            // The second one has time to be elected.
+            if index == 1 || round > 150 {
+                cluster.step(index, Input::Wake);
+            }
+            if round == 10 {
+                let node = cluster.ids[(index + 1) % 3];
+                cluster.step(index, Input::Peer { node, connected: true });
+            }
+        }
+        if round == 300 {
+            let wish = Wish::Pause { service: None, duration: Duration::from_secs(60), by: "ada".into() };
+            cluster.step(1, Input::Asked { request: 1, wish });
+        }
+        cluster.deliver();
+    }
+    let mut kinds = BTreeMap::new();
+    for message in &cluster.heard {
+        kinds.entry(kind(message)).or_insert_with(|| message.clone());
+    }
+    let one_of_each: Vec<PeerMessage> = kinds.into_values().collect();
+    let first = &cluster.heard[..cluster.heard.len().min(24)];
+    vec![("one-of-each", framed(&one_of_each)), ("the-first", framed(first))]
+}
+
+/// Three nodes whose letters always arrive.
+struct Cluster {
+    ids: Vec<NodeId>,
+    nodes: Vec<Node>,
+    letters: VecDeque<(usize, usize, PeerMessage)>,
+    /// What the second one sent to the first one.
+    heard: Vec<PeerMessage>,
+    now: Now,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let config = Config::parse("backstay.toml", FILE).expect("the example is right");
+        let ids: Vec<_> = config.spec.controllers.iter().map(ControllerSpec::id).collect();
+        let now = moment(1_000_000);
+        let (nodes, letters, heard) = (Vec::new(), VecDeque::new(), Vec::new());
+        let mut cluster = Self { ids, nodes, letters, heard, now };
+        for (index, controller) in config.spec.controllers.iter().enumerate() {
+            let generation = Generation(index as u64 + 1);
+            let settings = Settings { me: controller.id(), generation, ..settings(&config) };
+            let node =
+                Node::new(&controller.name, config.spec.clone(), settings, Durable::default(), cluster.now);
+            let (node, first) = node.expect("an empty folder is a beginning");
+            cluster.nodes.push(node);
+            cluster.post(index, first);
+        }
+        cluster
+    }
+
+    fn step(&mut self, index: usize, input: Input) {
+        let effects = self.nodes[index].step(self.now, input);
+        self.post(index, effects);
+    }
+
+    fn post(&mut self, from: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Effect::Send { to, message } = effect {
+                let to = self.ids.iter().position(|id| *id == to).expect("a peer");
+                self.letters.push_back((from, to, message));
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some((from, to, message)) = self.letters.pop_front() {
+            if (from, to) == (1, 0) {
+                self.heard.push(message.clone());
+            }
+            self.step(to, Input::Message { from: self.ids[from], message });
+        }
+    }
+}
+
+fn kind(message: &PeerMessage) -> String {
+    match message {
+        PeerMessage::Consensus(message) => match &message.body {
+            Body::Raft(raft) => format!("{:?} {} {}", raft.kind, raft.entries.is_empty(), raft.reject),
+            body => format!("{body:?}"),
+        },
+        PeerMessage::Report(report) => format!("report {}", report.opinions.is_empty()),
+    }
+}
+
+fn framed(messages: &[PeerMessage]) -> Vec<u8> {
+    let mut out = vec![0];
+    for message in messages {
+        append(&mut out, &Letter::Node(message.clone())).expect("a letter can be written");
+    }
+    out
+}

@@ -1,0 +1,181 @@
+//! Two ends that shake hands over a real socket: what each says when the other is not who it should be.
+
+use super::Mesh;
+use super::dial::introduce;
+use super::listen::meet;
+use crate::tls::issue::{self, Dates, Issued};
+use crate::tls::{Files, Identity, Keyring, Right};
+use backstay_model::{Address, ControllerSpec, NodeId, NodeName, UnixMicros};
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// One authority and its folder.
+struct Desk {
+    folder: TempDir,
+    authority: Issued,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = issue::authority("shop", Dates::from_now(10)).unwrap();
+        fs::write(folder.path().join("authority.pem"), &authority.certificate).unwrap();
+        Self { folder, authority }
+    }
+
+    /// Files with a certificate of this authority.
+    fn files(&self, identity: &Identity, dates: Dates) -> Files {
+        let issued = issue::certificate(&self.authority, identity, &[], dates).unwrap();
+        let own = ["pem", "key"].map(|end| self.folder.path().join(format!("own.{end}")));
+        fs::write(&own[0], issued.certificate).unwrap();
+        fs::write(&own[1], issued.key).unwrap();
+        let [certificate, key] = own;
+        Files { authority: self.folder.path().join("authority.pem"), own: Some((certificate, key)) }
+    }
+
+    fn keyring(&self, name: &str) -> Keyring {
+        Keyring::open(self.files(&node("shop", name), Dates::from_now(10)), node("shop", name)).unwrap()
+    }
+
+    /// A keyring that no controller could open: with somebody else's certificate, or one that is not in force.
+    fn bad(&self, identity: &Identity, dates: Dates) -> Keyring {
+        Keyring::open_unchecked(&self.files(identity, dates), node("shop", "b")).unwrap()
+    }
+}
+
+fn node(cluster: &str, name: &str) -> Identity {
+    Identity::Node { cluster: cluster.into(), name: name.into() }
+}
+
+fn ago(days: u64) -> UnixMicros {
+    UnixMicros(crate::clock::now().unix.0 - days * 86_400_000_000)
+}
+
+fn ahead(days: u64) -> UnixMicros {
+    UnixMicros(crate::clock::now().unix.0 + days * 86_400_000_000)
+}
+
+fn mesh(me: &str, other: &str, port: u16, keyring: Option<Keyring>) -> Mesh {
+    let other = ControllerSpec {
+        name: other.into(),
+        address: Address { host: "127.0.0.1".into(), port },
+        site: String::new(),
+        zone: String::new(),
+    };
+    Mesh {
+        cluster: "shop".into(),
+        me: me.into(),
+        others: vec![other],
+        keyring: keyring.map(Arc::new),
+        version_max: backstay_consensus::VERSION,
+    }
+}
+
+/// What happens when `caller`, who takes itself for b, calls `callee`, who is a: what each of them says, or nothing.
+async fn call(caller: Option<Keyring>, callee: Option<Keyring>) -> (Option<String>, Option<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (a, b) = (mesh("a", "b", 0, callee), mesh("b", "a", port, caller));
+    let accepting = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        match meet(&a, stream).await {
+            Ok((peer, stream, _)) => {
+                assert_eq!(peer, NodeId::of(&NodeName::from("b")));
+                (Some(stream), None)
+            }
+            Err(why) => (None, Some(why.to_string())),
+        }
+    };
+    let both = async { tokio::join!(introduce(&b, &b.others[0]), accepting) };
+    let (dialled, (_stream, refused)) = timeout(LIMIT, both).await.unwrap();
+    (dialled.err().map(|lost| lost.to_string()), refused)
+}
+
+fn says(what: Option<&String>, part: &str) {
+    assert!(what.is_some_and(|what| what.contains(part)), "{part}: {what:?}");
+}
+
+#[tokio::test]
+async fn two_controllers_of_one_authority_meet() {
+    let desk = Desk::new();
+    let a = desk.keyring("a");
+    assert_eq!(call(Some(desk.keyring("b")), Some(a)).await, (None, None));
+    assert_eq!(call(None, None).await, (None, None));
+}
+
+#[tokio::test]
+async fn a_caller_of_another_authority_is_refused_and_both_say_so() {
+    let (desk, other) = (Desk::new(), Desk::new());
+    let (caller, callee) = call(Some(other.keyring("b")), Some(desk.keyring("a"))).await;
+    // The caller does not believe the one it called, either, and says so first.
+    says(caller.as_ref(), "its certificate was made by another authority");
+    says(callee.as_ref(), "does not accept this side's certificate, because another authority made it");
+    // One that believes everybody is still not believed.
+    fs::copy(desk.folder.path().join("authority.pem"), other.folder.path().join("authority.pem")).unwrap();
+    let gullible = other.bad(&node("shop", "b"), Dates::from_now(10));
+    let (caller, callee) = call(Some(gullible), Some(desk.keyring("a"))).await;
+    says(caller.as_ref(), "does not accept this side's certificate, because another authority made it");
+    says(callee.as_ref(), "its certificate was made by another authority");
+}
+
+#[tokio::test]
+async fn a_certificate_past_or_before_its_date_is_refused_and_both_say_so() {
+    let desk = Desk::new();
+    let past = Dates { not_before: ago(9), not_after: ago(1) };
+    let a = desk.keyring("a");
+    let (caller, callee) = call(Some(desk.bad(&node("shop", "b"), past)), Some(a)).await;
+    says(caller.as_ref(), "holds this side's certificate to be expired or not yet valid");
+    says(callee.as_ref(), "its certificate expired on");
+    let future = Dates { not_before: ahead(1), not_after: ahead(9) };
+    let a = desk.keyring("a");
+    let (_, callee) = call(Some(desk.bad(&node("shop", "b"), future)), Some(a)).await;
+    says(callee.as_ref(), "its certificate is valid only from");
+    let b = desk.keyring("b");
+    let (caller, callee) = call(Some(b), Some(desk.bad(&node("shop", "a"), past))).await;
+    says(caller.as_ref(), "its certificate expired on");
+    says(callee.as_ref(), "holds this side's certificate to be expired");
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_name_cluster_or_kind_is_refused() {
+    let desk = Desk::new();
+    let dates = Dates::from_now(10);
+    let a = || desk.keyring("a");
+    let callee = a();
+    let (caller, callee) = call(Some(desk.bad(&node("shop", "c"), dates)), Some(callee)).await;
+    says(caller.as_ref(), "the caller's certificate is another controller's");
+    says(callee.as_ref(), "the caller's certificate is another controller's");
+    let callee = a();
+    let (caller, callee) = call(Some(desk.bad(&node("another", "b"), dates)), Some(callee)).await;
+    says(caller.as_ref(), "that of another cluster");
+    says(callee.as_ref(), "that of controller b of cluster another, and one of cluster shop is needed");
+    let client = Identity::Client { cluster: "shop".into(), name: "b".into(), right: Right::Operate };
+    let callee = a();
+    let (caller, callee) = call(Some(desk.bad(&client, dates)), Some(callee)).await;
+    says(caller.as_ref(), "does not accept this side's certificate");
+    says(callee.as_ref(), "that of the client b of cluster shop, and a controller's is needed");
+    // The one who was called is somebody else.
+    let b = desk.keyring("b");
+    let (caller, _) = call(Some(b), Some(desk.bad(&node("shop", "c"), dates))).await;
+    says(
+        caller.as_ref(),
+        "that of controller c of cluster shop, and that of controller a of cluster shop is needed",
+    );
+}
+
+#[tokio::test]
+async fn one_end_without_tls_is_named_by_both() {
+    let desk = Desk::new();
+    let (caller, callee) = call(None, Some(desk.keyring("a"))).await;
+    says(caller.as_ref(), "it speaks TLS and this controller does not");
+    says(callee.as_ref(), "it does not speak TLS");
+    let (caller, callee) = call(Some(desk.keyring("b")), None).await;
+    says(caller.as_ref(), "if its file has no [tls], give all nodes the same file");
+    says(callee.as_ref(), "it speaks TLS and this controller does not");
+}
