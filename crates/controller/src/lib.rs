@@ -47,6 +47,9 @@ const WHOLE_REPORT_EVERY: u32 = 4;
 const OPINION_LIFETIME: Duration = Duration::from_millis(1500);
 /// How much later than asked a wakeup may come before it is told.
 const LATE: Duration = Duration::from_millis(250);
+/// So many services under suspicion are looked at as closely as one. Beyond, each is looked at less often, or looking
+/// alone would keep a controller busy that is slow, and so has thousands under suspicion.
+const CROWD: u32 = 16;
 /// How long a proposal may take before it is made again.
 const PROPOSAL_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -60,6 +63,8 @@ pub struct Controller {
     scenes: BTreeMap<ServiceName, Scene>,
     /// The `wakeup` of every scene, in the order in which they are due.
     agenda: BTreeSet<(Time, ServiceName)>,
+    /// How many services' primaries are suspected.
+    suspects: u32,
     peers: BTreeMap<NodeId, Peer>,
     /// Whose opinions count. Those of the file, until the log says otherwise.
     voters: BTreeSet<NodeId>,
@@ -84,6 +89,7 @@ impl Controller {
             voters: spec.controllers.iter().map(ControllerSpec::id).collect(),
             peers: peers.map(|controller| (controller.id(), Peer::default())).collect(),
             scenes: spec.services.iter().map(|spec| (spec.name.clone(), Scene::new(spec.clone()))).collect(),
+            suspects: 0,
             agenda: spec.services.iter().map(|spec| (Time::ZERO, spec.name.clone())).collect(),
             spec,
             state,
@@ -271,16 +277,24 @@ impl Controller {
         self.refuse_pending(out);
     }
 
-    /// Re-reads one service and notes when to look at it again.
+    /// Re-reads one service, notes when to look at it again and whether its primary is suspected.
     fn look_at(&mut self, now: Now, service: &ServiceName, out: &mut Vec<Effect>) {
-        let wakeup = |scenes: &BTreeMap<ServiceName, Scene>| scenes.get(service).map(|scene| scene.wakeup);
-        let before = wakeup(&self.scenes);
+        let look = |scenes: &BTreeMap<ServiceName, Scene>| {
+            scenes.get(service).map(|scene| (scene.wakeup, scene.suspected.is_some()))
+        };
+        let before = look(&self.scenes);
         self.judge(now, service, out);
-        if let Some((before, after)) =
-            before.zip(wakeup(&self.scenes)).filter(|(before, after)| before != after)
-        {
-            self.agenda.remove(&(before, service.clone()));
-            self.agenda.insert((after, service.clone()));
+        let Some(((planned, was_suspected), (due, suspected))) = before.zip(look(&self.scenes)) else {
+            return;
+        };
+        if planned != due {
+            self.agenda.remove(&(planned, service.clone()));
+            self.agenda.insert((due, service.clone()));
+        }
+        match (was_suspected, suspected) {
+            (false, true) => self.suspects += 1,
+            (true, false) => self.suspects -= 1,
+            _ => {}
         }
     }
 
@@ -308,9 +322,10 @@ impl Controller {
             scene.proposed = None;
         }
         let mistake = self.mistake;
+        let crowd = 1 + self.suspects / CROWD;
         let leads_since = self.leads_since;
         let mut work =
-            Work { now, state, scene, lease, leads_since, tally, hindrance, elsewhere, mistake, out };
+            Work { now, state, scene, lease, leads_since, tally, hindrance, elsewhere, crowd, mistake, out };
         if work.may_act() {
             failover::lead(&mut work);
         } else {

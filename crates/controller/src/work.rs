@@ -21,6 +21,8 @@ const ORDER_LIFETIME: Duration = Duration::from_millis(500);
 /// every question that nobody needs delays one that somebody waits for.
 const WATCH_ASKS: u32 = 20;
 const WATCH_LIFETIME: Duration = Duration::from_millis(500);
+/// The longest pause between two looks at a service under suspicion.
+const SPREAD_MAX: Duration = Duration::from_millis(250);
 
 /// See the module's head.
 pub(crate) struct Work<'a> {
@@ -36,6 +38,8 @@ pub(crate) struct Work<'a> {
     pub(crate) hindrance: Option<String>,
     /// While instances are compared: which of them other controllers reach.
     pub(crate) elsewhere: Vec<(NodeId, BTreeSet<InstanceName>)>,
+    /// By how much less often than alone this service is looked at, because others are under suspicion, too.
+    pub(crate) crowd: u32,
     pub(crate) mistake: Option<crate::Mistake>,
     pub(crate) out: &'a mut Vec<Effect>,
 }
@@ -104,6 +108,7 @@ impl Work<'_> {
     /// Asks an instance for its replication state every `interval` for a while, unless it is asked that often already.
     pub(crate) fn watch(&mut self, instance: &InstanceName, interval: Duration) {
         let now = self.now.time;
+        let interval = self.spread(interval);
         let life = (interval * WATCH_ASKS).min(WATCH_LIFETIME);
         let Some(view) = self.scene.views.get_mut(instance) else {
             return;
@@ -115,6 +120,11 @@ impl Work<'_> {
         view.watched = Some((interval, until));
         let (service, instance) = (self.scene.spec.name.clone(), instance.clone());
         self.out.push(Effect::Watch { service, instance, interval, until });
+    }
+
+    /// How often to look while others are under suspicion, too.
+    pub(crate) fn spread(&self, interval: Duration) -> Duration {
+        (interval * self.crowd).min(SPREAD_MAX.max(interval))
     }
 
     /// Lets something be known.

@@ -180,7 +180,7 @@ fn watch_closely_if_suspected(work: &mut Work) {
     for instance in work.instances() {
         work.watch(&instance.name, interval);
     }
-    work.look_again(interval);
+    work.look_again(work.spread(interval));
 }
 
 fn tell_once(work: &mut Work, reason: String) {

@@ -55,7 +55,7 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
         waiting |= is_waited_for(work, name, elapsed);
     }
     // Every reply of one that is watched is a look, too.
-    work.look_again(STILL);
+    work.look_again(work.spread(STILL));
     if let Some(feeder) = still_fed(work, cause, elapsed) {
         let reason = format!("{feeder} still receives writes from the old primary, so that one is alive");
         return work.propose(Decided::Abandon { epoch, reason, at: work.now.unix });

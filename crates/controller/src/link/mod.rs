@@ -26,8 +26,8 @@ const INFO_INTERVAL: Duration = Duration::from_secs(1);
 const IDENTITY_INTERVAL: Duration = Duration::from_secs(10);
 /// How often it is asked for Sentinels, at the next `INFO`. They say hello every 2 s.
 const SENTINELS_INTERVAL: Duration = Duration::from_secs(2);
-/// The longest pause between two second connections to an instance that is silent and accepts them.
-const CHECK_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The longest pause between two second connections to an instance that is late and accepts them.
+const CHECK_PAUSE_MAX: Duration = Duration::from_secs(4);
 /// How much later than asked a wakeup may come before the silence is held to be our own.
 const LATE: Duration = Duration::from_millis(100);
 
@@ -132,7 +132,9 @@ pub struct Link {
     identity_stale: bool,
     refusals: u32,
     check: Check,
+    /// The pause after the next check, unless the last one is long ago.
     check_pause: Duration,
+    last_check: Time,
     next_ping: Time,
     next_info: Time,
     next_identity: Time,
@@ -163,6 +165,7 @@ impl Link {
         Self {
             calm_interval: settings.probe_interval,
             check_pause: settings.probe_interval,
+            last_check: Time::ZERO,
             settings,
             connection: Connection::Waiting { until: now },
             outstanding: VecDeque::new(),
@@ -276,18 +279,21 @@ impl Link {
             }
             Ok(()) => {
                 self.refusals = 0;
-                self.pause_checks()
+                self.pause_checks(now)
             }
-            Err(_) => self.pause_checks(),
+            Err(_) => self.pause_checks(now),
         };
         self.check = Check::Idle { next: now + pause };
     }
 
-    /// The pause after a check that found nothing: twice as long each time. A second connection every `probe_interval` to
-    /// thousands of instances that are slow, perhaps because this machine is, would make all of them slower.
-    fn pause_checks(&mut self) -> Duration {
-        let pause = self.check_pause;
-        self.check_pause = (pause * 2).min(CHECK_PAUSE_MAX.max(pause));
+    /// The pause after a check that found nothing: twice as long each time, until none was needed for a while. Second
+    /// connections to thousands of instances that are slow, perhaps because this machine is, would keep them slow.
+    fn pause_checks(&mut self, now: Time) -> Duration {
+        let forgotten = now.since(self.last_check) > CHECK_PAUSE_MAX * 2;
+        let shortest = self.settings.probe_interval;
+        let pause = if forgotten { shortest } else { self.check_pause };
+        self.check_pause = (pause * 2).min(CHECK_PAUSE_MAX.max(shortest));
+        self.last_check = now;
         pause
     }
 
@@ -306,7 +312,6 @@ impl Link {
         };
         self.last_sign = now;
         self.accepted = true;
-        self.check_pause = self.settings.probe_interval;
         self.refusals = 0;
         match (reply, sent.purpose) {
             // One that lost its primary and serves no stale data answers this, and is as alive as any.
@@ -451,10 +456,16 @@ impl Link {
         }
     }
 
-    /// An open connection owes an answer for longer than a probe interval.
+    /// An open connection owes an answer for too long.
     fn is_late(&self, now: Time) -> bool {
         self.connection == Connection::Open
-            && self.silent_since().is_some_and(|since| now.since(since) >= self.settings.probe_interval)
+            && self.silent_since().is_some_and(|since| now.since(since) >= self.late_after())
+    }
+
+    /// At least a probe interval, and a quarter of the silence that makes it suspect: with thousands of links every one
+    /// that is late by a moment costs two letters and a second connection.
+    fn late_after(&self) -> Duration {
+        self.settings.probe_interval.max(self.settings.down_after / 4)
     }
 
     fn set_health(&mut self, health: Health, out: &mut Vec<LinkOutput>) {
@@ -511,7 +522,7 @@ impl Link {
             }
         }
         if let Some(since) = self.silent_since() {
-            let late = since + self.settings.probe_interval;
+            let late = since + self.late_after();
             let down = since + self.settings.down_after;
             if now < late {
                 timer(late);

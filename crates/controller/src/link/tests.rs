@@ -312,7 +312,9 @@ fn pings_until(link: &mut Link, end: Time, role: &Role) -> usize {
     let mut pings = 0;
     while link.next_wakeup() <= end {
         let now = link.next_wakeup();
-        let _ = link.step(now, LinkInput::Wake);
+        if link.step(now, LinkInput::Wake).contains(&LinkOutput::Check) {
+            let _ = link.step(now, LinkInput::Checked(Ok(())));
+        }
         while let Some(awaited) = link.awaiting() {
             let reply = match awaited {
                 Command::Ping => {
@@ -350,17 +352,30 @@ fn a_replica_that_is_watched_is_pinged_at_the_probe_interval_again() {
     assert!(pings_until(&mut link, at(2499), &replica) >= 4);
 }
 
-#[test]
-fn an_instance_that_stays_silent_is_checked_less_and_less_often() {
-    let mut link = settled_link();
+/// The pauses between checks until `end` if each finds that somebody listens.
+fn check_pauses(link: &mut Link, end: Time) -> Vec<u128> {
     let mut checks = Vec::new();
-    while link.next_wakeup() <= at(8000) {
+    while link.next_wakeup() <= end {
         let now = link.next_wakeup();
         if link.step(now, LinkInput::Wake).contains(&LinkOutput::Check) {
             checks.push(now);
             let _ = link.step(now, LinkInput::Checked(Ok(())));
         }
     }
-    let pauses: Vec<u128> = checks.windows(2).map(|pair| pair[1].since(pair[0]).as_millis()).collect();
-    assert_eq!(pauses, [100, 200, 400, 800, 1600, 2000, 2000]);
+    checks.windows(2).map(|pair| pair[1].since(pair[0]).as_millis()).collect()
+}
+
+#[test]
+fn an_instance_that_is_late_again_and_again_is_checked_less_and_less_often() {
+    let mut link = settled_link();
+    assert_eq!(check_pauses(&mut link, at(12_000)), [100, 200, 400, 800, 1600, 3200, 4000]);
+}
+
+#[test]
+fn an_instance_that_was_in_time_for_a_while_is_checked_at_once_when_it_is_late() {
+    let mut link = settled_link();
+    let _ = check_pauses(&mut link, at(2000));
+    let _ = pings_until(&mut link, at(20_000), &Role::Primary { replicas: 2 });
+    let _ = link.step(at(20_050), LinkInput::Wake);
+    assert_eq!(check_pauses(&mut link, at(21_500)), [100, 200, 400]);
 }

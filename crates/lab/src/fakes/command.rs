@@ -119,7 +119,14 @@ impl Asked<'_> {
                 }
                 _ => error(out, &format!("ERR Unknown client type '{kind}'")),
             },
-            ["CLIENT", "SETNAME", _] | ["CLIENT", "SETINFO", ..] => ok(out),
+            ["CLIENT", "SETNAME", _] | ["CLIENT", "SETINFO" | "PAUSE" | "UNPAUSE", ..] => ok(out),
+            // Nobody subscribes here.
+            ["PUBSUB", numsub, channel] if numsub.eq_ignore_ascii_case("numsub") => {
+                out.extend_from_slice(b"*2\r\n");
+                bulk(out, channel);
+                out.extend_from_slice(b":0\r\n");
+                Wanted::Nothing
+            }
             ["SET", ..] => match group.write(index, now) {
                 Ok(()) => ok(out),
                 Err(WriteRefused::ReadOnly) => {

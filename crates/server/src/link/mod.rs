@@ -33,9 +33,10 @@ const FRUITLESS_PAUSE: Duration = Duration::from_millis(2);
 /// The pause between the first connections of two links, so that thousands of them neither flood a network at once nor
 /// stay in step for ever.
 const START_PACE: Duration = Duration::from_micros(250);
-/// How many checks of all links may run at a time: when thousands of instances are late at once, the network or this
-/// machine is to blame, and a flood of connections would make it worse.
-static CHECKS: Semaphore = Semaphore::const_new(64);
+/// How many checks of all links may begin in a `CHECKS_TURN`: when thousands of instances are late at once, the network or
+/// this machine is to blame, and a flood of connections would make it worse.
+static CHECKS: Semaphore = Semaphore::const_new(16);
+const CHECKS_TURN: Duration = Duration::from_millis(20);
 /// How much later than asked a wakeup may come before the network is looked at first.
 const LATE: Duration = Duration::from_millis(20);
 
@@ -299,12 +300,15 @@ fn dial(mut connector: Connector, pause: Duration) -> Connecting {
     })
 }
 
-/// Makes a connection as soon as not too many others do, and brings the connector back.
+/// Makes a connection when it is its turn, and brings the connector back.
 fn check(mut connector: Connector) -> Connecting {
     Box::pin(async move {
         let place = CHECKS.acquire().await;
         let result = connector.connect().await;
-        drop(place);
+        tokio::spawn(async move {
+            tokio::time::sleep(CHECKS_TURN).await;
+            drop(place);
+        });
         (connector, result)
     })
 }
