@@ -358,7 +358,7 @@ impl ServiceState {
         by: &str,
         at: UnixMicros,
     ) {
-        let moments = Moments { committed: Some(at), ..Moments::default() };
+        let moments = Moments { verdict: Some(at), ..Moments::default() };
         self.open_record(service, epoch, format!("{by} asked for it"), moments, true);
         let from = self.reign.as_ref().map(|reign| reign.instance.clone());
         self.switchover = from.map(|from| Switchover { from, to: to.clone() });

@@ -245,7 +245,7 @@ impl fmt::Display for EventKind {
 pub struct Moments {
     /// The first controller suspected the primary.
     pub suspected: Option<UnixMicros>,
-    /// A majority did.
+    /// A majority did; in a planned move, the operator asked.
     pub verdict: Option<UnixMicros>,
     /// The plan was committed.
     pub committed: Option<UnixMicros>,

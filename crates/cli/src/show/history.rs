@@ -90,12 +90,14 @@ fn lost(record: &FailoverRecord, paint: Paint) -> String {
 fn timeline(record: &FailoverRecord, begin: UnixMicros, paint: Paint) -> String {
     let moments = record.moments.in_order();
     // A failover pauses nothing, and a planned move suspects nobody.
-    let belongs = |name: &str| match name {
-        "paused" => record.planned,
-        "suspected" | "verdict" => !record.planned,
-        _ => true,
+    let shown = |name: &'static str| match name {
+        "paused" => record.planned.then_some(name),
+        "verdict" if record.planned => Some("asked"),
+        "suspected" | "committed" => (!record.planned).then_some(name),
+        _ => Some(name),
     };
-    let rows = moments.iter().filter(|(name, _)| belongs(name)).map(|(name, at)| {
+    let known = moments.iter().filter_map(|(name, at)| Some((shown(name)?, at)));
+    let rows = known.map(|(name, at)| {
         let after = at.map_or_else(
             || Tone::Faint.cell(format!("{:>9}", "-")),
             |at| Tone::Plain.cell(format!("{:>9.1} ms", millis_between(begin, at))),
