@@ -304,7 +304,8 @@ impl Controller {
         let hindrance = self.hindrance(service);
         let controllers = self.voters.len() as u32;
         let (leads, lease) = (self.leads(), self.lease);
-        let fencing = matches!(self.state.service(service).phase, Phase::Fencing { .. });
+        let fencing =
+            matches!(self.state.service(service).phase, Phase::Fencing { .. } | Phase::Moving { .. });
         let elsewhere = if leads && fencing { self.reached_elsewhere(now.time, service) } else { Vec::new() };
         let state = self.state.service(service);
         let Some(scene) = self.scenes.get_mut(service) else {

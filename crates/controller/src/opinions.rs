@@ -1,5 +1,6 @@
 //! What controllers tell each other, and what a majority of them says: opinions of instances, digests of the settings.
 
+use crate::Phase;
 use crate::effect::{Effect, Report};
 use crate::{Controller, KEEPALIVE, OPINION_LIFETIME, WHOLE_REPORT_EVERY};
 use backstay_model::{Digest, Health, InstanceName, InstanceReport, NodeId, Now, ServiceName, Time};
@@ -81,7 +82,10 @@ impl Controller {
         now: Time,
         service: &ServiceName,
     ) -> Vec<(NodeId, BTreeSet<InstanceName>)> {
-        let lost = self.state.service(service).reign.as_ref().map(|reign| &reign.instance);
+        let state = self.state.service(service);
+        // A planned move needs it.
+        let lost = state.reign.as_ref().map(|reign| &reign.instance);
+        let lost = lost.filter(|_| !matches!(state.phase, Phase::Moving { .. }));
         let fresh = self.peers.iter().filter(|(node, _)| self.is_fresh(now, **node));
         let reached = fresh.filter_map(|(node, peer)| {
             let up = peer

@@ -338,7 +338,9 @@ impl ServiceState {
         if let Cause::CandidateLost { candidate } = &cause {
             self.possible_primaries.insert(candidate.clone());
         }
-        if matches!(self.phase, Phase::Moving { .. }) {
+        if let Phase::Moving { to, .. } = self.phase.clone() {
+            // Some leader of this plan may have ordered its promotion.
+            self.possible_primaries.insert(to);
             self.record(|record| record.choice = format!("given up: {cause}"));
         }
         let moments = Moments { suspected: Some(suspected), verdict: Some(verdict), ..Moments::default() };

@@ -81,7 +81,7 @@ impl Controller {
             }
             Wish::SwitchOver { service, to, dry_run, by } => self.switchover(now, service, to, dry_run, by),
             Wish::FailOver { service, to, by } => {
-                let scene = self.quiet(&service)?;
+                let scene = self.replaceable(&service)?;
                 let state = self.state.service(&service);
                 match &to {
                     Some(to) => self.answers(scene, to)?,
@@ -168,6 +168,18 @@ impl Controller {
             return Err(Refusal::Unfit(format!("{name} cannot be the primary now: {}", view.health)));
         }
         Ok(())
+    }
+
+    /// The service, if its primary may be replaced: also by a plan that does not end.
+    fn replaceable(&self, service: &ServiceName) -> Result<&Scene, Refusal> {
+        self.services(Some(service.clone()))?;
+        match self.state.service(service).phase {
+            Phase::Opening | Phase::Moving { .. } => self
+                .scenes
+                .get(service)
+                .ok_or_else(|| Refusal::NoSuch(format!("there is no service called {service}"))),
+            _ => self.quiet(service),
+        }
     }
 
     /// The service, if no plan is running.

@@ -3,7 +3,7 @@
 mod desk;
 
 use backstay_controller::{Effect, Input, Wish};
-use backstay_model::{Epoch, Fault, Health, Observation, ReplOffset, Replication, Role, Term, Time};
+use backstay_model::{Address, Epoch, Fault, Health, Observation, ReplOffset, Replication, Role, Term, Time};
 use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
 
 /// A settled group whose replicas received something since they were linked.
@@ -360,4 +360,103 @@ fn a_primary_that_somebody_else_made_a_replica_ends_the_move_and_nothing_more() 
         "{:?}",
         desk.orders
     );
+}
+
+fn relead(desk: &mut Desk) {
+    desk.step(Input::Leadership { leader: Some(id("b")), term: Term(2) });
+    desk.step(Input::Leadership { leader: Some(id("a")), term: Term(3) });
+}
+
+fn frozen_in_the_next_history(desk: &mut Desk, instance: &str, offset: u64) {
+    let epoch = desk.brain.state().service(&"shop".into()).epoch;
+    let role = Role::Replica { of: Address::nowhere(), link_up: false, syncing: false };
+    let mut replication = state(instance, role, offset);
+    replication.previous = Some(("history".into(), ReplOffset(offset)));
+    replication.replid = "next".into();
+    desk.sees(instance, Observation::Frozen { epoch, replication });
+}
+
+#[test]
+fn a_candidate_that_a_dead_leader_promoted_is_compared_like_the_others() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 1200);
+    demoted(&mut desk, 1200);
+    assert!(desk.orders.contains(&"r2 promote".to_owned()));
+    relead(&mut desk);
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.step(Input::Lease(Time::MAX));
+    desk.pass(5);
+    desk.sees("r2", promoted("r2", 1200, true));
+    desk.link_down("r3", "r1", 1150);
+    frozen_in_the_next_history(&mut desk, "r2", 1200);
+    desk.frozen("r3", 1150);
+    desk.pass(200);
+    assert_eq!(desk.orders.last().map(String::as_str), Some("r2 promote"), "{:?}", desk.orders);
+}
+
+#[test]
+fn nothing_is_promoted_while_giving_up_is_under_way() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 1250);
+    desk.follows("r2", "r1", 1250);
+    desk.quorum_is_slow = true;
+    desk.pass(255);
+    demoted(&mut desk, 1250);
+    desk.pass(50);
+    assert!(!desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_promotion_that_belongs_to_another_plan_is_not_announced() {
+    let mut desk = near();
+    hold(&mut desk);
+    desk.primary("r1", 5000);
+    desk.sees("r2", promoted("r2", 1200, true));
+    assert_ne!(desk.phase(), "epoch 2 opening", "{:?}", desk.orders);
+    assert!(!desk.orders.contains(&"r2 open".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_leader_that_alone_lost_the_primary_lets_another_one_finish() {
+    let mut desk = near();
+    hold(&mut desk);
+    desk.sees("r1", Observation::Health(SILENT));
+    for peer in ["b", "c"] {
+        desk.peer_thinks(peer, "r1", &Health::Up);
+        desk.peer_thinks(peer, "r2", &Health::Up);
+    }
+    desk.pass(100);
+    assert!(desk.orders.contains(&"hand over".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_primary_that_hangs_soon_after_a_switchover_is_failed_over_at_once() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 1200);
+    demoted(&mut desk, 1200);
+    desk.sees("r2", promoted("r2", 1200, true));
+    desk.sees("r2", promoted("r2", 1200, false));
+    desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
+    assert_eq!(desk.phase(), "epoch 2 stable");
+    desk.everybody_thinks("r2", &SILENT);
+    desk.pass(100);
+    assert_eq!(desk.phase(), "epoch 3 fencing", "{:?}", desk.told);
+}
+
+#[test]
+fn an_ordered_failover_keeps_the_old_one_if_nobody_else_may_be_promoted() {
+    let mut spec = spec();
+    spec.instances[2].priority = 0;
+    let mut desk = Desk::settled_with(spec);
+    advance(&mut desk, 1100);
+    wish(&mut desk, Wish::FailOver { service: "shop".into(), to: None, by: "ada".into() }).unwrap();
+    desk.sees("r2", Observation::Health(REFUSED));
+    desk.frozen("r1", 1100);
+    desk.link_down("r3", "r1", 1100);
+    desk.frozen("r3", 1100);
+    desk.pass(100);
+    assert!(desk.orders.contains(&"r1 promote".to_owned()), "{:?}", desk.orders);
 }

@@ -84,7 +84,7 @@ pub(crate) fn automatic_hindrance(
         return Some(format!("{instance} still receives from it, so it is only unreachable for controllers"));
     }
     // A moment that is yet to come was written by a clock that was wrong.
-    let last = state.history.back().filter(|record| record.from.is_some());
+    let last = state.history.back().filter(|record| record.from.is_some() && !record.planned);
     let promoted = last.and_then(|record| record.moments.promoted);
     let moments = [state.ended, promoted].into_iter().flatten();
     let ended = moments.filter(|ended| *ended <= now.unix).max()?;

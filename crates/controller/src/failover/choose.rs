@@ -103,13 +103,16 @@ fn is_heir(state: &ServiceState, one: &Frozen) -> bool {
     // A candidate whose promotion ran but was never observed wrote nothing (it was closed): it still ends where the
     // reign's history ended for it.
     let promoted_unseen = seen.previous.as_ref().is_some_and(|(replid, _)| *replid == reign.replid)
-        && state.possible_primaries.contains(&one.spec.name);
+        && (state.possible_primaries.contains(&one.spec.name)
+            // Made its replica by a planned move, it took over the name of the candidate's history.
+            || state.switchover.as_ref().is_some_and(|it| it.from == one.spec.name));
     trusted && (seen.replid == reign.replid || promoted_unseen)
 }
 
 fn inherit(preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
+    let another = heirs.iter().any(|one| !old.is(one) && one.spec.priority > 0);
     let wanted: Vec<&Frozen> =
-        heirs.iter().copied().filter(|one| !(old.unwanted && old.is(one) && heirs.len() > 1)).collect();
+        heirs.iter().copied().filter(|one| !(old.unwanted && old.is(one) && another)).collect();
     let Some(newest) = wanted.iter().map(|one| one.replication.offset).max() else {
         return Choice::Nobody { reason: "none is frozen".into() };
     };

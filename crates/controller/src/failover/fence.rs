@@ -25,7 +25,9 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     let elapsed = work.now.time.since(started.time);
     let epoch = work.state.epoch;
     let mut waiting = false;
-    if work.state.is_paused(work.now.unix) && !matches!(cause, Cause::Ordered { .. }) {
+    if work.state.is_paused(work.now.unix)
+        && !matches!(cause, Cause::Ordered { .. } | Cause::SwitchoverFailed { .. })
+    {
         return work
             .stuck(format!("{}: the failover waits: automatic action is paused", work.scene.spec.name));
     }
@@ -42,7 +44,7 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
             continue;
         }
         work.watch(name, DRAIN_POLL);
-        if is_or_may_be_primary(work, name) {
+        if is_or_may_be_primary(work, name) && !is_fed(work, name, started) {
             work.order(name, Action::Fence);
             if work.state.switchover.as_ref().is_some_and(|switchover| switchover.from == *name) {
                 // Frozen while paused it would need a full copy later (seen).
@@ -97,6 +99,12 @@ fn is_or_may_be_primary(work: &Work, name: &InstanceName) -> bool {
     let primary =
         work.view(name).and_then(View::replication).is_some_and(backstay_model::Replication::is_primary);
     reigned || primary || work.state.possible_primaries.contains(name)
+}
+
+/// It was just seen to be a linked replica, so something may lie in its socket, whatever it may become.
+fn is_fed(work: &Work, name: &InstanceName, started: Moment) -> bool {
+    let seen = work.view(name).and_then(|view| view.sample.as_ref());
+    seen.is_some_and(|(at, seen)| *at >= started.time && follows(seen).is_some_and(|(_, link_up, _)| link_up))
 }
 
 /// Whether freezing the replica now drops nothing that it could still have received. After hard evidence: it reported

@@ -11,6 +11,7 @@ use crate::state::{Reign, ServiceState};
 use crate::work::{Work, follows, is_of_a_stranger};
 use backstay_model::{Action, Address, Health, InstanceName, InstanceSpec, ReplOffset, Replication, RunId};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_micros(500);
@@ -33,7 +34,20 @@ pub(super) fn moving(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     let moment = work.moment();
     work.scene.notes.started.get_or_insert(moment);
     work.look_again(POLL);
-    if let Some(promoted) = observed_promotion(work, to, run_id) {
+    if work.scene.proposed.is_some() {
+        return; // What were ordered now could run under another plan.
+    }
+    if let Some(reason) = work.scene.notes.given_up.clone() {
+        return give_up(work, reason); // It may be committed any moment.
+    }
+    let led_here = work.scene.notes.promoting.is_some();
+    let is_replica = work
+        .view(&reign.instance)
+        .and_then(View::replication)
+        .is_some_and(|seen| follows(seen).is_some_and(|(of, ..)| *of == target.address));
+    if (led_here || is_replica)
+        && let Some(promoted) = observed_promotion(work, to, run_id)
+    {
         return work.propose(promoted);
     }
     if work.scene.notes.promoting.is_some() {
@@ -45,8 +59,29 @@ pub(super) fn moving(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     for instance in [&reign.instance, to] {
         work.watch(instance, POLL);
     }
-    let Some(old) = work.current(&reign.instance).filter(|seen| seen.run_id == reign.run_id).cloned() else {
-        return; // Late, or lost: a failover begins by itself.
+    let since = work.scene.notes.started.map(|started| started.time);
+    let fresh = work
+        .view(&reign.instance)
+        .and_then(|view| view.sample.as_ref())
+        .is_some_and(|(at, _)| since.is_some_and(|since| *at >= since));
+    let Some(old) =
+        work.current(&reign.instance).filter(|seen| fresh && seen.run_id == reign.run_id).cloned()
+    else {
+        let view = work.view(&reign.instance);
+        let serves_nobody = view.filter(|view| fresh && matches!(view.health, Health::Useless(_)));
+        if let Some(view) =
+            serves_nobody.filter(|view| view.replication().is_some_and(Replication::is_primary))
+        {
+            return give_up(work, format!("{} {}", reign.instance, view.health));
+        }
+        // Late, or lost: a failover begins by itself. Or lost to this controller alone: one that reaches it goes on.
+        let unseen = work.view(&reign.instance).is_some_and(|view| matches!(view.health, Health::Down(_)));
+        let reaches = |up: &BTreeSet<InstanceName>| up.contains(&reign.instance) && up.contains(to);
+        let better = work.elsewhere.iter().find(|(_, up)| reaches(up)).map(|(node, _)| *node);
+        if let Some(better) = better.filter(|_| unseen) {
+            work.hand_over(better);
+        }
+        return;
     };
     match follows(&old) {
         None => hold_and_demote(work, &reign, to, &target.address),
@@ -104,7 +139,12 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
     let Some(stands) = stands.filter(|_| work.scene.notes.paused.is_some()).map(|it| it.offset) else {
         if work.scene.notes.paused.is_some() || lag(work, &reign.instance, to).is_some_and(|lag| lag <= NEAR)
         {
-            work.scene.notes.paused.get_or_insert(crate::scene::Moment { time: now, unix: work.now.unix });
+            if work.scene.notes.paused.is_none() {
+                work.scene.notes.paused = Some(work.moment());
+                if let Some(view) = work.scene.views.get_mut(&reign.instance) {
+                    view.paused = None; // What an earlier pause found is over.
+                }
+            }
             work.order(&reign.instance, Action::Pause { duration: PAUSE_LENGTH });
         }
         return;
@@ -149,6 +189,7 @@ fn promote(work: &mut Work, to: &InstanceName, run_id: &RunId) {
 /// Nothing irreversible was done.
 fn give_up(work: &mut Work, reason: String) {
     let epoch = work.state.epoch;
+    work.scene.notes.given_up = Some(reason.clone());
     work.propose(Decided::Abandon { epoch, reason, at: work.now.unix });
 }
 

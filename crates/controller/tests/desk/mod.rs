@@ -116,6 +116,7 @@ impl Desk {
                     self.last_order = Some(order);
                 }
                 Effect::Event(event) => self.told.push(event.kind.to_string()),
+                Effect::HandOver(_) => self.orders.push("hand over".into()),
                 _ => {}
             }
         }

@@ -57,7 +57,9 @@ impl Memory {
         while self.begun.front().is_some_and(|first| now.since(*first) > WINDOW) {
             self.begun.pop_front();
         }
-        let hasty = self.close >= CLOSE_MAX && since.is_some_and(|since| since < WAIT);
+        // An operator's order waits for nothing, nor does what a broken switchover leaves behind.
+        let waits = !matches!(cause, Cause::Ordered { .. } | Cause::SwitchoverFailed { .. });
+        let hasty = waits && self.close >= CLOSE_MAX && since.is_some_and(|since| since < WAIT);
         if !hasty && self.begun.len() <= FAILOVERS_MAX {
             return None;
         }
