@@ -126,9 +126,8 @@ fn follow(
         if work.state.possible_primaries.contains(&instance.name)
             && !work.scene.notes.disconnected.contains(&instance.name)
         {
-            // It was a primary, and its clients still take it for one. After a planned move those who wait there are
-            // told first that it takes no writes.
-            if work.state.phase != Phase::Stable {
+            // It was a primary, and its clients still take it for one.
+            if !let_go(work, &instance.name) {
                 return;
             }
             work.scene.notes.disconnected.insert(instance.name.clone());
@@ -163,6 +162,24 @@ fn follow(
         let min_replicas_to_write = work.scene.spec.min_replicas_to_write;
         work.order(&instance.name, Action::Open { min_replicas_to_write });
     }
+}
+
+/// After a planned move, clients whose writes wait at the old primary are told that it takes none, before they are sent
+/// away: once the end is committed, when most controllers name the new one. True: nobody waits there any more.
+fn let_go(work: &mut Work, name: &InstanceName) -> bool {
+    if work.state.phase != Phase::Stable {
+        return false;
+    }
+    if work.state.switchover.as_ref().is_none_or(|switchover| switchover.from != *name) {
+        return true;
+    }
+    let Some(since) = work.scene.notes.resumed else {
+        work.scene.notes.resumed = Some(work.now.time);
+        work.order(name, Action::Resume);
+        return false;
+    };
+    // The look behind it has come: it was done.
+    work.view(name).and_then(|view| view.sample.as_ref()).is_some_and(|(at, _)| *at > since)
 }
 
 fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {

@@ -62,6 +62,8 @@ pub struct Notes {
     pub opening: Option<Moment>,
     /// A canary was sent in this reign.
     pub canary_sent: bool,
+    /// After a planned move: when clients that wait at the old primary were let go.
+    pub resumed: Option<Time>,
     /// Old primaries whose clients were told to go.
     pub disconnected: BTreeSet<InstanceName>,
     /// The operator was told that the plan is stuck, with this sentence.

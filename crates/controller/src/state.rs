@@ -244,10 +244,6 @@ impl ServiceState {
                     self.count_flap(first_write, quick);
                     self.ended = Some(first_write);
                 }
-                // While its old primary reigns on, an order of a planned move may still run late.
-                let back =
-                    |it: &Switchover| self.reign.as_ref().is_some_and(|reign| reign.instance == it.from);
-                self.switchover = self.switchover.take().filter(back);
             }
             Decided::Trust { instance, run_id, .. } => self.trust(instance, run_id),
             Decided::Rename { replid, .. } => {
@@ -431,6 +427,8 @@ impl ServiceState {
         self.known.insert(instance.clone());
         self.possible_primaries.remove(&instance);
         self.given_up.remove(&instance);
+        // It follows, so nothing of the move that it was the old primary of is left.
+        self.switchover = self.switchover.take().filter(|switchover| switchover.from != instance);
         self.trusted.insert(instance, run_id);
     }
 

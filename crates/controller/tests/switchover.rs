@@ -86,13 +86,17 @@ fn a_switchover_holds_compares_demotes_promotes_and_lets_go() {
     desk.sees("r2", promoted("r2", 1250, false));
     desk.sees("r2", Observation::CanaryAcknowledged { run_id: "run-r2".into() });
     assert_eq!(desk.phase(), "epoch 2 stable");
-    let rest = &desk.orders[3..];
-    assert_eq!(rest[..2], ["r2 open", "r2 canary"]);
-    let place = |order: &str| rest.iter().position(|one| one == order);
-    assert!(place("r1 resume") > place("r2 canary"), "{rest:?}");
-    assert!(
-        place("r1 follow r2") > place("r1 resume"),
-        "clients are let go before they are sent away: {rest:?}"
+    assert_eq!(
+        desk.orders[3..],
+        ["r2 open", "r2 canary", "r1 resume"],
+        "those who wait are let go at the end"
+    );
+    desk.pass(5);
+    demoted(&mut desk, 1250);
+    assert_eq!(
+        desk.orders.last().map(String::as_str),
+        Some("r1 follow r2"),
+        "and then everybody is sent away"
     );
     let record = desk.brain.history(None).pop().unwrap();
     assert!(record.planned && record.lost.is_empty());

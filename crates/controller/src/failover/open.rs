@@ -28,10 +28,6 @@ pub(super) fn open(work: &mut Work) {
         work.order(stays, Action::Resume);
     }
     if acknowledged && work.scene.notes.canary_sent && is_primary {
-        // Those who wait at the old one are told now that it takes no writes, and find the new one open.
-        if let Some(from) = paused.filter(|from| *from != reign.instance) {
-            work.order(&from, Action::Resume);
-        }
         let quick = follows_closely(work);
         let (epoch, first_write) = (work.state.epoch, work.now.unix);
         return work.propose(Decided::End { epoch, routed, first_write, quick });
