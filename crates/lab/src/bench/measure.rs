@@ -13,6 +13,7 @@ use crate::servers::process::Moment;
 use crate::servers::redis::RedisServer;
 use crate::stack::health::group_fault;
 use crate::wait::{poll_every, wait_until};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct Sample {
     pub pause_ms: Option<f64>,
     /// Errors that the writer saw.
     pub errors: u64,
+    /// The same by kind.
+    pub errors_by_kind: BTreeMap<String, u64>,
     /// What became of the patient clients of a hung primary.
     pub zombie: Option<PatientReport>,
     /// How far the most advanced replica was behind just before the fault, at most.
@@ -94,6 +97,7 @@ fn run_on(stack: &Stack, case: &Case, run: &str) -> Result<Sample> {
         lost,
         pause_ms,
         errors: record.errors_total(),
+        errors_by_kind: record.errors.clone(),
         zombie,
         lag_bytes,
     })

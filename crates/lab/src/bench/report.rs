@@ -46,6 +46,8 @@ pub struct Row {
     pub runs_with_loss: usize,
     /// Errors that the writer saw, in all runs.
     pub errors: u64,
+    /// The same by kind.
+    pub errors_by_kind: BTreeMap<String, u64>,
     /// The most that it saw in one run.
     pub errors_max: u64,
     /// How long no write was taken, at the servers (fault `switchover`).
@@ -224,6 +226,13 @@ impl Row {
             lost: sum(|sample| sample.lost),
             runs_with_loss: samples.iter().filter(|sample| sample.lost > 0).count(),
             errors: sum(|sample| sample.errors),
+            errors_by_kind: samples.iter().flat_map(|sample| &sample.errors_by_kind).fold(
+                BTreeMap::new(),
+                |mut all, (kind, count)| {
+                    *all.entry(kind.clone()).or_default() += count;
+                    all
+                },
+            ),
             errors_max: samples.iter().map(|sample| sample.errors).max().unwrap_or_default(),
             pause_ms: Quantiles::of(samples.iter().filter_map(|sample| sample.pause_ms).collect()),
             zombie_accepted: accepted.flatten().reduce(|sum, more| sum + more),
