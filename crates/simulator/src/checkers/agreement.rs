@@ -13,7 +13,12 @@ impl World {
         let Phase::Fencing { cause } = &state.phase else {
             return;
         };
-        if matches!(cause, Cause::CandidateLost { .. }) || !self.everybody_hears() {
+        // A plan that goes on, and what an operator orders.
+        let asked = matches!(
+            cause,
+            Cause::CandidateLost { .. } | Cause::Ordered { .. } | Cause::SwitchoverFailed { .. }
+        );
+        if asked || !self.everybody_hears() {
             return;
         }
         let mut leaders = self.controllers.iter().filter(|it| it.node().is_some_and(|it| it.brain().leads()));

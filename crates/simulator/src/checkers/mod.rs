@@ -133,8 +133,8 @@ impl World {
         };
         let state = it.brain().state().service(&self.service).clone();
         let term = it.consensus().term();
-        // A cluster of one commits in the middle of a step, so its state may be ahead of the order.
-        if self.controllers.len() == 1 {
+        // A lone voter commits in the middle of a step, so its state may be ahead of the order.
+        if it.consensus().status().membership.majority() == 1 {
             return;
         }
         let late = now >= order.deadline;
