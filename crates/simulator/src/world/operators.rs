@@ -52,6 +52,10 @@ impl World {
     /// What an operator does once everything is mended: ends pauses, and decides for whoever holds most where
     /// controllers wait for that.
     pub(crate) fn operator_helps(&mut self) {
+        // An operator whose order was refused or lost gives it again, after seconds.
+        if self.random.chance(20) && !self.all_vote() {
+            self.ask_for_votes();
+        }
         let Some(leader) =
             self.controllers.iter().position(|it| it.node().is_some_and(|it| it.brain().leads()))
         else {
