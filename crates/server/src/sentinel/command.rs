@@ -114,6 +114,12 @@ impl Call<'_> {
         matches!(self.command.name, "subscribe" | "psubscribe")
     }
 
+    /// Whether the answer sends the client to a primary.
+    pub(super) fn asks_where(&self) -> bool {
+        let names_primary = |name: &str| name.contains("master") || name.contains("primar");
+        self.subcommand.is_some_and(|subcommand| names_primary(subcommand.name))
+    }
+
     /// Whether the answer needs the node's whole picture.
     pub(super) fn needs_picture(&self) -> bool {
         self.command.picture || self.subcommand.is_some_and(|subcommand| subcommand.picture)

@@ -133,9 +133,14 @@ impl<S: Source> Connection<S> {
     async fn answer(&mut self, request: &[Vec<u8>]) {
         let call = resolve(request);
         // Who may not ask gets no work done either.
-        let looks = self.session.trusted && call.as_ref().is_ok_and(Call::needs_picture);
-        let picture = if looks { self.port.picture().await } else { None };
         let shared = &self.port.shared;
+        let trusted = call.as_ref().ok().filter(|_| self.session.trusted);
+        if let Some(call) = trusted.filter(|call| call.asks_where()) {
+            let service = call.arguments.first().map(Vec::as_slice);
+            shared.news.settled(service, self.bounds.move_wait_max).await;
+        }
+        let looks = trusted.is_some_and(Call::needs_picture);
+        let picture = if looks { self.port.picture().await } else { None };
         let facts = Facts { picture, address: &|service| shared.news.address(service) };
         if self.news.is_none() && call.as_ref().is_ok_and(Call::subscribes) {
             // From before the reply on, so that nothing is missed behind it.

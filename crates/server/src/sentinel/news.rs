@@ -7,8 +7,9 @@ use backstay_model::{
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-use tokio::sync::broadcast;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::timeout_at;
 
 /// How far a subscriber may fall behind before it is dropped.
 const BEHIND_MAX: usize = 1024;
@@ -24,11 +25,14 @@ pub(super) struct Message {
 pub(super) struct News {
     messages: broadcast::Sender<Arc<Message>>,
     memory: Mutex<Memory>,
+    /// Something was heard.
+    heard: Notify,
 }
 
 impl Default for News {
     fn default() -> Self {
-        Self { messages: broadcast::Sender::new(BEHIND_MAX), memory: Mutex::default() }
+        let messages = broadcast::Sender::new(BEHIND_MAX);
+        Self { messages, memory: Mutex::default(), heard: Notify::new() }
     }
 }
 
@@ -41,6 +45,21 @@ impl News {
     /// Where clients of the service are sent.
     pub(super) fn address(&self, service: &ServiceName) -> Option<Address> {
         self.memory().primaries.get(service).map(|known| known.address.clone())
+    }
+
+    /// Waits while a planned move of the service, or of any without a name, is under way, until `patience` after
+    /// its beginning at most. The old primary may have been demoted already: a client that it sent here with a READONLY
+    /// would be sent back to it.
+    pub(super) async fn settled(&self, service: Option<&[u8]>, patience: Duration) {
+        loop {
+            let heard = self.heard.notified();
+            let Some(begun) = self.memory().moving_since(service) else {
+                return;
+            };
+            if timeout_at((begun + patience).into(), heard).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// For how many milliseconds this node has held the instance to be down.
@@ -74,6 +93,7 @@ impl News {
     }
 
     fn publish(&self, messages: Vec<Message>) {
+        self.heard.notify_waiters();
         for message in messages {
             // Without a subscriber nobody misses it.
             let _ = self.messages.send(Arc::new(message));
@@ -95,6 +115,8 @@ struct Memory {
     primaries: BTreeMap<ServiceName, Known>,
     suspected: BTreeMap<(ServiceName, InstanceName), Suspected>,
     doubted: BTreeMap<ServiceName, Instant>,
+    /// Since when a planned move is under way.
+    moving: BTreeMap<ServiceName, Instant>,
     /// How many controllers must agree.
     majority: usize,
 }
@@ -129,7 +151,18 @@ impl Memory {
                 Some(_) => vec![message("-odown", primary_text(service, address))],
                 None => Vec::new(),
             },
-            EventKind::Promoted { epoch, to_address, .. } => self.switch(service, *epoch, to_address),
+            EventKind::SwitchoverBegun { .. } => {
+                self.moving.insert(service.clone(), Instant::now());
+                Vec::new()
+            }
+            EventKind::FailoverBegun { .. } | EventKind::FailoverAbandoned { .. } => {
+                self.moving.remove(service);
+                Vec::new()
+            }
+            EventKind::Promoted { epoch, to_address, .. } => {
+                self.moving.remove(service);
+                self.switch(service, *epoch, to_address)
+            }
             _ => Vec::new(),
         }
     }
@@ -154,7 +187,14 @@ impl Memory {
         messages
     }
 
+    /// Since when the last planned move of the service, or of any, is under way.
+    fn moving_since(&self, service: Option<&[u8]>) -> Option<Instant> {
+        let named = |name: &ServiceName| service.is_none_or(|wanted| wanted == name.as_str().as_bytes());
+        self.moving.iter().filter(|(name, _)| named(name)).map(|(_, since)| *since).max()
+    }
+
     fn forget_verdicts(&mut self) -> Vec<Message> {
+        self.moving.clear();
         let services: Vec<_> = std::mem::take(&mut self.doubted).into_keys().collect();
         let primaries =
             services.iter().filter_map(|service| Some((service, &self.primaries.get(service)?.address)));

@@ -46,6 +46,8 @@ pub struct Bounds {
     pub request_time_max: Duration,
     /// How long a client may take nothing of what waits for it.
     pub send_time_max: Duration,
+    /// How long after its beginning a planned move may keep those waiting who ask where the primary is.
+    pub move_wait_max: Duration,
 }
 
 impl Default for Bounds {
@@ -57,6 +59,7 @@ impl Default for Bounds {
             unsent_bytes_max: 1024 * 1024,
             request_time_max: Duration::from_secs(60),
             send_time_max: Duration::from_secs(60),
+            move_wait_max: Duration::from_millis(50),
         }
     }
 }

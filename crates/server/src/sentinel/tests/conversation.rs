@@ -1,7 +1,9 @@
 //! What clients ask and are told, byte by byte.
 
-use super::node::{Client, Node, talk, until};
+use super::node::{Client, Node, PATIENCE, address, talk, until};
 use crate::sentinel::Settings;
+use backstay_model::{Epoch, EventKind};
+use std::time::Duration;
 
 async fn port() -> std::net::SocketAddr {
     Node::new().open(Node::settings()).await
@@ -153,4 +155,56 @@ async fn requests_in_one_piece_or_byte_by_byte_are_answered_alike() {
     }
     assert_eq!(client.read_to("+PONG\r\n+PONG\r\n").await, at_once);
     assert_eq!(at_once.len(), "$40\r\n\r\n+PONG\r\n+PONG\r\n".len() + 40);
+}
+
+/// A port on which a planned move was begun and heard of.
+async fn moving(node: &Node, move_wait_max: Duration) -> std::net::SocketAddr {
+    let mut settings = Node::settings();
+    settings.bounds.move_wait_max = move_wait_max;
+    let port = node.open(settings).await;
+    let mut listener = Client::connect(port).await;
+    listener.send("SUBSCRIBE +odown\r\n").await;
+    listener.read_to(":1\r\n").await;
+    node.tell(EventKind::SwitchoverBegun {
+        epoch: Epoch(2),
+        from: Some("r1".into()),
+        to: "r2".into(),
+        by: "ada".into(),
+    });
+    node.tell(EventKind::VerdictDown {
+        instance: "r1".into(),
+        address: address(6379),
+        votes: 3,
+        controllers: 3,
+    });
+    listener.read_to("#quorum 3/2\r\n").await;
+    port
+}
+
+#[tokio::test]
+async fn during_a_planned_move_an_address_is_told_when_the_move_is_made() {
+    let node = Node::new();
+    let port = moving(&node, PATIENCE).await;
+    let mut clients = Vec::new();
+    for request in ["get-master-addr-by-name mymaster", "MASTER mymaster", "MASTERS"] {
+        let mut client = Client::connect(port).await;
+        // Other services do not wait.
+        client.send("SENTINEL get-master-addr-by-name fresh\r\n").await;
+        assert_eq!(client.read_to("\r\n").await, "*-1\r\n");
+        client.send(format!("SENTINEL {request}\r\nQUIT\r\n")).await;
+        clients.push(client);
+    }
+    node.promote_r2();
+    for mut client in clients {
+        let answer = client.read_to_end().await;
+        assert!(answer.contains("\r\n6380\r\n") && answer.ends_with("+OK\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_planned_move_that_takes_long_keeps_nobody_waiting_for_the_old_address() {
+    let node = Node::new();
+    let port = moving(&node, Duration::from_millis(1)).await;
+    let old = "*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6379\r\n";
+    assert_eq!(talk(port, "SENTINEL get-master-addr-by-name mymaster").await, old);
 }
