@@ -4,14 +4,37 @@
 use crate::world::Sent;
 use backstay_controller::{Phase, ServiceState};
 use backstay_model::{Action, InstanceSpec, Order, ServiceSpec, Term, Time};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     newest_term: Term,
     newest_sent: Term,
+    nodes: BTreeMap<usize, Seen>,
+}
+
+/// A controller's committed state.
+#[derive(Debug)]
+struct Seen {
+    applied: u64,
+    state: ServiceState,
+    /// The state before the last step, if that step applied several entries: an order may stand between them.
+    before: Option<ServiceState>,
 }
 
 impl Memory {
+    /// After every step of a node.
+    pub(super) fn note_step(&mut self, node: usize, applied: u64, state: &ServiceState) {
+        let seen =
+            self.nodes.entry(node).or_insert_with(|| Seen { applied, state: state.clone(), before: None });
+        seen.before = None;
+        if applied != seen.applied {
+            let last = std::mem::replace(&mut seen.state, state.clone());
+            seen.before = (applied > seen.applied + 1).then_some(last);
+            seen.applied = applied;
+        }
+    }
+
     /// At the moment in which it is sent.
     pub(super) fn check_sent(&mut self, now: Time, sent: &Sent) -> Option<(&'static str, String)> {
         let (order, term) = (&sent.order, sent.term);
@@ -32,7 +55,7 @@ impl Memory {
     pub(super) fn check(
         &mut self,
         spec: &ServiceSpec,
-        state: &ServiceState,
+        node: usize,
         term: Term,
         order: &Order,
         late: bool,
@@ -48,7 +71,9 @@ impl Memory {
             ));
         }
         self.newest_term = term;
-        (!fits(spec, state, order)).then(|| {
+        let Seen { state, before, .. } = self.nodes.get(&node)?;
+        let allowed = fits(spec, state, order) || before.as_ref().is_some_and(|it| fits(spec, it, order));
+        (!allowed).then(|| {
             let (epoch, phase) = (state.epoch, &state.phase);
             ("no act without a commit", format!("{order:?} while committed is epoch {epoch}, {phase:?}"))
         })

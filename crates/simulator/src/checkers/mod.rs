@@ -98,6 +98,8 @@ impl World {
             return;
         };
         let applied = it.consensus().applied();
+        let service = it.brain().state().service(&self.service);
+        self.checkers.acts.note_step(node, applied, service);
         if !self.checkers.identical.is_new(node, applied) {
             return;
         }
@@ -131,7 +133,6 @@ impl World {
         let Some(it) = self.controllers[node].node() else {
             return;
         };
-        let state = it.brain().state().service(&self.service).clone();
         let term = it.consensus().term();
         // A lone voter commits in the middle of a step, so its state may be ahead of the order.
         if it.consensus().status().membership.majority() == 1 {
@@ -139,7 +140,7 @@ impl World {
         }
         let late = now >= order.deadline;
         let spec = &self.spec.services[0];
-        if let Some((property, what)) = self.checkers.acts.check(spec, &state, term, order, late) {
+        if let Some((property, what)) = self.checkers.acts.check(spec, node, term, order, late) {
             self.violate(property, what);
         }
     }
