@@ -48,6 +48,10 @@ name!(
     NodeName
 );
 name!(
+    /// A gateway's name, unique in the cluster.
+    GatewayName
+);
+name!(
     /// A service's name: what Sentinel calls the master name.
     ServiceName
 );

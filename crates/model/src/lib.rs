@@ -3,6 +3,7 @@
 
 mod command;
 mod event;
+mod gateway;
 mod ids;
 mod names;
 mod observation;
@@ -13,9 +14,13 @@ mod time;
 
 pub use command::{ClientKind, Command, Info, Reply};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
+pub use gateway::{
+    GatewayId, GatewayLoad, GatewayOrders, GatewayReport, LEASE, LEASE_ASKED_EVERY, PrimaryOrder, Reader,
+    ServiceOrders,
+};
 pub use ids::{
-    Address, AddressError, ClusterName, Digest, Epoch, Generation, InstanceName, NodeId, NodeName, ReplId,
-    ReplOffset, RunId, ServiceName, Term,
+    Address, AddressError, ClusterName, Digest, Epoch, GatewayName, Generation, InstanceName, NodeId,
+    NodeName, ReplId, ReplOffset, RunId, ServiceName, Term,
 };
 pub use names::{hint, nearest};
 pub use observation::{

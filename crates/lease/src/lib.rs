@@ -1,0 +1,135 @@
+//! What a gateway may do now: the holder's side of leases (safety, section 2.1), as a value that is stepped and asked.
+//!
+//! A lease is counted from when it was asked for, on a clock that counts suspended time. It allows forwarding to one
+//! primary in one epoch; what a newer epoch said is never undone by an older one, whoever brings it and however late.
+
+use backstay_model::{
+    Address, Epoch, GatewayLoad, GatewayOrders, GatewayReport, PrimaryOrder, Reader, ServiceName,
+    ServiceOrders, Time,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Nothing is forwarded so shortly before a lease's end, so that the reply is still read within it.
+pub const MARGIN: Duration = Duration::from_millis(40);
+/// Reports that may still be answered: enough for a lease's length, asked at once after every change.
+const ASKED_MAX: usize = 64;
+
+/// A gateway's leases.
+#[derive(Clone, Debug, Default)]
+pub struct Leases {
+    number: u64,
+    /// When each report was made, oldest first.
+    asked: VecDeque<(u64, Time)>,
+    services: BTreeMap<ServiceName, Service>,
+}
+
+#[derive(Clone, Debug)]
+struct Service {
+    orders: ServiceOrders,
+    until: Time,
+    held: Option<Epoch>,
+}
+
+/// What may be done with commands for a service's primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Forward them there. What is read from there is an answer only before `until`.
+    Serve {
+        /// The epoch of the lease.
+        epoch: Epoch,
+        /// The primary.
+        primary: Address,
+        /// The lease's end.
+        until: Time,
+    },
+    /// Forward nothing new, let what is under way finish until the lease's end, then say so with `Leases::held`.
+    Drain {
+        /// The epoch of the move.
+        epoch: Epoch,
+        /// The lease's end: then it is a `Hold`.
+        until: Time,
+    },
+    /// Forward nothing, close what was opened for an older lease, then say so with `Leases::held`.
+    Hold {
+        /// The epoch that is waited for.
+        epoch: Epoch,
+    },
+}
+
+impl Leases {
+    /// The next report to every controller; one may answer it with a lease.
+    pub fn report(&mut self, now: Time, load: GatewayLoad) -> GatewayReport {
+        self.number += 1;
+        self.asked.push_back((self.number, now));
+        if self.asked.len() > ASKED_MAX {
+            self.asked.pop_front();
+        }
+        let holding = self.services.iter().filter_map(|(name, it)| Some((name.clone(), it.held?))).collect();
+        GatewayReport { number: self.number, holding, load }
+    }
+
+    /// Takes up what a controller said. True: something other than a lease's length changed.
+    pub fn told(&mut self, orders: GatewayOrders) -> bool {
+        let asked = orders
+            .answers
+            .and_then(|number| self.asked.iter().find(|(asked, _)| *asked == number).map(|(_, when)| *when));
+        let until = asked.map(|when| when + orders.lease);
+        let mut changed = false;
+        for told in orders.services {
+            changed |= self.told_of(told, until);
+        }
+        changed
+    }
+
+    fn told_of(&mut self, told: ServiceOrders, until: Option<Time>) -> bool {
+        let Some(known) = self.services.get_mut(&told.service) else {
+            let until = until.unwrap_or(Time::ZERO);
+            self.services.insert(told.service.clone(), Service { orders: told, until, held: None });
+            return true;
+        };
+        if told.epoch < known.orders.epoch {
+            return false;
+        }
+        let serves = |orders: &ServiceOrders| matches!(orders.primary, PrimaryOrder::Serve(_));
+        // A lease is for one primary in one epoch: nothing of the last one's length goes over to another.
+        let same = told.epoch == known.orders.epoch && told.primary == known.orders.primary;
+        if same {
+            known.until = known.until.max(until.unwrap_or(Time::ZERO));
+        } else if serves(&told) {
+            known.until = until.unwrap_or(Time::ZERO);
+            known.held = None;
+        }
+        let changed = known.orders != told;
+        known.orders = told;
+        changed
+    }
+
+    /// What may be done for the service now. `None`: nothing was ever said of it.
+    pub fn standing(&self, service: &ServiceName, now: Time) -> Option<Standing> {
+        let Service { orders, until, .. } = self.services.get(service)?;
+        let (epoch, until) = (orders.epoch, *until);
+        Some(match &orders.primary {
+            PrimaryOrder::Serve(primary) if now < until => {
+                Standing::Serve { epoch, primary: primary.clone(), until }
+            }
+            PrimaryOrder::Drain if now < until => Standing::Drain { epoch, until },
+            _ => Standing::Hold { epoch },
+        })
+    }
+
+    /// The replicas that may answer reads.
+    pub fn readers(&self, service: &ServiceName) -> &[Reader] {
+        self.services.get(service).map_or(&[], |it| &it.orders.readers)
+    }
+
+    /// What `Hold` or `Drain` demanded was done: nothing of what was allowed before is under way.
+    pub fn held(&mut self, service: &ServiceName, epoch: Epoch) {
+        if let Some(it) = self.services.get_mut(service)
+            && it.orders.epoch == epoch
+            && !matches!(it.orders.primary, PrimaryOrder::Serve(_))
+        {
+            it.held = it.held.max(Some(epoch));
+        }
+    }
+}
