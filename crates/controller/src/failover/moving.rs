@@ -225,18 +225,15 @@ pub(crate) fn unmovable(state: &ServiceState, scene: &Scene) -> Option<String> {
         return Some(stranger);
     }
     let reigns = view.replication().is_some_and(|seen| seen.is_primary() && seen.run_id == reign.run_id);
-    if view.health != Health::Up || !reigns {
-        return Some(format!(
-            "the primary {} {}; a planned move needs it; `backstay failover` does without it",
-            reign.instance,
-            if view.health == Health::Up {
-                "is not seen to be the primary".into()
-            } else {
-                view.health.to_string()
-            }
-        ));
-    }
-    None
+    let fault = match &view.health {
+        Health::Up if reigns => return None,
+        Health::Up => "is not seen to be the primary".to_owned(),
+        health => health.to_string(),
+    };
+    Some(format!(
+        "the primary {} {fault}; a planned move needs it; `backstay failover` does without it",
+        reign.instance
+    ))
 }
 
 /// The best next primary for a planned move: where the operator wants it, then the nearest.
