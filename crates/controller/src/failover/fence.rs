@@ -35,7 +35,8 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     work.look_again(work.spread(STILL));
     if let Some(feeder) = still_fed(work, cause, elapsed) {
         let reason = format!("{feeder} still receives writes from the old primary, so that one is alive");
-        return work.propose(Decided::Abandon { epoch, reason, at: work.now.unix });
+        let at = work.now.unix;
+        return work.propose(Decided::Abandon { epoch, reason, at, demotion_sent: false });
     }
     if waiting || others_are_about_to_answer(work, elapsed) {
         return;
@@ -89,7 +90,7 @@ fn freeze_all(work: &mut Work, cause: &Cause, started: Moment) -> bool {
         work.watch(name, DRAIN_POLL);
         if is_or_may_be_primary(work, name) && !is_fed(work, name, started) {
             work.order(name, Action::Fence);
-            if work.state.switchover.as_ref().is_some_and(|switchover| switchover.from == *name) {
+            if work.state.held.as_ref() == Some(name) {
                 // Frozen while paused it would need a full copy later (seen).
                 work.order(name, Action::Resume);
             }

@@ -27,7 +27,7 @@ pub(crate) fn lead(work: &mut Work) {
         Phase::Forming => form::form(work),
         Phase::Fencing { cause } => fence::fence(work, &cause.clone()),
         Phase::Promoting { candidate, run_id } => promote::promote(work, &candidate.clone(), &run_id.clone()),
-        Phase::Moving { to, run_id } => moving::moving(work, &to.clone(), &run_id.clone()),
+        Phase::Moving { to, run_id, .. } => moving::moving(work, &to.clone(), &run_id.clone()),
         Phase::Opening => {
             if !begin::begin(work) {
                 open::open(work);

@@ -7,7 +7,7 @@ use super::choose::preference_rank;
 use crate::Mistake;
 use crate::entry::{Cause, Decided};
 use crate::scene::{Scene, View};
-use crate::state::{Reign, ServiceState};
+use crate::state::{Phase, Reign, ServiceState};
 use crate::work::{Work, follows, is_of_a_stranger};
 use backstay_model::{Action, Address, Health, InstanceName, InstanceSpec, ReplOffset, Replication, RunId};
 use std::cmp::Reverse;
@@ -150,6 +150,7 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
         return;
     };
     if has(work, to, stands) || work.mistake == Some(Mistake::PromoteUncompared) {
+        work.scene.notes.demotion_ordered = true;
         work.order(&reign.instance, Action::Follow { primary: target.clone(), disconnect: false });
     }
 }
@@ -186,11 +187,13 @@ fn promote(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     work.watch(to, POLL);
 }
 
-/// Nothing irreversible was done.
+/// Nothing irreversible was seen done. What another leader ordered, this one does not know.
 fn give_up(work: &mut Work, reason: String) {
     let epoch = work.state.epoch;
+    let led_throughout = matches!(&work.state.phase, Phase::Moving { term, .. } if *term == work.term);
+    let demotion_sent = !led_throughout || work.scene.notes.demotion_ordered;
     work.scene.notes.given_up = Some(reason.clone());
-    work.propose(Decided::Abandon { epoch, reason, at: work.now.unix });
+    work.propose(Decided::Abandon { epoch, reason, at: work.now.unix, demotion_sent });
 }
 
 fn fail(work: &mut Work, reason: String) {
