@@ -54,7 +54,9 @@ pub struct ServiceState {
     /// Whom the primary may yet be made a replica of by an order of a planned move that was sent and not answered. A
     /// promotion cuts the connections on which such orders lie, so none outlives a reign.
     pub late_demotions: BTreeSet<InstanceName>,
-    /// When the last failover ended.
+    /// The plan that runs, or ran last, is an operator's: a pause does not stop it, and it is no flapping.
+    pub ordered: bool,
+    /// When the last failover ended that nobody ordered.
     pub ended: Option<UnixMicros>,
     /// A pause in force.
     pub pause: Option<Pause>,
@@ -159,6 +161,7 @@ impl ServiceState {
         decided: None,
         held: None,
         late_demotions: BTreeSet::new(),
+        ordered: false,
         ended: None,
         pause: None,
         history: VecDeque::new(),
@@ -220,6 +223,7 @@ impl ServiceState {
             Decided::SwitchOver { epoch, to, run_id, by, at, term } => {
                 let moments = Moments { verdict: Some(at), ..Moments::default() };
                 self.open_record(service, epoch, format!("{by} asked for it"), moments, true);
+                self.ordered = true;
                 self.held = self.reign.as_ref().map(|reign| reign.instance.clone());
                 self.phase = Phase::Moving { to, run_id, term };
             }
@@ -243,8 +247,8 @@ impl ServiceState {
                 // Behind the end of a pause it was acknowledged, so nobody waits there any more.
                 let stays = self.reign.as_ref().map(|reign| &reign.instance);
                 self.held = self.held.take().filter(|held| Some(held) != stays);
-                // The first primary's election is no failover, and neither is a planned move: nothing has to cool down.
-                if self.history.back().is_some_and(|record| record.from.is_some() && !record.planned) {
+                // The first primary's election is no failover, and what an operator orders is no flapping.
+                if !self.ordered && self.history.back().is_some_and(|record| record.from.is_some()) {
                     self.count_flap(first_write, quick);
                     self.ended = Some(first_write);
                 }
@@ -331,10 +335,13 @@ impl ServiceState {
         suspected: UnixMicros,
         verdict: UnixMicros,
     ) {
-        if self.phase == Phase::Opening {
+        let goes_on = matches!(cause, Cause::CandidateLost { .. } | Cause::SwitchoverFailed { .. });
+        let ordered = matches!(cause, Cause::Ordered { .. }) || (goes_on && self.ordered);
+        if self.phase == Phase::Opening && !self.ordered && !ordered {
             // The primary was lost before a write was acknowledged: that failover never ended, and counts all the same.
             self.count_flap(verdict, true);
         }
+        self.ordered = ordered;
         if let Cause::CandidateLost { candidate } = &cause {
             self.possible_primaries.insert(candidate.clone());
         }
@@ -358,7 +365,7 @@ impl ServiceState {
         {
             self.late_demotions.insert(to.clone());
         }
-        if !matches!(self.phase, Phase::Moving { .. }) {
+        if !self.ordered {
             self.flaps += 1;
             self.back_off(at, self.flaps);
         }

@@ -400,6 +400,24 @@ fn an_ordered_failover_takes_another_one_although_the_old_one_holds_more() {
 }
 
 #[test]
+fn an_ordered_failover_goes_on_with_the_next_candidate_during_a_pause() {
+    let mut desk = near();
+    let pause = Wish::Pause { service: None, duration: std::time::Duration::from_secs(60), by: "ada".into() };
+    wish(&mut desk, pause).unwrap();
+    wish(&mut desk, Wish::FailOver { service: "shop".into(), to: None, by: "ada".into() }).unwrap();
+    for instance in ["r1", "r2", "r3"] {
+        desk.link_down(instance, "r1", 1200);
+        desk.frozen(instance, 1200);
+    }
+    assert_eq!(desk.phase(), "epoch 2 promoting");
+    desk.sees("r2", Observation::Health(REFUSED));
+    assert_eq!(desk.phase(), "epoch 3 fencing");
+    desk.frozen("r1", 1200);
+    desk.frozen("r3", 1200);
+    assert_eq!(desk.phase(), "epoch 3 promoting", "{:?}", desk.told);
+}
+
+#[test]
 fn a_failover_is_not_ordered_when_nobody_could_take_over() {
     let mut desk = near();
     for replica in ["r2", "r3"] {

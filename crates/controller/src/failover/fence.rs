@@ -24,9 +24,7 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     let started = *work.scene.notes.started.get_or_insert(moment);
     let elapsed = work.now.time.since(started.time);
     let epoch = work.state.epoch;
-    if work.state.is_paused(work.now.unix)
-        && !matches!(cause, Cause::Ordered { .. } | Cause::SwitchoverFailed { .. })
-    {
+    if work.state.is_paused(work.now.unix) && !work.state.ordered {
         return work
             .stuck(format!("{}: the failover waits: automatic action is paused", work.scene.spec.name));
     }
