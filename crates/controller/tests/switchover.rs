@@ -418,6 +418,31 @@ fn an_ordered_failover_goes_on_with_the_next_candidate_during_a_pause() {
 }
 
 #[test]
+fn a_named_one_that_dies_stops_an_ordered_failover_and_says_what_to_decide() {
+    let mut desk = near();
+    let order = Wish::FailOver { service: "shop".into(), to: Some("r2".into()), by: "ada".into() };
+    wish(&mut desk, order).unwrap();
+    desk.sees("r2", Observation::Health(REFUSED));
+    for instance in ["r1", "r3"] {
+        desk.link_down(instance, "r1", 1200);
+        desk.frozen(instance, 1200);
+    }
+    desk.pass(1100);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+    let explained = desk.brain.explain(desk.clock(), &"shop".into()).unwrap();
+    let stuck = explained.problems.iter().find(|problem| problem.code == "Stuck").unwrap();
+    assert!(
+        stuck.sentence.contains("r2, which the operator chose, does not answer")
+            && stuck.sentence.contains("`backstay decide shop INSTANCE`"),
+        "{}",
+        stuck.sentence
+    );
+    wish(&mut desk, Wish::Decide { service: "shop".into(), instance: "r3".into(), by: "ada".into() })
+        .unwrap();
+    assert_eq!(desk.phase(), "epoch 2 promoting");
+}
+
+#[test]
 fn a_failover_is_not_ordered_when_nobody_could_take_over() {
     let mut desk = near();
     for replica in ["r2", "r3"] {

@@ -46,9 +46,13 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
     if let Some(decided) = &state.decided {
         return match frozen.iter().find(|one| one.spec.name == *decided) {
             Some(one) => winner(one, Vec::new(), "the operator chose it".into()),
-            None => {
-                Choice::Nobody { reason: format!("{decided}, which the operator chose, does not answer") }
-            }
+            None => Choice::Nobody {
+                reason: format!(
+                    "{decided}, which the operator chose, does not answer; start it, or choose another one with \
+                         `backstay decide {} INSTANCE`",
+                    scene.spec.name
+                ),
+            },
         };
     }
     let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one)).collect();
