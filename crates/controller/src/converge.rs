@@ -170,7 +170,7 @@ fn let_go(work: &mut Work, name: &InstanceName) -> bool {
     if work.state.phase != Phase::Stable {
         return false;
     }
-    if work.state.switchover.as_ref().is_none_or(|switchover| switchover.from != *name) {
+    if work.state.held.as_ref() != Some(name) {
         return true;
     }
     let Some(since) = work.scene.notes.resumed else {

@@ -1,7 +1,9 @@
 //! What controllers agree on: the entries of the replicated log. Each names the epoch that it belongs to, so that one
 //! proposed under other circumstances changes nothing when it is applied.
 
-use backstay_model::{Epoch, InstanceName, LostWrites, ReplId, ReplOffset, RunId, ServiceName, UnixMicros};
+use backstay_model::{
+    Epoch, InstanceName, LostWrites, ReplId, ReplOffset, RunId, ServiceName, Term, UnixMicros,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,6 +55,8 @@ pub enum Decided {
         by: String,
         /// When.
         at: UnixMicros,
+        /// Whose leader proposed it.
+        term: Term,
     },
     /// The frozen instances were compared; this one is to be promoted.
     Choose {
@@ -83,6 +87,8 @@ pub enum Decided {
         reason: String,
         /// When.
         at: UnixMicros,
+        /// In a planned move: the order that makes the primary a replica may have been sent, and run at any later time.
+        demotion_sent: bool,
     },
     /// The candidate was observed to be a primary. Routes change now.
     Promoted {

@@ -324,9 +324,21 @@ impl Controller {
         }
         let mistake = self.mistake;
         let crowd = 1 + self.suspects / CROWD;
-        let leads_since = self.leads_since;
-        let mut work =
-            Work { now, state, scene, lease, leads_since, tally, hindrance, elsewhere, crowd, mistake, out };
+        let (term, leads_since) = (self.term, self.leads_since);
+        let mut work = Work {
+            now,
+            state,
+            scene,
+            lease,
+            term,
+            leads_since,
+            tally,
+            hindrance,
+            elsewhere,
+            crowd,
+            mistake,
+            out,
+        };
         if work.may_act() {
             failover::lead(&mut work);
         } else {

@@ -54,6 +54,8 @@ pub struct Notes {
     pub paused: Option<Moment>,
     /// In a planned move: when the old primary was first seen to be a replica.
     pub demoted: Option<Moment>,
+    /// In a planned move: this leader ordered the demotion.
+    pub demotion_ordered: bool,
     /// Why this leader gives the planned move up: nothing more is ordered for it.
     pub given_up: Option<String>,
     /// When it began to promote.

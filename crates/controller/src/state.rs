@@ -4,7 +4,7 @@
 use crate::entry::{Cause, Decided, Entry};
 use backstay_model::{
     Epoch, FailoverRecord, InstanceName, LostWrites, Moments, ReplId, ReplOffset, Replication, RunId,
-    ServiceName, UnixMicros,
+    ServiceName, Term, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -49,23 +49,19 @@ pub struct ServiceState {
     pub endings: VecDeque<(ReplId, ReplOffset)>,
     /// The operator's answer to a doubt in this epoch.
     pub decided: Option<InstanceName>,
-    /// The last planned move: its old primary may still be paused, or be made a replica by an order that runs late.
-    pub switchover: Option<Switchover>,
-    /// When the last failover ended.
+    /// The old primary of the last planned move, while clients may still be kept waiting there.
+    pub held: Option<InstanceName>,
+    /// Whom the primary may yet be made a replica of by an order of a planned move that was sent and not answered. A
+    /// promotion cuts the connections on which such orders lie, so none outlives a reign.
+    pub late_demotions: BTreeSet<InstanceName>,
+    /// The plan that runs, or ran last, is an operator's: a pause does not stop it, and it is no flapping.
+    pub ordered: bool,
+    /// When the last failover ended that nobody ordered.
     pub ended: Option<UnixMicros>,
     /// A pause in force.
     pub pause: Option<Pause>,
     /// The failovers, oldest first; the last one may be running.
     pub history: VecDeque<FailoverRecord>,
-}
-
-/// A planned move.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Switchover {
-    /// The primary before.
-    pub from: InstanceName,
-    /// The one after.
-    pub to: InstanceName,
 }
 
 /// Where a service's plan stands.
@@ -94,6 +90,8 @@ pub enum Phase {
         to: InstanceName,
         /// Which process.
         run_id: RunId,
+        /// Whose leader proposed it: any other one does not know all that was ordered for it.
+        term: Term,
     },
     /// Open the new primary and see a write acknowledged.
     Opening,
@@ -161,7 +159,9 @@ impl ServiceState {
         not_before: None,
         endings: VecDeque::new(),
         decided: None,
-        switchover: None,
+        held: None,
+        late_demotions: BTreeSet::new(),
+        ordered: false,
         ended: None,
         pause: None,
         history: VecDeque::new(),
@@ -189,6 +189,15 @@ impl ServiceState {
             && self.trusted.get(name) == Some(&seen.run_id)
     }
 
+    /// Whom an order of ours, given now or running late, makes the primary a replica of.
+    pub fn demotions(&self) -> impl Iterator<Item = &InstanceName> {
+        let moving = match &self.phase {
+            Phase::Moving { to, .. } => Some(to),
+            _ => None,
+        };
+        self.late_demotions.iter().chain(moving)
+    }
+
     /// How many bytes this instance holds that no later primary ever received.
     pub fn surplus(&self, seen: &Replication) -> u64 {
         let ended = self.endings.iter().find(|(replid, _)| *replid == seen.replid);
@@ -211,20 +220,16 @@ impl ServiceState {
             Decided::Begin { epoch, cause, suspected, verdict } => {
                 self.begin(service, epoch, cause, suspected, verdict);
             }
-            Decided::SwitchOver { epoch, to, run_id, by, at } => {
-                self.switch_over(service, epoch, to, run_id, &by, at);
+            Decided::SwitchOver { epoch, to, run_id, by, at, term } => {
+                let moments = Moments { verdict: Some(at), ..Moments::default() };
+                self.open_record(service, epoch, format!("{by} asked for it"), moments, true);
+                self.ordered = true;
+                self.held = self.reign.as_ref().map(|reign| reign.instance.clone());
+                self.phase = Phase::Moving { to, run_id, term };
             }
             Decided::Choose { .. } => self.choose(decision.clone()),
-            Decided::Abandon { reason, at, .. } => {
-                if !matches!(self.phase, Phase::Moving { .. }) {
-                    self.flaps += 1;
-                    self.back_off(at, self.flaps);
-                }
-                self.record(|record| {
-                    record.choice = reason;
-                    record.to.clone_from(&record.from);
-                });
-                self.phase = if self.reign.is_some() { Phase::Opening } else { Phase::Forming };
+            Decided::Abandon { reason, at, demotion_sent, .. } => {
+                self.abandon(reason, at, demotion_sent);
             }
             Decided::Promoted { epoch, replid, offset, paused, fenced, at } => {
                 self.record(|record| {
@@ -239,8 +244,11 @@ impl ServiceState {
                     record.moments.first_write = Some(first_write);
                 });
                 self.phase = Phase::Stable;
-                // The first primary's election is no failover, and neither is a planned move: nothing has to cool down.
-                if self.history.back().is_some_and(|record| record.from.is_some() && !record.planned) {
+                // Behind the end of a pause it was acknowledged, so nobody waits there any more.
+                let stays = self.reign.as_ref().map(|reign| &reign.instance);
+                self.held = self.held.take().filter(|held| Some(held) != stays);
+                // The first primary's election is no failover, and what an operator orders is no flapping.
+                if !self.ordered && self.history.back().is_some_and(|record| record.from.is_some()) {
                     self.count_flap(first_write, quick);
                     self.ended = Some(first_write);
                 }
@@ -327,15 +335,19 @@ impl ServiceState {
         suspected: UnixMicros,
         verdict: UnixMicros,
     ) {
-        if self.phase == Phase::Opening {
+        let goes_on = matches!(cause, Cause::CandidateLost { .. } | Cause::SwitchoverFailed { .. });
+        let ordered = matches!(cause, Cause::Ordered { .. }) || (goes_on && self.ordered);
+        if self.phase == Phase::Opening && !self.ordered && !ordered {
             // The primary was lost before a write was acknowledged: that failover never ended, and counts all the same.
             self.count_flap(verdict, true);
         }
+        self.ordered = ordered;
         if let Cause::CandidateLost { candidate } = &cause {
             self.possible_primaries.insert(candidate.clone());
         }
         if let Phase::Moving { to, .. } = self.phase.clone() {
-            // Some leader of this plan may have ordered its promotion.
+            // Some leader of this plan may have ordered its promotion, and before that the demotion.
+            self.late_demotions.insert(to.clone());
             self.possible_primaries.insert(to);
             self.record(|record| record.choice = format!("given up: {cause}"));
         }
@@ -347,20 +359,21 @@ impl ServiceState {
         self.phase = Phase::Fencing { cause };
     }
 
-    fn switch_over(
-        &mut self,
-        service: &ServiceName,
-        epoch: Epoch,
-        to: InstanceName,
-        run_id: RunId,
-        by: &str,
-        at: UnixMicros,
-    ) {
-        let moments = Moments { verdict: Some(at), ..Moments::default() };
-        self.open_record(service, epoch, format!("{by} asked for it"), moments, true);
-        let from = self.reign.as_ref().map(|reign| reign.instance.clone());
-        self.switchover = from.map(|from| Switchover { from, to: to.clone() });
-        self.phase = Phase::Moving { to, run_id };
+    fn abandon(&mut self, reason: String, at: UnixMicros, demotion_sent: bool) {
+        if let Phase::Moving { to, .. } = &self.phase
+            && demotion_sent
+        {
+            self.late_demotions.insert(to.clone());
+        }
+        if !self.ordered {
+            self.flaps += 1;
+            self.back_off(at, self.flaps);
+        }
+        self.record(|record| {
+            record.choice = reason;
+            record.to.clone_from(&record.from);
+        });
+        self.phase = if self.reign.is_some() { Phase::Opening } else { Phase::Forming };
     }
 
     /// A new epoch begins, and with it a record.
@@ -427,13 +440,13 @@ impl ServiceState {
         self.known.insert(instance.clone());
         self.possible_primaries.remove(&instance);
         self.given_up.remove(&instance);
-        // It follows, so nothing of the move that it was the old primary of is left.
-        self.switchover = self.switchover.take().filter(|switchover| switchover.from != instance);
+        // It follows, so nobody waits there for a primary any more.
+        self.held = self.held.take().filter(|held| *held != instance);
         self.trusted.insert(instance, run_id);
     }
 
     fn promoted(&mut self, epoch: Epoch, replid: ReplId, offset: ReplOffset, at: UnixMicros) {
-        let (Phase::Promoting { candidate, run_id } | Phase::Moving { to: candidate, run_id }) =
+        let (Phase::Promoting { candidate, run_id } | Phase::Moving { to: candidate, run_id, .. }) =
             self.phase.clone()
         else {
             return;
@@ -451,6 +464,7 @@ impl ServiceState {
             self.possible_primaries.insert(before.instance);
         }
         self.possible_primaries.remove(&candidate);
+        self.late_demotions.clear();
         self.known.insert(candidate.clone());
         self.trusted.insert(candidate.clone(), run_id.clone());
         self.reign = Some(Reign { epoch, instance: candidate.clone(), run_id, replid });

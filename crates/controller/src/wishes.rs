@@ -149,7 +149,7 @@ impl Controller {
             return Ok((Vec::new(), answer));
         }
         let answer = format!("{service}: switching over from {from} to {to} (epoch {epoch})");
-        let decision = Decided::SwitchOver { epoch, to, run_id, by, at: now.unix };
+        let decision = Decided::SwitchOver { epoch, to, run_id, by, at: now.unix, term: self.term };
         Ok((vec![Entry { service, decision }], answer))
     }
 

@@ -7,7 +7,7 @@ use crate::state::{Reign, ServiceState};
 use crate::verdict::Tally;
 use backstay_model::{
     Action, Address, Event, EventKind, Health, InstanceName, InstanceSpec, NodeId, Now, Order, Replication,
-    Role, Time,
+    Role, Term, Time,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub(crate) struct Work<'a> {
     pub(crate) scene: &'a mut Scene,
     /// Nothing may be ordered past this.
     pub(crate) lease: Time,
+    /// In which this controller leads.
+    pub(crate) term: Term,
     /// What was seen before this may be older than what was agreed on since.
     pub(crate) leads_since: Time,
     pub(crate) tally: Option<Tally>,

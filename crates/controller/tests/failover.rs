@@ -2,7 +2,7 @@
 
 mod desk;
 
-use backstay_controller::{Cause, Decided, Entry, Input, Report, State, Wish};
+use backstay_controller::{Cause, Decided, Entry, Input, Report, ServiceState, State, Wish};
 use backstay_model::{
     Address, Epoch, Health, Identity, InstanceReport, InstanceSpec, Observation, ReplId, ReplOffset,
     Replication, Role, Term, Time, UnixMicros,
@@ -564,25 +564,30 @@ fn a_restarted_primary_that_is_promoted_again_is_opened_though_others_have_not_f
     assert_eq!(desk.phase(), "epoch 2 opening", "{:#?}", desk.told);
 }
 
-#[test]
-fn a_failover_that_was_overtaken_before_it_ended_counts_as_flapping() {
-    let mut state = State::default();
-    let mut apply = |decision| {
-        assert!(state.apply(&Entry { service: "shop".into(), decision }));
-        state.service(&"shop".into()).clone()
-    };
-    let at = |seconds: u64| UnixMicros(1_700_000_000_000_000 + seconds * 1_000_000);
-    apply(Decided::Adopt {
-        primary: "r1".into(),
-        run_id: "run-r1".into(),
-        replid: "history".into(),
-        replicas: [].into(),
-    });
-    for second in 1..=3 {
-        let epoch = Epoch(second + 1);
-        let cause = Cause::Crashed { votes: 3 };
-        apply(Decided::Begin { epoch, cause, suspected: at(second), verdict: at(second) });
-        apply(Decided::Choose {
+/// A state that entries are applied to, one by one.
+struct Log(State);
+
+impl Log {
+    fn adopted() -> Self {
+        let mut log = Self(State::default());
+        log.apply(Decided::Adopt {
+            primary: "r1".into(),
+            run_id: "run-r1".into(),
+            replid: "history".into(),
+            replicas: [].into(),
+        });
+        log
+    }
+
+    fn apply(&mut self, decision: Decided) {
+        assert!(self.0.apply(&Entry { service: "shop".into(), decision }));
+    }
+
+    /// A failover, up to the promotion.
+    fn fail_over(&mut self, cause: Cause, at: UnixMicros) {
+        let epoch = self.service().epoch.next();
+        self.apply(Decided::Begin { epoch, cause, suspected: at, verdict: at });
+        self.apply(Decided::Choose {
             epoch,
             candidate: "r2".into(),
             run_id: "run-r2".into(),
@@ -590,20 +595,55 @@ fn a_failover_that_was_overtaken_before_it_ended_counts_as_flapping() {
             surplus: Vec::new(),
             compared: Vec::new(),
             reason: "it is the only one".into(),
-            committed: at(second),
-            fenced: at(second),
+            committed: at,
+            fenced: at,
         });
-        apply(Decided::Promoted {
+        self.apply(Decided::Promoted {
             epoch,
             replid: "next".into(),
             offset: ReplOffset(1),
             paused: None,
             fenced: None,
-            at: at(second),
+            at,
         });
     }
-    assert_eq!(state.service(&"shop".into()).flaps, 2);
-    assert_eq!(state.service(&"shop".into()).backoff(at(3)), Some(Duration::from_secs(1)));
+
+    fn end(&mut self, at: UnixMicros) {
+        let epoch = self.service().epoch;
+        self.apply(Decided::End { epoch, routed: at, first_write: at, quick: true });
+    }
+
+    fn service(&self) -> &ServiceState {
+        self.0.service(&"shop".into())
+    }
+}
+
+const fn second(seconds: u64) -> UnixMicros {
+    UnixMicros(1_700_000_000_000_000 + seconds * 1_000_000)
+}
+
+#[test]
+fn a_failover_that_was_overtaken_before_it_ended_counts_as_flapping() {
+    let mut log = Log::adopted();
+    for seconds in 1..=3 {
+        log.fail_over(Cause::Crashed { votes: 3 }, second(seconds));
+    }
+    assert_eq!(log.service().flaps, 2);
+    assert_eq!(log.service().backoff(second(3)), Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn what_an_operator_orders_is_no_flapping() {
+    let ordered = || Cause::Ordered { to: None, by: "ann".into() };
+    let mut log = Log::adopted();
+    for seconds in 1..=4 {
+        log.fail_over(ordered(), second(seconds));
+        log.end(second(seconds));
+    }
+    assert_eq!(log.service().flaps, 0, "one after the other");
+    log.fail_over(ordered(), second(5));
+    log.fail_over(Cause::Crashed { votes: 3 }, second(6));
+    assert_eq!(log.service().flaps, 0, "nor if what it led to is lost at once");
 }
 
 #[test]

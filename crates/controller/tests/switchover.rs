@@ -172,14 +172,13 @@ fn a_pause_that_is_refused_is_given_up() {
     assert!(!desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.orders);
 }
 
-#[test]
-fn what_the_old_one_took_after_all_is_not_left_behind() {
-    let mut desk = near();
-    hold(&mut desk);
-    paused(&mut desk, 2, 1200);
+/// The move fails after the demotion, and the old primary holds more.
+fn take_back(desk: &mut Desk) {
+    hold(desk);
+    paused(desk, 2, 1200);
     assert_eq!(desk.orders[1..], ["r1 follow r2"]);
     // The pause had expired, and a write came in between.
-    demoted(&mut desk, 1260);
+    demoted(desk, 1260);
     assert!(!desk.orders.contains(&"r2 promote".to_owned()));
     desk.pass(5);
     desk.link_down("r2", "r1", 1200);
@@ -188,6 +187,12 @@ fn what_the_old_one_took_after_all_is_not_left_behind() {
     desk.frozen("r2", 1200);
     desk.link_down("r3", "r1", 1200);
     desk.frozen("r3", 1200);
+}
+
+#[test]
+fn what_the_old_one_took_after_all_is_not_left_behind() {
+    let mut desk = near();
+    take_back(&mut desk);
     assert_eq!(desk.orders.last().map(String::as_str), Some("r1 promote"), "{:?}", desk.orders);
 }
 
@@ -231,15 +236,86 @@ fn a_primary_that_dies_meanwhile_is_failed_over() {
 fn a_demotion_that_runs_late_is_nobody_elses() {
     let mut desk = near();
     hold(&mut desk);
-    paused(&mut desk, 2, 5000);
+    paused(&mut desk, 2, 1200);
+    assert_eq!(desk.orders[1..], ["r1 follow r2"]);
+    give_up(&mut desk, 2);
+    everybody_finds_demoted(&mut desk);
+    assert_eq!(desk.phase(), "epoch 3 fencing", "{:?}", desk.told);
+}
+
+/// Nothing more is seen until the move is given up, and a write is acknowledged after that.
+fn give_up(desk: &mut Desk, epoch: u64) {
     desk.pass(400);
+    assert_eq!(desk.phase(), format!("epoch {epoch} opening"));
     desk.sees("r1", Observation::CanaryAcknowledged { run_id: "run-r1".into() });
-    assert_eq!(desk.phase(), "epoch 2 stable");
-    demoted(&mut desk, 5000);
+    assert_eq!(desk.phase(), format!("epoch {epoch} stable"));
+}
+
+fn everybody_finds_demoted(desk: &mut Desk) {
+    demoted(desk, 5000);
     for peer in ["b", "c"] {
         desk.peer_finds_replica(peer, "r1");
     }
+}
+
+/// The primary was made a replica of `r2`, and nothing is done about it but to say so.
+#[track_caller]
+fn is_somebody_elses(desk: &mut Desk, phase: &str) {
+    desk.pass(1000);
+    assert_eq!(desk.phase(), phase, "{:?}", desk.told);
+    let problems = desk.brain.status(desk.clock()).services.remove(0).problems;
+    let foreign = problems.iter().find(|problem| problem.code == "ForeignManager");
+    assert!(foreign.is_some_and(|it| it.sentence.contains("made r1 a replica of r2")), "{problems:?}");
+}
+
+#[test]
+fn after_a_move_that_ordered_no_demotion_one_is_somebody_elses() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 5000);
+    give_up(&mut desk, 2);
+    everybody_finds_demoted(&mut desk);
+    is_somebody_elses(&mut desk, "epoch 2 stable");
+}
+
+#[test]
+fn a_demotion_that_another_leader_may_have_ordered_is_nobody_elses() {
+    let mut desk = near();
+    hold(&mut desk);
+    relead(&mut desk);
+    desk.step(Input::Lease(Time::MAX));
+    advance(&mut desk, 1300);
+    paused(&mut desk, 2, 5000);
+    give_up(&mut desk, 2);
+    everybody_finds_demoted(&mut desk);
     assert_eq!(desk.phase(), "epoch 3 fencing", "{:?}", desk.told);
+}
+
+#[test]
+fn a_second_move_does_not_make_the_late_demotion_of_the_first_somebody_elses() {
+    let mut desk = near();
+    hold(&mut desk);
+    paused(&mut desk, 2, 1200);
+    give_up(&mut desk, 2);
+    assert_eq!(ask(&mut desk, Some("r3")), Ok(String::new()));
+    advance(&mut desk, 1300);
+    paused(&mut desk, 3, 5000);
+    give_up(&mut desk, 3);
+    everybody_finds_demoted(&mut desk);
+    assert_eq!(desk.phase(), "epoch 4 fencing", "{:?}", desk.told);
+}
+
+#[test]
+fn once_the_old_one_was_promoted_again_its_demotion_is_somebody_elses() {
+    let mut desk = near();
+    take_back(&mut desk);
+    desk.sees("r1", promoted("r1", 1260, true));
+    desk.sees("r1", promoted("r1", 1260, false));
+    assert!(desk.orders.contains(&"r1 resume".to_owned()), "{:?}", desk.orders);
+    desk.sees("r1", Observation::CanaryAcknowledged { run_id: "run-r1".into() });
+    assert_eq!(desk.phase(), "epoch 3 stable");
+    everybody_finds_demoted(&mut desk);
+    is_somebody_elses(&mut desk, "epoch 3 stable");
 }
 
 #[track_caller]
@@ -321,6 +397,49 @@ fn an_ordered_failover_takes_another_one_although_the_old_one_holds_more() {
     assert_eq!(desk.orders.last().map(String::as_str), Some("r2 promote"), "{:?}", desk.orders);
     let record = desk.brain.history(None).pop().unwrap();
     assert_eq!(record.lost.iter().map(|lost| lost.bytes).collect::<Vec<_>>(), [100]);
+}
+
+#[test]
+fn an_ordered_failover_goes_on_with_the_next_candidate_during_a_pause() {
+    let mut desk = near();
+    let pause = Wish::Pause { service: None, duration: std::time::Duration::from_secs(60), by: "ada".into() };
+    wish(&mut desk, pause).unwrap();
+    wish(&mut desk, Wish::FailOver { service: "shop".into(), to: None, by: "ada".into() }).unwrap();
+    for instance in ["r1", "r2", "r3"] {
+        desk.link_down(instance, "r1", 1200);
+        desk.frozen(instance, 1200);
+    }
+    assert_eq!(desk.phase(), "epoch 2 promoting");
+    desk.sees("r2", Observation::Health(REFUSED));
+    assert_eq!(desk.phase(), "epoch 3 fencing");
+    desk.frozen("r1", 1200);
+    desk.frozen("r3", 1200);
+    assert_eq!(desk.phase(), "epoch 3 promoting", "{:?}", desk.told);
+}
+
+#[test]
+fn a_named_one_that_dies_stops_an_ordered_failover_and_says_what_to_decide() {
+    let mut desk = near();
+    let order = Wish::FailOver { service: "shop".into(), to: Some("r2".into()), by: "ada".into() };
+    wish(&mut desk, order).unwrap();
+    desk.sees("r2", Observation::Health(REFUSED));
+    for instance in ["r1", "r3"] {
+        desk.link_down(instance, "r1", 1200);
+        desk.frozen(instance, 1200);
+    }
+    desk.pass(1100);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+    let explained = desk.brain.explain(desk.clock(), &"shop".into()).unwrap();
+    let stuck = explained.problems.iter().find(|problem| problem.code == "Stuck").unwrap();
+    assert!(
+        stuck.sentence.contains("r2, which the operator chose, does not answer")
+            && stuck.sentence.contains("`backstay decide shop INSTANCE`"),
+        "{}",
+        stuck.sentence
+    );
+    wish(&mut desk, Wish::Decide { service: "shop".into(), instance: "r3".into(), by: "ada".into() })
+        .unwrap();
+    assert_eq!(desk.phase(), "epoch 2 promoting");
 }
 
 #[test]

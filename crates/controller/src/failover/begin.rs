@@ -158,10 +158,8 @@ fn changed_role(state: &ServiceState, scene: &Scene) -> Option<String> {
     }
     let view = scene.views.get(&reign.instance).filter(|view| !is_gone(view))?;
     let (of, ..) = follows(view.replication().filter(|seen| seen.run_id == reign.run_id)?)?;
-    // An order of a planned move that ran late.
-    let ours = state.switchover.as_ref().is_some_and(|it| {
-        it.from == reign.instance && scene.spec.instance(&it.to).is_some_and(|to| to.address == *of)
-    });
+    // By a planned move, perhaps late.
+    let ours = state.demotions().any(|to| scene.spec.instance(to).is_some_and(|to| to.address == *of));
     (*of != Address::nowhere() && !ours).then(|| {
         format!(
             "somebody else made {} a replica of {of}; stop the other manager (a Sentinel?), then make {} a primary \

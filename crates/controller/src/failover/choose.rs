@@ -46,9 +46,13 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
     if let Some(decided) = &state.decided {
         return match frozen.iter().find(|one| one.spec.name == *decided) {
             Some(one) => winner(one, Vec::new(), "the operator chose it".into()),
-            None => {
-                Choice::Nobody { reason: format!("{decided}, which the operator chose, does not answer") }
-            }
+            None => Choice::Nobody {
+                reason: format!(
+                    "{decided}, which the operator chose, does not answer; start it, or choose another one with \
+                         `backstay decide {} INSTANCE`",
+                    scene.spec.name
+                ),
+            },
         };
     }
     let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one)).collect();
@@ -100,12 +104,12 @@ fn is_heir(state: &ServiceState, one: &Frozen) -> bool {
     };
     let seen = one.replication;
     let trusted = state.trusted.get(&one.spec.name) == Some(&seen.run_id);
+    // Made the candidate's replica by a planned move, the primary took over the name of its history.
+    let demoted = reign.instance == one.spec.name && state.demotions().next().is_some();
     // A candidate whose promotion ran but was never observed wrote nothing (it was closed): it still ends where the
     // reign's history ended for it.
     let promoted_unseen = seen.previous.as_ref().is_some_and(|(replid, _)| *replid == reign.replid)
-        && (state.possible_primaries.contains(&one.spec.name)
-            // Made its replica by a planned move, it took over the name of the candidate's history.
-            || state.switchover.as_ref().is_some_and(|it| it.from == one.spec.name));
+        && (state.possible_primaries.contains(&one.spec.name) || demoted);
     trusted && (seen.replid == reign.replid || promoted_unseen)
 }
 

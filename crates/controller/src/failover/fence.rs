@@ -24,43 +24,17 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     let started = *work.scene.notes.started.get_or_insert(moment);
     let elapsed = work.now.time.since(started.time);
     let epoch = work.state.epoch;
-    let mut waiting = false;
-    if work.state.is_paused(work.now.unix)
-        && !matches!(cause, Cause::Ordered { .. } | Cause::SwitchoverFailed { .. })
-    {
+    if work.state.is_paused(work.now.unix) && !work.state.ordered {
         return work
             .stuck(format!("{}: the failover waits: automatic action is paused", work.scene.spec.name));
     }
-    for instance in work.instances() {
-        let name = &instance.name;
-        if !work.is_ours(name) {
-            continue; // Somebody else's data: neither fenced nor compared.
-        }
-        if work.is_unseen(name) {
-            waiting |= is_waited_for(work, name, elapsed);
-            continue; // Whose it is, its `INFO` tells in a moment.
-        }
-        if work.view(name).is_some_and(|view| view.frozen_in(epoch).is_some()) {
-            continue;
-        }
-        work.watch(name, DRAIN_POLL);
-        if is_or_may_be_primary(work, name) && !is_fed(work, name, started) {
-            work.order(name, Action::Fence);
-            if work.state.switchover.as_ref().is_some_and(|switchover| switchover.from == *name) {
-                // Frozen while paused it would need a full copy later (seen).
-                work.order(name, Action::Resume);
-            }
-            work.order(name, Action::Freeze);
-        } else if is_drained(work, name, cause, started) {
-            work.order(name, Action::Freeze);
-        }
-        waiting |= is_waited_for(work, name, elapsed);
-    }
+    let waiting = freeze_all(work, cause, started);
     // Every reply of one that is watched is a look, too.
     work.look_again(work.spread(STILL));
     if let Some(feeder) = still_fed(work, cause, elapsed) {
         let reason = format!("{feeder} still receives writes from the old primary, so that one is alive");
-        return work.propose(Decided::Abandon { epoch, reason, at: work.now.unix });
+        let at = work.now.unix;
+        return work.propose(Decided::Abandon { epoch, reason, at, demotion_sent: false });
     }
     if waiting || others_are_about_to_answer(work, elapsed) {
         return;
@@ -92,6 +66,39 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
             work.stuck(format!("{}: no instance can be promoted: {reason}", work.scene.spec.name));
         }
     }
+}
+
+/// Freezes each as soon as it may be. True: the comparison must wait for one of them.
+fn freeze_all(work: &mut Work, cause: &Cause, started: Moment) -> bool {
+    let elapsed = work.now.time.since(started.time);
+    let epoch = work.state.epoch;
+    let mut waiting = false;
+    for instance in work.instances() {
+        let name = &instance.name;
+        if !work.is_ours(name) {
+            continue; // Somebody else's data: neither fenced nor compared.
+        }
+        if work.is_unseen(name) {
+            waiting |= is_waited_for(work, name, elapsed);
+            continue; // Whose it is, its `INFO` tells in a moment.
+        }
+        if work.view(name).is_some_and(|view| view.frozen_in(epoch).is_some()) {
+            continue;
+        }
+        work.watch(name, DRAIN_POLL);
+        if is_or_may_be_primary(work, name) && !is_fed(work, name, started) {
+            work.order(name, Action::Fence);
+            if work.state.held.as_ref() == Some(name) {
+                // Frozen while paused it would need a full copy later (seen).
+                work.order(name, Action::Resume);
+            }
+            work.order(name, Action::Freeze);
+        } else if is_drained(work, name, cause, started) {
+            work.order(name, Action::Freeze);
+        }
+        waiting |= is_waited_for(work, name, elapsed);
+    }
+    waiting
 }
 
 fn is_or_may_be_primary(work: &Work, name: &InstanceName) -> bool {

@@ -1,7 +1,7 @@
 //! A failover, one phase a file: `fence` drains and freezes, `choose` compares, `promote` promotes and observes,
 //! `open` lets writes in and sees one acknowledged. Before it: `begin` decides whether there is one, `form` finds a
-//! service's first primary. `moving` is the planned kind. The phase is committed state; each file does, again and again, what its phase calls for
-//! until an observation lets it propose the next.
+//! service's first primary. `moving` is the planned kind. The phase is committed state; each file does, again and again,
+//! what its phase calls for until an observation lets it propose the next.
 
 mod begin;
 pub(crate) mod choose;
@@ -27,7 +27,7 @@ pub(crate) fn lead(work: &mut Work) {
         Phase::Forming => form::form(work),
         Phase::Fencing { cause } => fence::fence(work, &cause.clone()),
         Phase::Promoting { candidate, run_id } => promote::promote(work, &candidate.clone(), &run_id.clone()),
-        Phase::Moving { to, run_id } => moving::moving(work, &to.clone(), &run_id.clone()),
+        Phase::Moving { to, run_id, .. } => moving::moving(work, &to.clone(), &run_id.clone()),
         Phase::Opening => {
             if !begin::begin(work) {
                 open::open(work);

@@ -7,7 +7,7 @@ use super::choose::preference_rank;
 use crate::Mistake;
 use crate::entry::{Cause, Decided};
 use crate::scene::{Scene, View};
-use crate::state::{Reign, ServiceState};
+use crate::state::{Phase, Reign, ServiceState};
 use crate::work::{Work, follows, is_of_a_stranger};
 use backstay_model::{Action, Address, Health, InstanceName, InstanceSpec, ReplOffset, Replication, RunId};
 use std::cmp::Reverse;
@@ -150,6 +150,7 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
         return;
     };
     if has(work, to, stands) || work.mistake == Some(Mistake::PromoteUncompared) {
+        work.scene.notes.demotion_ordered = true;
         work.order(&reign.instance, Action::Follow { primary: target.clone(), disconnect: false });
     }
 }
@@ -186,11 +187,13 @@ fn promote(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     work.watch(to, POLL);
 }
 
-/// Nothing irreversible was done.
+/// Nothing irreversible was seen done. What another leader ordered, this one does not know.
 fn give_up(work: &mut Work, reason: String) {
     let epoch = work.state.epoch;
+    let led_throughout = matches!(&work.state.phase, Phase::Moving { term, .. } if *term == work.term);
+    let demotion_sent = !led_throughout || work.scene.notes.demotion_ordered;
     work.scene.notes.given_up = Some(reason.clone());
-    work.propose(Decided::Abandon { epoch, reason, at: work.now.unix });
+    work.propose(Decided::Abandon { epoch, reason, at: work.now.unix, demotion_sent });
 }
 
 fn fail(work: &mut Work, reason: String) {
@@ -225,18 +228,15 @@ pub(crate) fn unmovable(state: &ServiceState, scene: &Scene) -> Option<String> {
         return Some(stranger);
     }
     let reigns = view.replication().is_some_and(|seen| seen.is_primary() && seen.run_id == reign.run_id);
-    if view.health != Health::Up || !reigns {
-        return Some(format!(
-            "the primary {} {}; a planned move needs it; `backstay failover` does without it",
-            reign.instance,
-            if view.health == Health::Up {
-                "is not seen to be the primary".into()
-            } else {
-                view.health.to_string()
-            }
-        ));
-    }
-    None
+    let fault = match &view.health {
+        Health::Up if reigns => return None,
+        Health::Up => "is not seen to be the primary".to_owned(),
+        health => health.to_string(),
+    };
+    Some(format!(
+        "the primary {} {fault}; a planned move needs it; `backstay failover` does without it",
+        reign.instance
+    ))
 }
 
 /// The best next primary for a planned move: where the operator wants it, then the nearest.

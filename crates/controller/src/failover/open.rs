@@ -22,10 +22,9 @@ pub(super) fn open(work: &mut Work) {
     let acknowledged =
         work.view(&reign.instance).is_some_and(|view| view.canary.as_ref() == Some(&reign.run_id));
     let is_primary = work.current(&reign.instance).is_some_and(Replication::is_primary);
-    let paused = work.state.switchover.as_ref().map(|switchover| switchover.from.clone());
     // A primary that stays must be let go before the canary, which would wait with the others.
-    if let Some(stays) = paused.as_ref().filter(|from| **from == reign.instance) {
-        work.order(stays, Action::Resume);
+    if work.state.held.as_ref() == Some(&reign.instance) {
+        work.order(&reign.instance, Action::Resume);
     }
     if acknowledged && work.scene.notes.canary_sent && is_primary {
         let quick = follows_closely(work);

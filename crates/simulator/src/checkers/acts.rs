@@ -99,7 +99,7 @@ fn fits(spec: &ServiceSpec, state: &ServiceState, order: &Order) -> bool {
             Action::Open { .. } => primary.is_some(),
             Action::Canary { .. } => primary == Some(&order.instance),
             Action::Pause { .. } => moving.is_some() && !other,
-            Action::Resume => state.switchover.as_ref().is_some_and(|it| it.from == order.instance),
+            Action::Resume => state.held.as_ref() == Some(&order.instance),
             Action::Follow { primary: address, .. } if moving.is_some() => {
                 !other && moving.and_then(at) == Some(address)
             }

@@ -52,14 +52,16 @@ impl Memory {
         }
         self.running = true;
         let since = self.ended.map(|ended| now.since(ended));
-        self.close = if since.is_some_and(|since| since < cooldown) { self.close + 1 } else { 0 };
+        // An operator's order waits for nothing, nor does what a broken switchover leaves behind; neither is flapping.
+        let automatic = !matches!(cause, Cause::Ordered { .. } | Cause::SwitchoverFailed { .. });
+        if automatic {
+            self.close = if since.is_some_and(|since| since < cooldown) { self.close + 1 } else { 0 };
+        }
         self.begun.push_back(now);
         while self.begun.front().is_some_and(|first| now.since(*first) > WINDOW) {
             self.begun.pop_front();
         }
-        // An operator's order waits for nothing, nor does what a broken switchover leaves behind.
-        let waits = !matches!(cause, Cause::Ordered { .. } | Cause::SwitchoverFailed { .. });
-        let hasty = waits && self.close >= CLOSE_MAX && since.is_some_and(|since| since < WAIT);
+        let hasty = automatic && self.close >= CLOSE_MAX && since.is_some_and(|since| since < WAIT);
         if !hasty && self.begun.len() <= FAILOVERS_MAX {
             return None;
         }

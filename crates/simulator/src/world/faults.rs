@@ -265,12 +265,7 @@ impl World {
                     self.start_server(server, true);
                 }
             }
-            Fault::SaveServer(server) => {
-                let Server { redis, file, .. } = &mut self.servers[server];
-                if redis.as_ref().is_none_or(|redis| !redis.stranger) {
-                    file.clone_from(redis);
-                }
-            }
+            Fault::SaveServer(server) => self.save_server(server),
             Fault::StopServer { server, primary } => {
                 let server = self.primary_instead(server, primary);
                 self.checkers.fault_began(self.now, self.primary() == Some(server));
@@ -292,10 +287,7 @@ impl World {
             }
             Fault::PauseController { node, leader, pause } => {
                 let node = self.leader_instead(node, leader);
-                let name = &self.controllers[node].name;
-                self.trace.line(self.now, "pause", || format!("{name} for {pause:?}"));
-                let until = self.controllers[node].paused_until.max(self.now + pause);
-                self.controllers[node].paused_until = until;
+                self.pause_controller(node, pause);
             }
             Fault::Block(from, to) => {
                 self.trace.line(self.now, "block", || format!("{from:?} to {to:?}"));
@@ -335,6 +327,21 @@ impl World {
             Fault::Clock { node, micros } => self.jump_clock(node, micros),
             _ => {}
         }
+    }
+
+    /// What its process holds is what it would start with.
+    fn save_server(&mut self, server: usize) {
+        let Server { redis, file, .. } = &mut self.servers[server];
+        if redis.as_ref().is_none_or(|redis| !redis.stranger) {
+            file.clone_from(redis);
+        }
+    }
+
+    fn pause_controller(&mut self, node: usize, pause: Duration) {
+        let name = &self.controllers[node].name;
+        self.trace.line(self.now, "pause", || format!("{name} for {pause:?}"));
+        let until = self.controllers[node].paused_until.max(self.now + pause);
+        self.controllers[node].paused_until = until;
     }
 
     /// A planned move takes milliseconds: what is to meet it must come at once.
