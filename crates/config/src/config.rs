@@ -3,6 +3,7 @@
 
 use crate::controllers::ControllerDraft;
 use crate::digest::{cluster_digest, service_digest};
+use crate::endpoints::{Endpoint, EndpointDraft};
 use crate::finding::{ConfigErrors, Finding, Findings};
 use crate::section::{At, Section};
 use crate::service_tls::ServiceTls;
@@ -31,6 +32,8 @@ pub struct Config {
     pub nodes: Vec<NodeSettings>,
     /// How to log in to each service's instances.
     pub credentials: BTreeMap<ServiceName, Credentials>,
+    /// Where gateways take clients.
+    pub endpoints: Vec<Endpoint>,
     /// The password that clients of the Sentinel port must give, if any.
     pub sentinel_password: Option<SecretSource>,
     /// Whether the file says that Sentinel clients of other machines need no password.
@@ -58,6 +61,8 @@ pub struct NodeSettings {
     pub admin_address: Option<Address>,
     /// The folder of its state.
     pub state: PathBuf,
+    /// Whether its process runs a gateway, too.
+    pub gateway: bool,
 }
 
 /// How to reach and log in to a service's instances.
@@ -153,6 +158,7 @@ pub(crate) struct File {
     pub(crate) cluster: Option<At<String>>,
     pub(crate) controllers: Vec<ControllerDraft>,
     pub(crate) services: Vec<ServiceDraft>,
+    pub(crate) endpoints: Vec<EndpointDraft>,
     sentinel_password: Option<SecretSource>,
     /// Whether the file names a source of the password, right or wrong.
     pub(crate) has_sentinel_password: bool,
@@ -172,13 +178,19 @@ impl File {
             findings.error(&top.key_span("controllers"), "there are no controllers", help);
         }
         let services = top.tables("redis", findings, "a Redis service", "[[redis]]");
+        let example = "[[endpoints]]";
+        let endpoints = top.tables("endpoints", findings, "an endpoint", example);
         let controllers = controllers.unwrap_or_default().into_iter();
         let services = services.unwrap_or_default().into_iter();
         let controllers = controllers.map(|section| ControllerDraft::read(section, findings)).collect();
         let services = services.map(|section| ServiceDraft::read(section, findings)).collect();
+        let endpoints = endpoints.unwrap_or_default().into_iter();
+        let endpoints = endpoints.map(|section| EndpointDraft::read(section, findings)).collect();
         let sentinel_password = password(&mut top, findings, &Password::SENTINEL).map(|source| source.value);
         let has_sentinel_password = top.has("sentinel_password_file") || top.has("sentinel_password_env");
-        let sentinel_auth_none = top.optional("sentinel_auth", findings, values::no_auth);
+        let sentinel_auth_none = top.optional("sentinel_auth", findings, |text| {
+            values::no_auth(text, "sentinel_password_file or sentinel_password_env")
+        });
         let tls = top.table("tls", findings, "[tls]").map(|section| TlsDraft::read(section, findings));
         let settled_tls = tls.as_ref().and_then(|tls| tls.settings(findings));
         top.finish(findings);
@@ -186,6 +198,7 @@ impl File {
             cluster,
             controllers,
             services,
+            endpoints,
             sentinel_password,
             has_sentinel_password,
             sentinel_auth_none,
@@ -213,6 +226,7 @@ impl File {
             nodes: self.controllers.iter().filter_map(ControllerDraft::node).collect(),
             spec: ClusterSpec { cluster, controllers, services },
             credentials,
+            endpoints: self.endpoints.iter().filter_map(EndpointDraft::endpoint).collect(),
             sentinel_password: self.sentinel_password,
             sentinel_auth_none: self.sentinel_auth_none.is_some(),
             tls: self.settled_tls,

@@ -24,6 +24,7 @@ pub(crate) struct ControllerDraft {
     pub(crate) admin: Option<At<PathBuf>>,
     pub(crate) admin_address: Option<At<Address>>,
     pub(crate) state: Option<At<PathBuf>>,
+    pub(crate) gateway: Option<At<()>>,
     site: String,
     zone: String,
 }
@@ -55,12 +56,26 @@ impl ControllerDraft {
         let state =
             default_path(&section, "state", name.as_ref(), |name| format!("/var/lib/backstay/{name}"));
         let state = section.optional("state", findings, values::path).or(state);
+        let gateway = section.key_span("gateway");
+        let gateway = section.flag("gateway", findings).then_some(At { value: (), span: gateway });
         let mut place =
             |key| section.optional(key, findings, values::place).map_or_else(String::new, |at| at.value);
         let (site, zone) = (place("site"), place("zone"));
         let span = section.span.clone();
         section.finish(findings);
-        Self { span, name, address, sentinel, sentinel_is_default, admin, admin_address, state, site, zone }
+        Self {
+            span,
+            name,
+            address,
+            sentinel,
+            sentinel_is_default,
+            admin,
+            admin_address,
+            state,
+            gateway,
+            site,
+            zone,
+        }
     }
 
     pub(crate) fn spec(&self) -> Option<ControllerSpec> {
@@ -80,6 +95,7 @@ impl ControllerDraft {
             admin: self.admin.as_ref()?.value.clone(),
             admin_address: self.admin_address.as_ref().map(|at| at.value.clone()),
             state: self.state.as_ref()?.value.clone(),
+            gateway: self.gateway.is_some(),
         })
     }
 }

@@ -6,6 +6,7 @@ mod conceal;
 mod config;
 mod controllers;
 mod digest;
+mod endpoints;
 mod finding;
 mod section;
 mod service_tls;
@@ -15,6 +16,7 @@ mod tls;
 mod values;
 
 pub use config::{Config, Credentials, NodeSettings, SecretSource, UnknownNode};
+pub use endpoints::{Endpoint, EndpointRole, EndpointUser, Otherwise};
 pub use finding::{ConfigErrors, Finding, Note};
 pub use service_tls::{ServiceTls, TlsClient};
 pub use tls::{Tls, TlsSetting};

@@ -45,6 +45,15 @@ pub(crate) fn read(section: Option<Section<'_>>, findings: &mut Findings) -> Opt
     })
 }
 
+/// The table of a certificate alone as it was read.
+pub(crate) fn read_certificate(section: Option<Section<'_>>, findings: &mut Findings) -> Option<TlsClient> {
+    let mut section = section?;
+    let certificate = section.required("certificate", findings, "/etc/backstay/shop.crt", values::path);
+    let key = section.required("key", findings, "/etc/backstay/shop.key", values::path);
+    section.finish(findings);
+    Some(TlsClient { certificate: certificate?.value, key: key?.value })
+}
+
 /// A certificate is of no use without its key, nor a key without its certificate.
 fn lone(section: &Section<'_>, present: Option<&At<PathBuf>>, other: &'static str, findings: &mut Findings) {
     if let Some(present) = present.filter(|_| !section.has(other)) {

@@ -182,6 +182,8 @@ pub(crate) struct Password {
 impl Password {
     pub(crate) const SENTINEL: Self =
         Self { file_key: "sentinel_password_file", env_key: "sentinel_password_env" };
+    pub(crate) const ENDPOINT_SERVER: Self =
+        Self { file_key: "server_password_file", env_key: "server_password_env" };
     pub(crate) const SERVICE: Self = Self { file_key: "password_file", env_key: "password_env" };
 }
 

@@ -3,6 +3,7 @@
 
 use crate::config::{Config, SecretSource};
 use crate::controllers::SENTINEL_OFF;
+use crate::endpoints::{Endpoint, EndpointRole};
 use crate::service_tls::ServiceTls;
 use crate::values::spelt;
 use backstay_model::{ControllerSpec, ServiceSpec};
@@ -30,6 +31,9 @@ impl Config {
         for service in &self.spec.services {
             self.show_service(service, &mut out);
         }
+        for endpoint in &self.endpoints {
+            out.endpoint(endpoint);
+        }
         out.0
     }
 
@@ -47,6 +51,7 @@ impl Config {
                 out.text("admin_address", address);
             }
             out.text("state", node.state.display());
+            out.line(&format!("gateway = {}", node.gateway));
         }
         out.text_unless_empty("site", &controller.site);
         out.text_unless_empty("zone", &controller.zone);
@@ -122,6 +127,50 @@ impl Toml {
         if !value.is_empty() {
             self.text(key, value);
         }
+    }
+
+    fn endpoint(&mut self, endpoint: &Endpoint) {
+        self.line("\n[[endpoints]]");
+        self.text("name", &endpoint.name);
+        self.text("service", &endpoint.service);
+        match endpoint.role {
+            EndpointRole::Primary => self.text("role", "primary"),
+            EndpointRole::Reader { max_lag, otherwise } => {
+                self.text("role", "reader");
+                self.line(&format!("max_lag = {max_lag}"));
+                self.text("otherwise", otherwise.word());
+            }
+        }
+        if let Some(listen) = &endpoint.listen {
+            self.text("listen", listen);
+        }
+        if let Some(socket) = &endpoint.socket {
+            self.text("socket", socket.display());
+        }
+        let users = endpoint.users.iter().map(|user| {
+            let password = match &user.password {
+                SecretSource::File(path) => format!("password_file = {}", quoted(path.display())),
+                SecretSource::Env(name) => format!("password_env = {}", quoted(name)),
+            };
+            format!("{{ name = {}, {password} }}", quoted(&user.name))
+        });
+        let users: Vec<_> = users.collect();
+        if users.is_empty() {
+            self.text("auth", "none");
+        } else {
+            self.line(&format!("users = [{}]", users.join(", ")));
+        }
+        self.text_unless_empty("server_username", endpoint.server_username.as_deref().unwrap_or_default());
+        self.secret("server_password", endpoint.server_password.as_ref());
+        if let Some(tls) = &endpoint.tls {
+            let (certificate, key) = (quoted(tls.certificate.display()), quoted(tls.key.display()));
+            self.line(&format!("tls = {{ certificate = {certificate}, key = {key} }}"));
+        }
+        self.text("hold", spelt(endpoint.hold));
+        self.line(&format!("held_max = {}", endpoint.held_max));
+        self.line(&format!("clients_max = {}", endpoint.clients_max));
+        self.line(&format!("unread_max = {}", endpoint.unread_max));
+        self.text("idle_timeout", spelt(endpoint.idle_timeout));
     }
 
     fn secret(&mut self, key: &str, source: Option<&SecretSource>) {

@@ -101,15 +101,14 @@ pub(crate) fn identifier(text: &str) -> Result<String, Refusal> {
     }
 }
 
-/// The only thing to say about authentication without saying where the password is.
-pub(crate) fn no_auth(text: &str) -> Result<(), Refusal> {
+/// The only thing to say about authentication without saying who may do what; `otherwise` are the settings for that.
+pub(crate) fn no_auth(text: &str, otherwise: &str) -> Result<(), Refusal> {
     if text == "none" {
         return Ok(());
     }
     refuse(
         format!("'{}' is no way to authenticate", short(text)),
-        "Write sentinel_auth = \"none\" if no password is needed; else leave it out and write sentinel_password_file or \
-         sentinel_password_env.",
+        format!("Write \"none\" if no password is needed; else leave it out and write {otherwise}."),
     )
 }
 
@@ -160,7 +159,7 @@ pub(crate) fn socket_path(text: &str) -> Result<PathBuf, Refusal> {
     let path = path(text)?;
     if text.len() > SOCKET_PATH_BYTES_MAX {
         return refuse(
-            format!("the path of the admin socket has {} bytes", text.len()),
+            format!("the path of the socket has {} bytes", text.len()),
             format!("A Unix socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes: choose a shorter one."),
         );
     }

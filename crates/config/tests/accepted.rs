@@ -1,6 +1,6 @@
 //! Files that are taken: what they mean, what is the default, what they are doubted for.
 
-use backstay_config::{Config, SecretSource};
+use backstay_config::{Config, EndpointRole, Otherwise, SecretSource};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../examples/backstay.toml");
@@ -165,4 +165,43 @@ fn tls_towards_a_service_is_shown_and_counts_in_its_digest() {
     assert_eq!(parsed(&config.show()).credentials, config.credentials);
     assert_ne!(digest(&text), digest(SHORT));
     assert_ne!(digest(&text), digest(&text.replace("/ca.pem", "/other.pem")));
+}
+
+const ENDPOINTS: &str = r#"
+cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601", gateway = true } ]
+redis = [ { name = "mymaster", instances = [ { name = "r1", address = "10.0.0.1:6379" } ] } ]
+
+[[endpoints]]
+name = "shop"
+service = "mymaster"
+listen = "0.0.0.0:6390"
+socket = "/run/shop.sock"
+users = [ { name = "default", password_file = "/etc/shop.pass" }, { name = "app", password_env = "APP" } ]
+server_username = "shop"
+server_password_env = "SHOP"
+tls = { certificate = "/etc/shop.crt", key = "/etc/shop.key" }
+hold = "5s"
+
+[[endpoints]]
+name = "catalogue"
+service = "mymaster"
+role = "reader"
+listen = "0.0.0.0:6391"
+auth = "none"
+max_lag = 1000
+otherwise = "refuse"
+"#;
+
+#[test]
+fn endpoints_say_who_may_come_and_whom_they_reach() {
+    let config = parsed(ENDPOINTS);
+    assert!(config.nodes[0].gateway);
+    let [shop, catalogue] = &config.endpoints[..] else { panic!("{:?}", config.endpoints) };
+    assert_eq!((shop.users.len(), shop.role, shop.hold), (2, EndpointRole::Primary, Duration::from_secs(5)));
+    assert_eq!(shop.server_password, Some(SecretSource::Env("SHOP".into())));
+    let role = EndpointRole::Reader { max_lag: 1000, otherwise: Otherwise::Refuse };
+    assert_eq!((catalogue.role, catalogue.clients_max), (role, 10_000));
+    let again = parsed(&config.show());
+    assert_eq!(again.endpoints, config.endpoints);
 }

@@ -169,7 +169,7 @@ fn folders_are_not_shared() {
         "9:9 /state is used twice: it is the state folder of a and the state folder of b"
     );
     let text = text.replace("state = \"/state\"", &format!("admin = \"/{}\"", "s".repeat(107)));
-    assert_eq!(notes(&text)[0], "5:9 the path of the admin socket has 108 bytes");
+    assert_eq!(notes(&text)[0], "5:9 the path of the socket has 108 bytes");
 }
 
 proptest! {
@@ -214,4 +214,43 @@ fn half_a_client_certificate_and_a_name_that_is_none_are_refused() {
         let found = notes(&service(tls));
         assert!(found.iter().any(|note| note.contains(said)), "{tls}: {found:?}");
     }
+}
+
+#[test]
+fn mistakes_about_endpoints_come_all_at_once() {
+    insta::assert_snapshot!(rendered(
+        r#"cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601" } ]
+redis = [ { name = "mymaster", instances = [ { name = "r1", address = "10.0.0.1:6379" } ] } ]
+
+[[endpoints]]
+name = "shop"
+service = "mymater"
+listen = "0.0.0.0:6390"
+
+[[endpoints]]
+name = "shop"
+service = "mymaster"
+max_lag = 5
+
+[[endpoints]]
+name = "catalogue"
+service = "mymaster"
+role = "replica"
+otherwise = "guess"
+auth = "nobody"
+users = [ { name = "app" }, { name = "web", password = "x" } ]
+listen = "127.0.0.1:7601"
+hold = "1d"
+"#
+    ));
+}
+
+#[test]
+fn a_gateway_without_an_endpoint_is_refused() {
+    let text = r#"cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601", gateway = true } ]
+redis = [ { name = "mymaster", instances = [ { name = "r1", address = "10.0.0.1:6379" } ] } ]
+"#;
+    assert!(notes(text).contains(&"2:59 a gateway without an endpoint serves nobody".to_owned()));
 }

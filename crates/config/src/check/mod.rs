@@ -1,5 +1,6 @@
 //! What the settings mean together. Every check skips what could not be read, because that was noted already.
 
+mod endpoint;
 mod exposure;
 mod service;
 mod unique;
@@ -14,6 +15,7 @@ const CONTROLLERS_MAX: usize = 15;
 pub(crate) fn all(file: &File, findings: &mut Findings) {
     unique::all(file, findings);
     exposure::all(file, findings);
+    endpoint::all(file, findings);
     controller_count(file, findings);
     for service in &file.services {
         service::all(service, findings);

@@ -45,6 +45,8 @@ fn names(file: &File, findings: &mut Findings) {
     let instances = file.services.iter().flat_map(|service| &service.instances);
     let instances = instances.filter_map(|instance| instance.name.as_ref());
     unique("instance", instances.map(|name| (name.value.as_str(), &name.span)), findings);
+    let endpoints = file.endpoints.iter().filter_map(|endpoint| endpoint.name.as_ref());
+    unique("endpoint", endpoints.map(|name| (name.value.as_str(), &name.span)), findings);
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = (&'a str, &'a Span)>, findings: &mut Findings) {
@@ -79,8 +81,15 @@ fn addresses(file: &File, findings: &mut Findings) {
         let address = instance.address.as_ref()?;
         Some((&address.value, &address.span, format!("the address of {name}")))
     });
-    for (address, span, what) in listeners.chain(instances).collect::<Vec<_>>() {
-        if is_anywhere(address) {
+    let endpoints = file.endpoints.iter().filter_map(|endpoint| {
+        let name = endpoint.name.as_ref().map_or("an endpoint", |name| name.value.as_str());
+        let listen = endpoint.listen.as_ref()?;
+        Some((&listen.value, &listen.span, format!("where {name} listens")))
+    });
+    let endpoints: Vec<_> = endpoints.collect();
+    let spans: Vec<_> = endpoints.iter().map(|(_, span, _)| (*span).clone()).collect();
+    for (address, span, what) in listeners.chain(instances).chain(endpoints).collect::<Vec<_>>() {
+        if is_anywhere(address) && !spans.contains(span) {
             let help = "Write the address at which it is reached from every controller.";
             findings.error(span, format!("nobody can connect to {address}"), help);
         } else if let Some((first, other)) = seen.again(canonical(address), span, what.clone()) {

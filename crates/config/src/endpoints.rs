@@ -1,0 +1,228 @@
+//! `[[endpoints]]`: the addresses at which gateways take clients, and on what terms. What endpoints must not share is
+//! checked elsewhere.
+
+use crate::config::SecretSource;
+use crate::finding::{Findings, Span};
+use crate::section::{At, Section};
+use crate::service_tls::{self, TlsClient};
+use crate::services::{Password, password};
+use crate::values::{self, Refusal};
+use backstay_model::{Address, ServiceName};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How `[[endpoints.users]]` is written in short.
+const USER_EXAMPLE: &str = "{ name = \"app\", password_file = \"/etc/backstay/app.pass\" }";
+
+/// An address at which gateways take the clients of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// Its name.
+    pub name: String,
+    /// Whose clients it takes.
+    pub service: ServiceName,
+    /// Whom they talk to.
+    pub role: EndpointRole,
+    /// Where it listens over TCP, if it does.
+    pub listen: Option<Address>,
+    /// The Unix socket at which it listens, if it does.
+    pub socket: Option<PathBuf>,
+    /// Who may use it; without any, everybody who reaches it.
+    pub users: Vec<EndpointUser>,
+    /// The ACL user that it is to the servers; the default user if there is none.
+    pub server_username: Option<String>,
+    /// Where that user's password is; no login without one.
+    pub server_password: Option<SecretSource>,
+    /// The certificate that it shows to clients over TCP; in the clear if there is none.
+    pub tls: Option<TlsClient>,
+    /// How long a command waits for a primary before it is refused.
+    pub hold: Duration,
+    /// How many commands wait for a primary at most.
+    pub held_max: u64,
+    /// How many clients each gateway takes.
+    pub clients_max: u64,
+    /// How many bytes of replies a client may leave unread.
+    pub unread_max: u64,
+    /// After how long without a command a client is disconnected; zero: never.
+    pub idle_timeout: Duration,
+}
+
+/// Whom the clients of an endpoint talk to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointRole {
+    /// The primary.
+    Primary,
+    /// A replica.
+    Reader {
+        /// How many bytes a replica may be behind.
+        max_lag: u64,
+        /// Whom instead, if no replica qualifies.
+        otherwise: Otherwise,
+    },
+}
+
+/// What a reader does without a replica that is near enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Otherwise {
+    /// Ask the primary.
+    Primary,
+    /// Ask a replica that is further behind.
+    Any,
+    /// Refuse.
+    Refuse,
+}
+
+impl Otherwise {
+    /// As the file spells it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Any => "any",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// Somebody who may use an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EndpointUser {
+    /// The name; `default` for clients that give a password alone.
+    pub name: String,
+    /// Where the password is.
+    pub password: SecretSource,
+}
+
+/// A user as it was read.
+struct UserDraft {
+    name: Option<At<String>>,
+    password: Option<At<SecretSource>>,
+}
+
+/// An endpoint as it was read.
+pub(crate) struct EndpointDraft {
+    pub(crate) span: Span,
+    pub(crate) name: Option<At<String>>,
+    pub(crate) service: Option<At<ServiceName>>,
+    pub(crate) role: Option<At<EndpointRole>>,
+    pub(crate) listen: Option<At<Address>>,
+    pub(crate) socket: Option<At<PathBuf>>,
+    users: Vec<UserDraft>,
+    /// Whether the file lists users, right or wrong.
+    pub(crate) has_users: bool,
+    pub(crate) auth_none: Option<At<()>>,
+    server_username: Option<At<String>>,
+    server_password: Option<At<SecretSource>>,
+    tls: Option<TlsClient>,
+    hold: Duration,
+    held_max: u64,
+    clients_max: u64,
+    unread_max: u64,
+    idle_timeout: Duration,
+}
+
+impl EndpointDraft {
+    pub(crate) fn read(mut section: Section<'_>, findings: &mut Findings) -> Self {
+        let s = &mut section;
+        let ms = Duration::from_millis;
+        let service = s.required("service", findings, "mymaster", values::service_name);
+        let users = s.tables("users", findings, "a user of an endpoint", USER_EXAMPLE).unwrap_or_default();
+        let draft = Self {
+            name: s.required("name", findings, "shop", values::name),
+            service: service.map(|it| At { value: ServiceName::from(it.value), span: it.span }),
+            role: role(s, findings),
+            listen: s.optional("listen", findings, values::address),
+            socket: s.optional("socket", findings, values::socket_path),
+            users: users.into_iter().map(|section| user(section, findings)).collect(),
+            has_users: s.has("users"),
+            auth_none: s.optional("auth", findings, |text| values::no_auth(text, "users")),
+            server_username: s.optional("server_username", findings, values::identifier),
+            server_password: password(s, findings, &Password::ENDPOINT_SERVER),
+            tls: service_tls::read_certificate(s.table("tls", findings, "the TLS of an endpoint"), findings),
+            hold: s.duration("hold", findings, ms(10_000), ms(0)..=ms(600_000)).value,
+            held_max: s.number("held_max", findings, 100_000, 0..=100_000_000).value,
+            clients_max: s.number("clients_max", findings, 10_000, 1..=1_000_000).value,
+            unread_max: s.number("unread_max", findings, 64 << 20, 64 << 10..=1 << 40).value,
+            idle_timeout: s.duration("idle_timeout", findings, ms(0), ms(0)..=ms(7 * 24 * 3_600_000)).value,
+            span: s.span.clone(),
+        };
+        section.finish(findings);
+        draft
+    }
+
+    /// Nothing is missing if there was no error.
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
+        let users = self.users.iter().map(UserDraft::user);
+        Some(Endpoint {
+            name: self.name.as_ref()?.value.clone(),
+            service: self.service.as_ref()?.value.clone(),
+            role: self.role.as_ref()?.value,
+            listen: self.listen.as_ref().map(|at| at.value.clone()),
+            socket: self.socket.as_ref().map(|at| at.value.clone()),
+            users: users.collect::<Option<_>>()?,
+            server_username: self.server_username.as_ref().map(|at| at.value.clone()),
+            server_password: self.server_password.as_ref().map(|at| at.value.clone()),
+            tls: self.tls.clone(),
+            hold: self.hold,
+            held_max: self.held_max,
+            clients_max: self.clients_max,
+            unread_max: self.unread_max,
+            idle_timeout: self.idle_timeout,
+        })
+    }
+}
+
+fn role(s: &mut Section<'_>, findings: &mut Findings) -> Option<At<EndpointRole>> {
+    let max_lag = s.number("max_lag", findings, 1 << 20, 0..=1 << 40);
+    let otherwise = s.optional("otherwise", findings, |text| match text {
+        "primary" => Ok(Otherwise::Primary),
+        "any" => Ok(Otherwise::Any),
+        "refuse" => Ok(Otherwise::Refuse),
+        _ => Err(Refusal {
+            message: format!("'{text}' is nothing that a reader could do instead"),
+            help: "Write \"primary\", \"any\" (a replica that is further behind) or \"refuse\".".into(),
+        }),
+    });
+    let lone = ["max_lag", "otherwise"].into_iter().find(|key| s.has(key));
+    let otherwise = otherwise.map_or(Otherwise::Primary, |at| at.value);
+    let reader = EndpointRole::Reader { max_lag: max_lag.value, otherwise };
+    if !s.has("role") {
+        if let Some(key) = lone {
+            let message = format!("{key} means something for a reader only");
+            findings.error(&s.key_span(key), message, "Write role = \"reader\", or leave it out.");
+        }
+        // Said here so that it is known even though it has a default.
+        let _ = s.optional("role", findings, |_| Ok(()));
+        return Some(s.default(EndpointRole::Primary));
+    }
+    s.optional("role", findings, |text| match text {
+        "primary" => Ok(EndpointRole::Primary),
+        "reader" => Ok(reader),
+        _ => Err(Refusal {
+            message: format!("'{text}' is no role of an endpoint"),
+            help: "Write \"primary\" for reads and writes, or \"reader\" for reads from replicas.".into(),
+        }),
+    })
+}
+
+impl UserDraft {
+    fn user(&self) -> Option<EndpointUser> {
+        Some(EndpointUser {
+            name: self.name.as_ref()?.value.clone(),
+            password: self.password.as_ref()?.value.clone(),
+        })
+    }
+}
+
+fn user(mut section: Section<'_>, findings: &mut Findings) -> UserDraft {
+    let name = section.required("name", findings, "app", values::identifier);
+    let password = password(&mut section, findings, &Password::SERVICE);
+    if password.is_none() && !section.has("password_file") && !section.has("password_env") {
+        let help = "Add password_file = \"/path\" or password_env = \"NAME\".";
+        findings.error(&section.span, "a user of an endpoint has no password", help);
+    }
+    section.finish(findings);
+    UserDraft { name, password }
+}
