@@ -15,7 +15,8 @@ mod writes;
 use crate::redis::WriteId;
 use crate::scenario::{FaultKind, Scenario};
 use crate::world::{Sent, World};
-use backstay_model::{Command, Epoch, Order, Route, Time};
+use backstay_model::{Command, Epoch, InstanceName, Order, Route, Time};
+use std::collections::BTreeSet;
 
 /// What the checkers remember.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Checkers {
     flapping: flapping::Memory,
     writes: lost_writes::Memory,
     pub(crate) times: failover_times::Memory,
+    /// Whose data an operator ever chose: what was ordered then may run after another choice.
+    pub(crate) decided: BTreeSet<InstanceName>,
     /// The controller whose folder was wiped.
     pub(crate) wiped: Option<usize>,
 }
@@ -45,6 +48,7 @@ impl Checkers {
             flapping: flapping::Memory::default(),
             writes: lost_writes::Memory::default(),
             times: failover_times::Memory::default(),
+            decided: BTreeSet::new(),
             wiped: None,
         }
     }
@@ -105,6 +109,7 @@ impl World {
         }
         let state = it.brain().state().clone();
         let service = state.service(&self.service).clone();
+        self.checkers.decided.extend(service.decided.clone());
         let found = self
             .checkers
             .identical

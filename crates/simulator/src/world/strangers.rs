@@ -4,7 +4,6 @@
 use super::World;
 use crate::redis::Redis;
 use backstay_model::Address;
-use backstay_node::Node;
 
 impl World {
     /// The process is replaced by a stranger's.
@@ -30,11 +29,7 @@ impl World {
 
     pub(crate) fn stranger_touched(&mut self, server: usize) {
         // What an operator chose is the operator's to give away.
-        let mut nodes = self.controllers.iter().filter_map(|controller| controller.node());
-        let name = &self.servers[server].name;
-        let decided =
-            |node: &Node| node.brain().state().service(&self.service).decided.as_ref() == Some(name);
-        if nodes.any(decided) {
+        if self.checkers.decided.contains(&self.servers[server].name) {
             return;
         }
         let what = format!("{} belongs to somebody else and was told what to be", self.servers[server].name);
