@@ -2,6 +2,7 @@
 //! business of `stack`.
 
 pub mod controller;
+pub mod gateway;
 pub mod nursery;
 pub mod ports;
 pub mod process;

@@ -124,6 +124,11 @@ impl Process {
         }
     }
 
+    /// Whether it is dead.
+    pub fn is_gone(self) -> bool {
+        self.liveness() == Liveness::Gone
+    }
+
     /// Sends `signal`, unless the process is gone. Returns whether it was sent.
     pub fn signal(self, signal: Signal) -> io::Result<bool> {
         if self.liveness() == Liveness::Gone {
