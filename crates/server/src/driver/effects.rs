@@ -43,6 +43,8 @@ impl Driver {
                 }
                 // The seam of the gateways; clients of the Sentinel port hear of it as an event.
                 Effect::Route(route) => tracing::debug!(?route, "route"),
+                // No gateway connects to this server yet, so none was heard.
+                Effect::TellGateway { .. } => {}
                 Effect::Event(event) => self.outlets.announce(event),
                 Effect::Answer { request, result } => {
                     if let Some(waiter) = self.waiting.take(request) {
