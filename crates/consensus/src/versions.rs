@@ -5,6 +5,8 @@
 /// The earliest version that is still spoken. In it the members are the founders for ever.
 pub const VERSION_MIN: u32 = 1;
 /// The latest one.
-pub const VERSION: u32 = MEMBERS_CHANGE;
+pub const VERSION: u32 = GATEWAYS;
 /// Since when members can change.
 pub const MEMBERS_CHANGE: u32 = 2;
+/// Since when gateways are registered.
+pub const GATEWAYS: u32 = 3;

@@ -3,8 +3,8 @@
 use crate::entry::Entry;
 use crate::state::State;
 use backstay_model::{
-    Digest, Event, InstanceName, InstanceReport, NodeId, NodeName, Observation, Order, Route, ServiceName,
-    Term, Time,
+    Digest, Event, GatewayId, GatewayOrders, GatewayReport, InstanceName, InstanceReport, NodeId, NodeName,
+    Observation, Order, Route, ServiceName, Term, Time,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +55,13 @@ pub enum Input {
     Restored(State),
     /// A proposal of this node will not be committed.
     ProposalRefused,
+    /// A gateway reports, or its connection was lost.
+    Gateway {
+        /// Who.
+        gateway: GatewayId,
+        /// What. `None`: the connection was lost, which says nothing about the gateway.
+        report: Option<GatewayReport>,
+    },
     /// An operator wants something. The leader answers once it is committed; another node refuses.
     Asked {
         /// To recognise the answer.
@@ -167,6 +174,13 @@ pub enum Effect {
     },
     /// Send clients there.
     Route(Route),
+    /// Say this to a gateway, or drop it.
+    TellGateway {
+        /// To whom.
+        gateway: GatewayId,
+        /// What.
+        orders: GatewayOrders,
+    },
     /// Let this controller lead instead.
     HandOver(NodeId),
     /// Let it be known.

@@ -2,7 +2,7 @@
 //! proposed under other circumstances changes nothing when it is applied.
 
 use backstay_model::{
-    Epoch, InstanceName, LostWrites, ReplId, ReplOffset, RunId, ServiceName, Term, UnixMicros,
+    Epoch, GatewayId, InstanceName, LostWrites, ReplId, ReplOffset, RunId, ServiceName, Term, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::fmt;
 /// One committed decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The service it is about.
+    /// The service it is about. Empty for what is about none.
     pub service: ServiceName,
     /// What was decided.
     pub decision: Decided,
@@ -165,6 +165,16 @@ pub enum Decided {
         /// Who asked.
         by: String,
     },
+    /// Gateways come and go: from now on those that joined may be given leases, and those that left are waited for no
+    /// more.
+    Gateways {
+        /// The number of this change: that of the last one plus one, or the entry is void.
+        change: u64,
+        /// Those that come.
+        joined: Vec<GatewayId>,
+        /// Those that go.
+        left: Vec<GatewayId>,
+    },
 }
 
 /// Why a failover was begun.
@@ -237,7 +247,10 @@ impl Decided {
     /// Since which level of the cluster controllers understand it. A new kind of decision is added at the end, with the
     /// level of the version that brings it; until all controllers run that version it is not proposed.
     pub const fn level(&self) -> u32 {
-        1
+        match self {
+            Self::Gateways { .. } => 3,
+            _ => 1,
+        }
     }
 
     /// The epoch that the entry belongs to, if it belongs to one.
@@ -254,7 +267,7 @@ impl Decided {
             | Self::Rename { epoch, .. }
             | Self::GiveUp { epoch, .. }
             | Self::Decide { epoch, .. } => Some(*epoch),
-            Self::Pause { .. } | Self::Resume { .. } => None,
+            Self::Pause { .. } | Self::Resume { .. } | Self::Gateways { .. } => None,
         }
     }
 }

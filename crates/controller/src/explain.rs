@@ -38,6 +38,7 @@ impl Controller {
             level: 0,
             problems: Vec::new(),
             services: self.scenes.values().map(|scene| self.service_status(now, scene)).collect(),
+            gateways: self.gateway_statuses(now.time),
             // Of controllers' own troubles the one who runs this knows.
         }
     }

@@ -14,8 +14,10 @@ mod converge;
 mod effect;
 mod explain;
 mod failover;
+mod gateways;
 mod names;
 mod opinions;
+mod registry;
 mod suspicion;
 mod telling;
 mod verdict;
@@ -24,12 +26,14 @@ mod work;
 
 pub use effect::{Effect, Input, Refusal, Report, Wish};
 pub use entry::{Cause, Decided, Entry};
+pub use registry::{GATEWAYS_MAX, Registry};
 pub use state::{Phase, Reign, ServiceState, State};
 
 use backstay_model::{
     Address, ClusterSpec, ControllerSpec, EventKind, InstanceName, NodeId, NodeName, Now, Observation,
     ServiceName, Term, Time,
 };
+use gateways::Gateways;
 use opinions::Peer;
 use scene::Scene;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +77,7 @@ pub struct Controller {
     lease: Time,
     leads_since: Time,
     requests: Vec<wishes::Pending>,
+    gateways: Gateways,
     next_report: Time,
     reports: u32,
     wakeup: Time,
@@ -98,6 +103,7 @@ impl Controller {
             lease: Time::ZERO,
             leads_since: Time::ZERO,
             requests: Vec::new(),
+            gateways: Gateways::default(),
             next_report: now.time,
             reports: 0,
             wakeup: now.time,
@@ -163,9 +169,11 @@ impl Controller {
             Input::Committed(entry) => self.committed(now, &entry, &mut out),
             Input::Restored(state) => self.restored(now, state, &mut out),
             Input::ProposalRefused => self.proposal_refused(&mut out),
+            Input::Gateway { gateway, report } => self.gateway(now, &gateway, report, &mut out),
             Input::Asked { request, wish } => self.asked(now, request, wish, &mut out),
         }
         self.keep_reporting(now, &mut out);
+        self.tell_changes(now.time, &mut out);
         let services = self.agenda.first().map_or(Time::MAX, |(due, _)| *due);
         self.wakeup = services.min(self.next_report).max(now.time + Duration::from_micros(1));
         out
@@ -232,6 +240,7 @@ impl Controller {
             scene.proposed = None;
             scene.notes = scene::Notes::default();
         }
+        self.inherit_leases();
         if led && !self.leads() {
             event(out, now, None, EventKind::LeaderLost { node: self.name.clone() });
             self.refuse_pending(out);
@@ -251,7 +260,11 @@ impl Controller {
         {
             scene.proposed = None;
         }
-        if !self.state.apply(entry) {
+        let applied = self.state.apply(entry);
+        if matches!(entry.decision, Decided::Gateways { .. }) {
+            return self.registry_changed(now, entry, applied, out);
+        }
+        if !applied {
             return self.answer_pending(entry, false, out);
         }
         if let Some(scene) = self.scenes.get_mut(&entry.service) {
@@ -284,6 +297,9 @@ impl Controller {
         };
         let before = look(&self.scenes);
         self.judge(now, service, out);
+        if self.leads() {
+            self.reconsider_gateways(service);
+        }
         let Some(((planned, was_suspected), (due, suspected))) = before.zip(look(&self.scenes)) else {
             return;
         };
@@ -304,9 +320,11 @@ impl Controller {
         let hindrance = self.hindrance(service);
         let controllers = self.voters.len() as u32;
         let (leads, lease) = (self.leads(), self.lease);
-        let fencing =
-            matches!(self.state.service(service).phase, Phase::Fencing { .. } | Phase::Moving { .. });
-        let elsewhere = if leads && fencing { self.reached_elsewhere(now.time, service) } else { Vec::new() };
+        let phase = &self.state.service(service).phase;
+        let fencing = leads && matches!(phase, Phase::Fencing { .. } | Phase::Moving { .. });
+        let promoting = leads && matches!(phase, Phase::Promoting { .. });
+        let elsewhere = if fencing { self.reached_elsewhere(now.time, service) } else { Vec::new() };
+        let holders = if fencing || promoting { self.holders(service) } else { Vec::new() };
         let state = self.state.service(service);
         let Some(scene) = self.scenes.get_mut(service) else {
             return;
@@ -335,6 +353,7 @@ impl Controller {
             tally,
             hindrance,
             elsewhere,
+            holders,
             crowd,
             mistake,
             out,
@@ -356,6 +375,8 @@ pub enum Mistake {
     PromoteUncompared,
     /// After a promotion that was not observed, another candidate is promoted in the same epoch.
     NextCandidateInSameEpoch,
+    /// A new leader forgets the leases that the one before may have granted.
+    NoInheritedLeases,
 }
 
 impl Controller {

@@ -2,9 +2,10 @@
 //! that it leads. Nothing here is replicated; after a restart it is observed anew.
 
 use crate::entry::{Decided, Entry};
+use crate::gateways::Wait;
 use backstay_model::{
-    Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Now, Observation, ReplId,
-    ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time, UnixMicros,
+    Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Now, Observation,
+    PrimaryOrder, ReplId, ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time, UnixMicros,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Scene {
     pub notes: Notes,
     /// The entry that was proposed and not yet seen applied, and when.
     pub proposed: Option<(Entry, Time)>,
+    /// What gateways are told to do with commands for the primary.
+    pub(crate) said: Option<(Epoch, PrimaryOrder)>,
     /// The problems that were told, by code.
     pub told: BTreeMap<&'static str, String>,
     /// When to look again without an input.
@@ -68,6 +71,12 @@ pub struct Notes {
     pub resumed: Option<Time>,
     /// Old primaries whose clients were told to go.
     pub disconnected: BTreeSet<InstanceName>,
+    /// In a planned move: gateways are told to hold.
+    pub drains: bool,
+    /// Since when the plan waits for nothing but gateways.
+    pub(crate) wait: Option<Wait>,
+    /// How long it waited for gateways, as a clause.
+    pub waited: Option<String>,
     /// The operator was told that the plan is stuck, with this sentence.
     pub stuck: Option<String>,
 }
@@ -258,6 +267,7 @@ impl Scene {
             verdict: None,
             notes: Notes::default(),
             proposed: None,
+            said: None,
             told: BTreeMap::new(),
             wakeup: Time::ZERO,
         }

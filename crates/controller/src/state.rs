@@ -2,6 +2,7 @@
 //! that all controllers hold the same after the same entries.
 
 use crate::entry::{Cause, Decided, Entry};
+use crate::registry::Registry;
 use backstay_model::{
     Epoch, FailoverRecord, InstanceName, LostWrites, Moments, ReplId, ReplOffset, Replication, RunId,
     ServiceName, Term, UnixMicros,
@@ -22,6 +23,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(64);
 pub struct State {
     /// By service. One that no entry named yet is missing.
     pub services: BTreeMap<ServiceName, ServiceState>,
+    /// Who may hold a lease. Last: a state of an earlier version ends before it.
+    pub gateways: Registry,
 }
 
 /// What is agreed on one service.
@@ -142,6 +145,9 @@ impl State {
 
     /// Applies a committed entry. False: it was proposed under circumstances that no longer hold, and changed nothing.
     pub fn apply(&mut self, entry: &Entry) -> bool {
+        if let Decided::Gateways { change, joined, left } = &entry.decision {
+            return self.gateways.apply(*change, joined, left);
+        }
         self.services.entry(entry.service.clone()).or_default().apply(&entry.service, &entry.decision)
     }
 }
@@ -266,6 +272,7 @@ impl ServiceState {
             Decided::Pause { until, by } => self.pause = Some(Pause { until, by }),
             Decided::Resume { .. } => self.pause = None,
             Decided::Decide { instance, .. } => self.decided = Some(instance),
+            Decided::Gateways { .. } => {}
         }
         true
     }
@@ -309,6 +316,7 @@ impl ServiceState {
             }
             Decided::Rename { .. } => epoch == Some(self.epoch) && self.primary().is_some(),
             Decided::Pause { .. } | Decided::Resume { .. } => true,
+            Decided::Gateways { .. } => false,
         }
     }
 

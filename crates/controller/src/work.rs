@@ -2,6 +2,7 @@
 
 use crate::effect::Effect;
 use crate::entry::{Decided, Entry};
+use crate::gateways::Holder;
 use crate::scene::{Moment, Scene, View};
 use crate::state::{Reign, ServiceState};
 use crate::verdict::Tally;
@@ -40,6 +41,8 @@ pub(crate) struct Work<'a> {
     pub(crate) hindrance: Option<String>,
     /// While instances are compared: which of them other controllers reach.
     pub(crate) elsewhere: Vec<(NodeId, BTreeSet<InstanceName>)>,
+    /// While something may be promoted: the gateways.
+    pub(crate) holders: Vec<Holder>,
     /// By how much less often than alone this service is looked at, because others are under suspicion, too.
     pub(crate) crowd: u32,
     pub(crate) mistake: Option<crate::Mistake>,

@@ -303,7 +303,7 @@ fn with_a_stranger() -> Desk {
     service.trusted.remove(&"r3".into());
     service.known.remove(&"r3".into());
     let services = [("shop".into(), service)].into();
-    desk.step(Input::Restored(State { services }));
+    desk.step(Input::Restored(State { services, ..State::default() }));
     let identity = Identity { run_id: "theirs".into(), version: "7".into(), keys: 77, loading: false };
     let mut theirs = state("r3", Role::Primary { replicas: 1 }, 9000);
     (theirs.run_id, theirs.replid) = ("theirs".into(), "theirs".into());
@@ -459,7 +459,7 @@ fn a_replica_of_the_old_primary_that_was_never_seen_in_step_is_led_to_the_new_on
     let mut service = desk.brain.state().service(&"shop".into()).clone();
     service.trusted.remove(&"r3".into());
     service.known.remove(&"r3".into());
-    desk.step(Input::Restored(State { services: [("shop".into(), service)].into() }));
+    desk.step(Input::Restored(State { services: [("shop".into(), service)].into(), ..State::default() }));
     desk.follows("r3", "r1", 900);
     desk.everybody_thinks("r1", &REFUSED);
     for replica in ["r2", "r3"] {

@@ -19,6 +19,7 @@ const ASKED_MAX: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct Leases {
     number: u64,
+    leaving: bool,
     /// When each report was made, oldest first.
     asked: VecDeque<(u64, Time)>,
     services: BTreeMap<ServiceName, Service>,
@@ -66,15 +67,17 @@ impl Leases {
             self.asked.pop_front();
         }
         let holding = self.services.iter().filter_map(|(name, it)| Some((name.clone(), it.held?))).collect();
-        GatewayReport { number: self.number, holding, load }
+        GatewayReport { number: self.number, holding, leaving: self.leaving, load }
     }
 
-    /// Takes up what a controller said. True: something other than a lease's length changed.
+    /// Takes up what a controller said. True: for some service, what may be done with commands for its primary changed
+    /// otherwise than by time. A report sent at once then is answered at once.
     pub fn told(&mut self, orders: GatewayOrders) -> bool {
         let asked = orders
             .answers
             .and_then(|number| self.asked.iter().find(|(asked, _)| *asked == number).map(|(_, when)| *when));
-        let until = asked.map(|when| when + orders.lease);
+        // Who answered no report of ours said nothing about a lease.
+        let until = asked.map_or(Time::ZERO, |when| when + orders.lease);
         let mut changed = false;
         for told in orders.services {
             changed |= self.told_of(told, until);
@@ -82,27 +85,35 @@ impl Leases {
         changed
     }
 
-    fn told_of(&mut self, told: ServiceOrders, until: Option<Time>) -> bool {
+    fn told_of(&mut self, told: ServiceOrders, until: Time) -> bool {
+        // Only `Serve` extends a lease: whoever waits for this gateway to hold counts what it said to serve.
+        let until = if serves(&told) { until } else { Time::ZERO };
         let Some(known) = self.services.get_mut(&told.service) else {
-            let until = until.unwrap_or(Time::ZERO);
             self.services.insert(told.service.clone(), Service { orders: told, until, held: None });
             return true;
         };
-        if told.epoch < known.orders.epoch {
+        let late = told.epoch < known.orders.epoch
+            // In one epoch `Serve` is the last word.
+            || (told.epoch == known.orders.epoch && serves(&known.orders) && !serves(&told));
+        if late {
             return false;
         }
-        let serves = |orders: &ServiceOrders| matches!(orders.primary, PrimaryOrder::Serve(_));
-        // A lease is for one primary in one epoch: nothing of the last one's length goes over to another.
         let same = told.epoch == known.orders.epoch && told.primary == known.orders.primary;
-        if same {
-            known.until = known.until.max(until.unwrap_or(Time::ZERO));
-        } else if serves(&told) {
-            known.until = until.unwrap_or(Time::ZERO);
-            known.held = None;
+        match told.primary {
+            PrimaryOrder::Serve(_) if same => known.until = known.until.max(until),
+            // A lease is for one primary in one epoch: nothing of the last one's length goes over to another.
+            PrimaryOrder::Serve(_) => (known.until, known.held) = (until, None),
+            // What is under way may finish within the lease that it was begun in.
+            PrimaryOrder::Drain => {}
+            PrimaryOrder::Hold => known.until = Time::ZERO,
         }
-        let changed = known.orders != told;
         known.orders = told;
-        changed
+        !same
+    }
+
+    /// Says goodbye: from now on every service is held, and reports say so. Call when nothing is under way any more.
+    pub fn leave(&mut self) {
+        self.leaving = true;
     }
 
     /// What may be done for the service now. `None`: nothing was ever said of it.
@@ -110,6 +121,7 @@ impl Leases {
         let Service { orders, until, .. } = self.services.get(service)?;
         let (epoch, until) = (orders.epoch, *until);
         Some(match &orders.primary {
+            _ if self.leaving => Standing::Hold { epoch },
             PrimaryOrder::Serve(primary) if now < until => {
                 Standing::Serve { epoch, primary: primary.clone(), until }
             }
@@ -127,9 +139,16 @@ impl Leases {
     pub fn held(&mut self, service: &ServiceName, epoch: Epoch) {
         if let Some(it) = self.services.get_mut(service)
             && it.orders.epoch == epoch
-            && !matches!(it.orders.primary, PrimaryOrder::Serve(_))
+            && !serves(&it.orders)
         {
             it.held = it.held.max(Some(epoch));
         }
     }
 }
+
+const fn serves(orders: &ServiceOrders) -> bool {
+    matches!(orders.primary, PrimaryOrder::Serve(_))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! What happened, for logs, the event stream, the Sentinel port and the record of failovers. An event never causes
 //! anything; each has one sentence, and it is the same wherever it is shown.
 
-use crate::{Address, Epoch, Fault, InstanceName, NodeName, ReplOffset, ServiceName, Term, UnixMicros};
+use crate::{
+    Address, Epoch, Fault, GatewayId, InstanceName, NodeName, ReplOffset, ServiceName, Term, UnixMicros,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -114,6 +116,19 @@ pub enum EventKind {
         instance: InstanceName,
         full_copy: bool,
     },
+    /// A gateway may be given leases.
+    GatewayJoined {
+        gateway: GatewayId,
+    },
+    /// A gateway is given none any more: it left, or nothing was heard from it.
+    GatewayLeft {
+        gateway: GatewayId,
+    },
+    /// No gateway forwards what an older epoch allowed, and that was waited for.
+    GatewaysHeld {
+        epoch: Epoch,
+        how: String,
+    },
     /// A primary that is not the epoch's was found and closed.
     StrayPrimaryClosed {
         instance: InstanceName,
@@ -217,6 +232,9 @@ impl fmt::Display for EventKind {
             Self::InSync { instance, full_copy: true } => {
                 write!(f, "{instance} is in step with the primary after a full copy")
             }
+            Self::GatewayJoined { gateway } => write!(f, "gateway {gateway} is registered"),
+            Self::GatewayLeft { gateway } => write!(f, "gateway {gateway} is registered no more"),
+            Self::GatewaysHeld { epoch, how } => write!(f, "epoch {epoch}: every gateway holds: {how}"),
             Self::StrayPrimaryClosed { instance } => {
                 write!(f, "{instance} took itself for a primary and was closed")
             }

@@ -1,7 +1,7 @@
 //! What gateways and controllers tell each other (safety, sections 2.1 and 6).
 //!
 //! A gateway asks every controller again and again; the leader answers with a lease and with where each service's
-//! commands go, and says so unasked when that changes. Both messages carry the whole picture, so that a lost one costs
+//! commands go, and says so unasked when that changes. Report and answer carry the whole picture, so that a lost one costs
 //! nothing but time.
 
 use crate::ids::{Address, Epoch, GatewayName, InstanceName, ServiceName};
@@ -33,13 +33,16 @@ impl fmt::Display for GatewayId {
 }
 
 /// From a gateway to a controller.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayReport {
     /// Counts up with every report of this gateway's process.
     pub number: u64,
     /// Per service, the newest epoch whose `Hold` or `Drain` was carried out: of what an older lease allowed, nothing is
     /// forwarded any more, and no reply that is read from now on is taken for an acknowledgement.
     pub holding: BTreeMap<ServiceName, Epoch>,
+    /// It goes: nothing is forwarded any more for any service, nor will be, and no reply is taken for an
+    /// acknowledgement. Its place is free.
+    pub leaving: bool,
     /// For the operator; decides nothing.
     pub load: GatewayLoad,
 }
@@ -69,9 +72,10 @@ pub struct GatewayLoad {
 pub struct GatewayOrders {
     /// The report that this answers. `None`: something changed; extends no lease.
     pub answers: Option<u64>,
-    /// How long the answered report's lease lasts from when that was sent. Zero: no lease.
+    /// How long the answered report's lease lasts from when that was sent, for what is served. Zero: no lease.
     pub lease: Duration,
-    /// Where each service's commands go. A service that is missing is held.
+    /// Where commands go: those of every service in answer to a report, those of the services that changed otherwise.
+    /// What was said of a service that is missing still holds, but its lease is not extended.
     pub services: Vec<ServiceOrders>,
 }
 
@@ -90,6 +94,7 @@ pub struct ServiceOrders {
 
 /// What to do with commands for the primary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PrimaryOrder {
     /// Forward them there while the lease lasts.
     Serve(Address),

@@ -29,7 +29,7 @@ pub use observation::{
 pub use order::{Action, Order};
 pub use spec::{ClusterSpec, ControllerSpec, InstanceSpec, Preference, ServiceSpec};
 pub use status::{
-    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, InstanceStatus, MemberRole, PauseStatus,
-    ProblemStatus, Route, RouteTarget, ServiceStatus,
+    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, GatewayStatus, InstanceStatus,
+    LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,
 };
 pub use time::{Now, Time, UnixMicros};

@@ -1,6 +1,9 @@
 //! What operators are shown: plain values, serialised as they stand by the admin API.
 
-use crate::{Address, Epoch, InstanceName, NodeName, ReplOffset, ServiceName, Severity, Term, UnixMicros};
+use crate::{
+    Address, Epoch, GatewayLoad, GatewayName, InstanceName, NodeName, PrimaryOrder, ReplOffset, ServiceName,
+    Severity, Term, UnixMicros,
+};
 use serde::{Deserialize, Serialize};
 
 /// The answer to `status`.
@@ -26,6 +29,41 @@ pub struct ClusterStatus {
     pub problems: Vec<ProblemStatus>,
     /// Every service.
     pub services: Vec<ServiceStatus>,
+    /// Every gateway that is registered or was heard of lately.
+    #[serde(default)]
+    pub gateways: Vec<GatewayStatus>,
+}
+
+/// One run of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayStatus {
+    /// Its name.
+    pub name: GatewayName,
+    /// Which run.
+    pub process: u64,
+    /// Whether it may be given leases.
+    pub registered: bool,
+    /// Whether it is connected to the one who answers.
+    pub connected: bool,
+    /// By service, what it may do, as far as the one who answers knows: only the leader does.
+    pub services: Vec<LeaseStatus>,
+    /// What it is busy with, as it said last.
+    pub load: GatewayLoad,
+}
+
+/// One service's lease of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// The service.
+    pub service: ServiceName,
+    /// The epoch in which gateways are told what to do.
+    pub epoch: Epoch,
+    /// What they are told to do with commands for its primary.
+    pub told: PrimaryOrder,
+    /// It confirmed to hold in this epoch or a later one.
+    pub holds: bool,
+    /// For how long the leader takes it to serve, in milliseconds: somewhat longer than the gateway does.
+    pub lease_ms: u64,
 }
 
 /// One controller as the one who answers sees it.

@@ -5,12 +5,15 @@
 
 mod members;
 
-use backstay_consensus::{Consensus, Durable, Persist, Refusal as ConsensusRefusal, Settings, StartError};
+use backstay_consensus::{
+    Consensus, Durable, GATEWAYS, Persist, Refusal as ConsensusRefusal, Settings, StartError,
+};
 use backstay_controller::{
-    Controller, Effect as BrainEffect, Entry, Input as BrainInput, Refusal, Report, State, Wish,
+    Controller, Decided, Effect as BrainEffect, Entry, Input as BrainInput, Refusal, Report, State, Wish,
 };
 use backstay_model::{
-    ClusterSpec, Event, InstanceName, NodeId, NodeName, Now, Observation, Order, Route, ServiceName, Time,
+    ClusterSpec, Event, GatewayId, GatewayOrders, GatewayReport, InstanceName, NodeId, NodeName, Now,
+    Observation, Order, Route, ServiceName, Time,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -66,6 +69,13 @@ pub enum Input {
         /// What.
         observation: Observation,
     },
+    /// A gateway reports, or its connection was lost.
+    Gateway {
+        /// Who.
+        gateway: GatewayId,
+        /// What. `None`: the connection was lost.
+        report: Option<GatewayReport>,
+    },
     /// An operator wants something.
     Asked {
         /// To recognise the answer.
@@ -104,6 +114,13 @@ pub enum Effect {
     },
     /// Send clients there.
     Route(Route),
+    /// Say this to a gateway, or drop it.
+    TellGateway {
+        /// To whom.
+        gateway: GatewayId,
+        /// What.
+        orders: GatewayOrders,
+    },
     /// Let it be known.
     Event(Event),
     /// Answer an operator.
@@ -202,6 +219,7 @@ impl Node {
             Input::Observed { service, instance, observation } => {
                 (None, Some(BrainInput::Observed { service, instance, observation }))
             }
+            Input::Gateway { gateway, report } => (None, Some(BrainInput::Gateway { gateway, report })),
             Input::Asked { request, wish } => match members::change(&wish) {
                 Some(change) => (Some(Raft::Change { request, change }), None),
                 None => (None, Some(BrainInput::Asked { request, wish })),
@@ -308,6 +326,9 @@ impl Node {
     ) {
         for effect in effects {
             match effect {
+                // Asked for again and again, without an operator who waits: gateways come once all know them.
+                BrainEffect::Propose(Entry { decision: Decided::Gateways { .. }, .. })
+                    if self.consensus.level() < GATEWAYS => {}
                 BrainEffect::Propose(entry) if entry.decision.level() > self.consensus.level() => {
                     raft.push_back(backstay_consensus::Effect::ProposalRefused(Vec::new()));
                 }
@@ -330,6 +351,9 @@ impl Node {
                 BrainEffect::Watch { service, instance, interval, until } => {
                     out.push(Effect::Watch { service, instance, interval, until });
                 }
+                BrainEffect::TellGateway { gateway, orders } => {
+                    out.push(Effect::TellGateway { gateway, orders });
+                }
                 BrainEffect::Route(route) => out.push(Effect::Route(route)),
                 BrainEffect::Event(event) => out.push(Effect::Event(event)),
                 BrainEffect::Answer { request, result } => out.push(Effect::Answer { request, result }),
@@ -344,5 +368,21 @@ fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 fn decode_state(data: &[u8]) -> Result<State, String> {
-    postcard::from_bytes(data).map_err(|error| error.to_string())
+    // Of a version that knew no gateways: zeros stand for none. What follows a whole state is not read.
+    let padded = [data, &[0; 2]].concat();
+    postcard::from_bytes(&padded).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backstay_controller::ServiceState;
+
+    #[test]
+    fn a_state_that_was_written_before_there_were_gateways_is_read() {
+        let services = BTreeMap::from([(ServiceName::from("shop"), ServiceState::default())]);
+        let state = State { services: services.clone(), ..State::default() };
+        assert_eq!(decode_state(&encode(&services)), Ok(state.clone()), "it held nothing else");
+        assert_eq!(decode_state(&encode(&state)), Ok(state));
+    }
 }

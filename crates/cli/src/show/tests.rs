@@ -64,6 +64,7 @@ fn cluster() -> ClusterStatus {
         quorum: true,
         controllers: vec![controller("a", true), controller("b", true), controller("c", false)],
         level: 2,
+        gateways: Vec::new(),
         problems: Vec::new(),
         services: vec![ServiceStatus {
             name: "mymaster".into(),

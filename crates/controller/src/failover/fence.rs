@@ -45,7 +45,14 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     let compared = frozen_instances(work);
     match choose(work.state, work.scene) {
         Choice::Winner { candidate, run_id, offset, surplus, reason } => {
+            if !work.gateways_hold() {
+                return;
+            }
             let fenced = work.now.unix;
+            let reason = match work.scene.notes.waited.take() {
+                Some(waited) => format!("{reason}; {waited}"),
+                None => reason,
+            };
             let committed = started.unix;
             if work.mistake == Some(Mistake::PromoteBeforeCommit) {
                 work.order(&candidate, Action::Promote);

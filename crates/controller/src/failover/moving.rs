@@ -137,8 +137,8 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
     }
     let stands = work.view(&reign.instance).and_then(|view| view.paused_in(work.state.epoch));
     let Some(stands) = stands.filter(|_| work.scene.notes.paused.is_some()).map(|it| it.offset) else {
-        if work.scene.notes.paused.is_some() || lag(work, &reign.instance, to).is_some_and(|lag| lag <= NEAR)
-        {
+        let near = lag(work, &reign.instance, to).is_some_and(|lag| lag <= NEAR);
+        if work.scene.notes.paused.is_some() || (near && work.gateways_hold()) {
             if work.scene.notes.paused.is_none() {
                 work.scene.notes.paused = Some(work.moment());
                 if let Some(view) = work.scene.views.get_mut(&reign.instance) {
@@ -162,6 +162,9 @@ fn promote_if_complete(work: &mut Work, old: &Replication, to: &InstanceName, ru
     let same = work.current(to).is_some_and(|seen| seen.run_id == *run_id && seen.replid == old.replid);
     let mistaken = work.mistake == Some(Mistake::PromoteUncompared);
     if mistaken || (same && has(work, to, old.offset)) {
+        if !work.gateways_hold() {
+            return; // Another leader made it a replica.
+        }
         work.scene.notes.promoting = Some(demoted);
         return promote(work, to, run_id);
     }

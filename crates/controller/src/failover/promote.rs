@@ -30,6 +30,11 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
     let gone = work.view(candidate).is_none_or(|view| {
         matches!(view.health, Health::Down(_) | Health::Useless(_)) || view.run_id() != Some(run_id)
     });
+    if !gone && !work.gateways_hold() {
+        // Another leader's choice: its promotion takes as long as it takes from the order on.
+        work.scene.notes.promoting = None;
+        return work.watch(candidate, POLL);
+    }
     if gone || work.now.time.since(started.time) > PATIENCE {
         if work.mistake == Some(Mistake::NextCandidateInSameEpoch) {
             return promote_another(work, candidate);

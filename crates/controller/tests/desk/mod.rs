@@ -4,9 +4,9 @@
 
 use backstay_controller::{Controller, Effect, Entry, Input, Report, State};
 use backstay_model::{
-    Action, Address, ClusterSpec, ControllerSpec, Evidence, Health, Identity, InstanceReport, InstanceSpec,
-    NodeId, Now, Observation, Order, Preference, ReplOffset, Replication, Role, ServiceSpec, Term, Time,
-    UnixMicros,
+    Action, Address, ClusterSpec, ControllerSpec, Evidence, GatewayOrders, Health, Identity, InstanceReport,
+    InstanceSpec, NodeId, Now, Observation, Order, Preference, ReplOffset, Replication, Role, ServiceSpec,
+    Term, Time, UnixMicros,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,6 +24,10 @@ pub(crate) struct Desk {
     pub(crate) waiting: VecDeque<Entry>,
     pub(crate) quorum_is_slow: bool,
     pub(crate) last_order: Option<Order>,
+    /// What gateways were told, by name.
+    pub(crate) gateways: Vec<(String, GatewayOrders)>,
+    /// The number of the last report of any gateway.
+    pub(crate) report: u64,
 }
 
 pub(crate) fn spec() -> ServiceSpec {
@@ -88,6 +92,8 @@ impl Desk {
             waiting: VecDeque::new(),
             quorum_is_slow: false,
             last_order: None,
+            gateways: Vec::new(),
+            report: 0,
         };
         desk.step(Input::Leadership { leader: Some(id("a")), term: Term(1) });
         desk.step(Input::Lease(Time::MAX));
@@ -116,6 +122,9 @@ impl Desk {
                     self.last_order = Some(order);
                 }
                 Effect::Event(event) => self.told.push(event.kind.to_string()),
+                Effect::TellGateway { gateway, orders } => {
+                    self.gateways.push((gateway.name.to_string(), orders));
+                }
                 Effect::HandOver(_) => self.orders.push("hand over".into()),
                 _ => {}
             }

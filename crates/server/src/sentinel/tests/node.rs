@@ -62,6 +62,7 @@ impl Node {
             controllers: vec![controller("a", 7601), controller("b", 7602), controller("c", 7603)],
             level: 2,
             problems: Vec::new(),
+            gateways: Vec::new(),
             services: vec![
                 service("fresh", 0, None, vec![instance("f1", 6390, "unknown")]),
                 service(

@@ -1,0 +1,44 @@
+//! What operators are shown of gateways.
+
+use super::{Gateway, primary_order};
+use crate::Controller;
+use backstay_model::{GatewayId, GatewayStatus, LeaseStatus, Time};
+use std::collections::BTreeSet;
+
+impl Controller {
+    /// Every gateway that is registered or was heard of lately.
+    pub(crate) fn gateway_statuses(&self, now: Time) -> Vec<GatewayStatus> {
+        let members = &self.state.gateways.members;
+        let all: BTreeSet<&GatewayId> = self.gateways.seen.keys().chain(members).collect();
+        let unseen = Gateway::default();
+        let statuses = all.into_iter().map(|id| {
+            let gateway = self.gateways.seen.get(id).unwrap_or(&unseen);
+            GatewayStatus {
+                name: id.name.clone(),
+                process: id.process,
+                registered: members.contains(id),
+                connected: gateway.connected,
+                services: if self.leads() { self.leases_of(now, gateway) } else { Vec::new() },
+                load: gateway.report.load,
+            }
+        });
+        statuses.collect()
+    }
+
+    fn leases_of(&self, now: Time, gateway: &Gateway) -> Vec<LeaseStatus> {
+        let services = self.scenes.iter().map(|(service, scene)| {
+            let (epoch, told) = primary_order(self.state.service(service), scene);
+            let held = gateway.report.holding.get(service);
+            let holds = gateway.report.leaving || held.is_some_and(|held| *held >= epoch);
+            let left = if holds { Time::ZERO } else { self.lease_of(Some(gateway), service) }.since(now);
+            LeaseStatus {
+                service: service.clone(),
+                epoch,
+                told,
+                holds,
+                lease_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            }
+        });
+        services.collect()
+    }
+}
