@@ -391,3 +391,43 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod oracle {
+    use super::*;
+    use backstay_lab::load::connection::{items, text};
+    use backstay_lab::servers::ports::Ports;
+    use backstay_lab::servers::redis::{Boot, RedisServer};
+
+    #[test]
+    fn every_command_of_the_installed_server_is_known_as_the_read_or_write_that_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ports = Ports::open().unwrap();
+        let port = ports.claim().unwrap();
+        let server = RedisServer { name: "oracle".to_owned(), port, folder: folder.path().to_owned() };
+        server.write_configuration(Boot::Open).unwrap();
+        let process = server.start().unwrap();
+        server.await_answer(process).unwrap();
+        let reply = server.ask(&["COMMAND"]).unwrap();
+        let _ = process.signal(nix::sys::signal::Signal::SIGKILL);
+        let commands = items(&reply).unwrap();
+        assert!(commands.len() > 200);
+        for command in commands {
+            let fields = items(command).unwrap();
+            let name = text(&fields[0]);
+            let flags: Vec<String> = items(&fields[2]).unwrap().iter().map(text).collect();
+            let has = |flag: &str| flags.iter().any(|it| it == flag);
+            assert!(COMMANDS.iter().any(|(known, _)| *known == name), "{name} is not known");
+            let class = class(name.as_bytes());
+            if has("write") {
+                assert_ne!(class, Read, "{name} writes");
+            }
+            if has("readonly") {
+                assert!(matches!(class, Read | Class::BlockOption { write: false }), "{name} only reads");
+            }
+            if has("blocking") {
+                assert!(matches!(class, Class::Blocking(_) | Class::BlockOption { .. }), "{name} blocks");
+            }
+        }
+    }
+}

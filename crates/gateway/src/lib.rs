@@ -99,7 +99,12 @@ impl Gateway {
             Some(Source { target, zone: reader.zone, lag_bytes: reader.lag_bytes })
         };
         let sources = readers.into_iter().filter_map(source).collect();
-        self.inbox().routes.insert(service, (direction, sources));
+        let mut inbox = self.inbox();
+        // What waits to be read may be newer.
+        if inbox.routes.get(&service).is_none_or(|(waiting, _)| waiting.epoch() <= direction.epoch()) {
+            inbox.routes.insert(service, (direction, sources));
+        }
+        drop(inbox);
         self.wake();
     }
 

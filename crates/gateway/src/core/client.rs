@@ -6,6 +6,7 @@ use crate::scan::RequestScan;
 use backstay_model::{Epoch, Time};
 use std::collections::{BTreeSet, VecDeque};
 
+#[allow(clippy::struct_excessive_bools, reason = "properties of a client that do not depend on each other")]
 pub(crate) struct Client {
     /// What `CLIENT ID` says.
     pub(crate) id: u64,

@@ -27,6 +27,15 @@ pub(crate) enum Direction {
     Hold { epoch: Epoch },
 }
 
+impl Direction {
+    /// The epoch that this is said in.
+    pub(crate) fn epoch(&self) -> Epoch {
+        match self {
+            Self::Serve { epoch, .. } | Self::Drain { epoch, .. } | Self::Hold { epoch } => *epoch,
+        }
+    }
+}
+
 /// A replica that may be read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
@@ -118,11 +127,7 @@ impl EndpointState {
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        match self.direction {
-            Direction::Serve { epoch, .. } | Direction::Drain { epoch, .. } | Direction::Hold { epoch } => {
-                epoch
-            }
-        }
+        self.direction.epoch()
     }
 
     /// When the lease ends.

@@ -7,8 +7,9 @@ use super::{Core, Key, OUTPUT_LOW};
 use crate::commands::{Class, class};
 use crate::scan::{Request, RequestScan, Violation};
 
-/// Commands of one client that are under way at once. The next ones wait until these are answered.
-const IN_FLIGHT_MAX: u32 = 16 * 1024;
+/// Commands of one client that are under way at once. The next ones wait until these are answered: how long their
+/// replies are is not known before, and a client that does not fetch them may be owed so many.
+const IN_FLIGHT_MAX: u32 = 1024;
 /// Bytes under way on one connection, past which a client with commands under way waits for their answers.
 const UNDER_WAY_MAX: usize = 64 << 20;
 

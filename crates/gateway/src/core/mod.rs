@@ -152,9 +152,8 @@ impl Core {
             return;
         };
         let blocked = client.special.as_ref().is_some_and(|special| special.blocked.is_some());
-        if client.wait == Wait::Server || client.keeps_own() || blocked {
-            self.end_client(key);
-        } else if client.is_settled() && client.unsent() == 0 {
+        let done = client.is_settled() && client.unsent() == 0;
+        if client.wait == Wait::Server || client.keeps_own() || blocked || done {
             self.end_client(key);
         } else {
             client.ending = true;

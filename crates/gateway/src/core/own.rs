@@ -147,9 +147,8 @@ impl Core {
         if !client.special.as_ref().is_some_and(|special| special.restore) {
             return true;
         }
-        let own = match self.own(key) {
-            Ok(own) => own,
-            Err(_) => return false,
+        let Ok(own) = self.own(key) else {
+            return false;
         };
         let (Some(client), Some(link)) = (self.clients.get_mut(key), self.links.get_mut(own)) else {
             return false;

@@ -36,12 +36,7 @@ impl Core {
     /// True: it is a new order, not a longer lease.
     fn turn(&mut self, number: usize, direction: &Direction) -> bool {
         let state = &mut self.endpoints[number];
-        let epoch_of = |direction: &Direction| match direction {
-            Direction::Serve { epoch, .. } | Direction::Drain { epoch, .. } | Direction::Hold { epoch } => {
-                *epoch
-            }
-        };
-        if epoch_of(direction) < state.epoch() {
+        if direction.epoch() < state.epoch() {
             return false;
         }
         match (&mut state.direction, direction) {

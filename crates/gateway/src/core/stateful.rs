@@ -1,7 +1,7 @@
 //! Commands that are not simply sent on: what each does to the client's state, and on which connection it goes.
 
 use super::answer;
-use super::client::{Blocked, Mute};
+use super::client::{Blocked, Client, Mute};
 use super::intake::{Taken, wait_for_answers};
 use super::link::After;
 use super::loss::{ABORTED, TRANSACTION_LOST, WAIT_UNKNOWN};
@@ -17,6 +17,9 @@ use std::time::Duration;
 const SUBSCRIBED_BYTES_MAX: usize = 4 << 20;
 /// Less is not asked for: a server takes zero for "for ever".
 const REMAINING_MIN: Duration = Duration::from_millis(1);
+
+/// A command that no server accepts: the transaction that it stands in is not executed.
+const SPOILER: &[u8] = b"*1\r\n$3\r\nGET\r\n";
 
 impl Core {
     /// Takes one command of whatever kind.
@@ -84,14 +87,14 @@ impl Core {
             | Class::Unsubscribe(_)
             | Class::Monitor
             | Class::Refused => {
-                // Fails at the server too: the transaction must not be executed without it.
-                return self.send_own(key, &request(&[b"EXEC", b"-"]), After::Spoiled, mute);
+                // The transaction must not be executed without it.
+                return self.send_own(key, SPOILER, After::Spoiled, mute);
             }
             Class::Client if answer::changes_connection(bytes) => {
-                return self.send_own(key, &request(&[b"EXEC", b"-"]), After::Spoiled, mute);
+                return self.send_own(key, SPOILER, After::Spoiled, mute);
             }
             Class::Limited { allowed, .. } if !answer::is_allowed(bytes, allowed) => {
-                return self.send_own(key, &request(&[b"EXEC", b"-"]), After::Spoiled, mute);
+                return self.send_own(key, SPOILER, After::Spoiled, mute);
             }
             _ => return self.send_own(key, bytes, After::Queued, mute),
         };
@@ -141,7 +144,7 @@ impl Core {
 
     /// A plain command goes where the client's state is.
     pub(super) fn plain(&mut self, key: Key, bytes: &[u8], write: bool, mute: bool) -> Taken {
-        if self.clients.get(key).is_some_and(|client| client.keeps_own()) {
+        if self.clients.get(key).is_some_and(Client::keeps_own) {
             let taken = self.send_own(key, bytes, After::Plain, mute);
             if let Some(client) = self.clients.get_mut(key)
                 && write
@@ -175,7 +178,7 @@ impl Core {
     }
 
     fn unwatch(&mut self, key: Key, bytes: &[u8], mute: bool) -> Taken {
-        let keeps = self.clients.get(key).is_some_and(|client| client.keeps_own());
+        let keeps = self.clients.get(key).is_some_and(Client::keeps_own);
         let taken =
             if keeps { self.send_own(key, bytes, After::Undone, mute) } else { self.answer(key, b"+OK\r\n") };
         if taken == Taken::Done
