@@ -81,7 +81,8 @@ fn behind(gateways: usize) -> (Group, Vec<GatewayServer>) {
 }
 
 fn lost(group: &Group, written: &Written) -> Vec<String> {
-    let expected = written.acknowledged.iter().map(|key| Expected { key: key.clone(), value: Some("x".into()) });
+    let expected =
+        written.acknowledged.iter().map(|key| Expected { key: key.clone(), value: Some("x".into()) });
     missing(group.primary().unwrap().address(), &expected.collect::<Vec<_>>()).unwrap()
 }
 
@@ -120,7 +121,11 @@ fn a_crash_costs_a_client_of_a_gateway_no_more_than_the_write_in_flight() {
     for written in writers.into_iter().map(Writer::end) {
         assert_eq!(written.lost, None);
         assert!(written.refused.len() <= 1, "{:?}", written.refused);
-        assert!(written.refused.iter().all(|error| error.starts_with("UNKNOWNOUTCOME")), "{:?}", written.refused);
+        assert!(
+            written.refused.iter().all(|error| error.starts_with("UNKNOWNOUTCOME")),
+            "{:?}",
+            written.refused
+        );
     }
 }
 
@@ -128,10 +133,8 @@ fn a_crash_costs_a_client_of_a_gateway_no_more_than_the_write_in_flight() {
 fn a_gateway_that_stands_still_holds_nobody_up_for_long_and_goes_on_with_the_new_primary() {
     let (group, gateways) = behind(2);
     let old = group.primary().unwrap();
-    let (asleep, awake) = (
-        Writer::start(gateways[0].address(), "asleep"),
-        Writer::start(gateways[1].address(), "awake"),
-    );
+    let (asleep, awake) =
+        (Writer::start(gateways[0].address(), "asleep"), Writer::start(gateways[1].address(), "awake"));
     asleep.await_more(50);
     group.fault(Fault::Hang, &gateways[0].name).unwrap();
     group.fault(Fault::Kill, &old.name).unwrap();

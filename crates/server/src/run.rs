@@ -4,7 +4,7 @@
 use crate::admin::{self, AdminError};
 use crate::clock;
 use crate::driver::{Certificates, Driver, INCOMING_MAX, Inbox, Names, Outlets, REQUESTS_MAX, Stopped};
-use crate::gateway::{self, Flight, GatewayError, GatewayOptions};
+use crate::gateway::{GatewayError, GatewayOptions, Inside};
 use crate::handle::Handle;
 use crate::journal::Journal;
 use crate::limits;
@@ -25,7 +25,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 /// Why a controller did not start, or stopped without being asked to.
@@ -148,10 +148,6 @@ pub async fn run(
     }
     tasks.spawn(peers::listen(ports.peer, mesh, node.clone(), incoming));
     tasks.spawn(admin::serve(ports.admin, handle.clone()));
-    let gateway = gateway.map(|flight| {
-        let (land, landing) = oneshot::channel::<()>();
-        (land, tokio::spawn(flight.fly(async { drop(landing.await) })))
-    });
     if let Some(listener) = ports.sentinel {
         let password = sentinel_password.map(|secret| secret.reveal().as_bytes().to_vec());
         let settings = sentinel::Settings::of(&config, &node, password);
@@ -168,10 +164,9 @@ pub async fn run(
         stopped = driver.run(first, shutdown) => stopped.map_err(RunError::from),
         ended = tasks.join_next() => Err(bug(ended)),
     };
-    if let Some((land, landed)) = gateway {
-        // Its clients finish; other controllers renew its leases meanwhile.
-        drop(land);
-        let _ = landed.await;
+    if let Some(gateway) = gateway {
+        // Other controllers renew its leases meanwhile.
+        gateway.stop().await;
     }
     let _ = std::fs::remove_file(&settings.admin);
     if result.is_ok() {
@@ -185,7 +180,7 @@ fn gateway_inside(
     config: &Config,
     settings: &NodeSettings,
     keyring: Option<&Arc<Keyring>>,
-) -> Result<Option<Flight>, GatewayError> {
+) -> Result<Option<Inside>, GatewayError> {
     if !settings.gateway {
         return Ok(None);
     }
@@ -195,7 +190,7 @@ fn gateway_inside(
         zone: me.map(|me| me.zone.clone()).unwrap_or_default(),
         listen: BTreeMap::new(),
     };
-    gateway::prepare(config, &options, keyring.cloned()).map(Some)
+    Inside::start(config, &options, keyring.cloned()).map(Some)
 }
 
 async fn serve_sentinel_clients(listener: TcpListener, handle: Handle, settings: sentinel::Settings) {

@@ -7,11 +7,11 @@ mod look;
 mod process;
 
 pub(crate) use act::{
-    Adopt, Asker, Controller, ControllerAdd, ControllerList, ControllerRemove, Decide, Failover, Pause,
-    Resume, Switchover,
+    Adopt, Controller, ControllerAdd, ControllerList, ControllerRemove, Decide, Failover, Pause, Resume,
+    Switchover,
 };
 pub(crate) use config::Config;
-pub(crate) use lab::{Folder, Json, Lab, LabUp};
+pub(crate) use lab::{Folder, Lab, LabUp};
 pub(crate) use look::{Events, Explain, History, Status, Watch};
 pub(crate) use process::{Gateway, Log, LogFormat, Run};
 

@@ -50,6 +50,9 @@ pub enum GatewayError {
     /// An endpoint cannot be opened, or there are no threads.
     #[error(transparent)]
     Start(#[from] plane::StartError),
+    /// No thread for the pilot.
+    #[error("the operating system gives no thread ({0}), so this gateway cannot start")]
+    NoThread(#[source] io::Error),
     /// No random numbers.
     #[error("the operating system gives no random numbers, so this gateway cannot start")]
     NoEntropy,
@@ -61,7 +64,7 @@ impl GatewayError {
         match self {
             Self::NoEndpoint | Self::UnknownEndpoint(..) | Self::Secret(_) | Self::Tls(_) => 78,
             Self::Resolve { .. } | Self::Start(_) => 69,
-            Self::NoEntropy => 70,
+            Self::NoThread(_) | Self::NoEntropy => 70,
         }
     }
 }

@@ -12,9 +12,7 @@ use crate::clock;
 use crate::driver::Incoming;
 use crate::secret::Login;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{
-    Fault, InstanceName, InstanceSpec, Observation, Reply, ServiceName, ServiceSpec, Time,
-};
+use backstay_model::{Fault, InstanceName, InstanceSpec, Observation, Reply, ServiceName, ServiceSpec, Time};
 use connect::Connector;
 use socket::{Ended, Opened, Socket};
 use std::collections::{BTreeMap, VecDeque};
