@@ -5,6 +5,7 @@ pub mod controller;
 pub mod nursery;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod sentinel;
 pub mod usage;
