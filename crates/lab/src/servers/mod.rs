@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod nursery;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod sentinel;
 pub mod usage;
