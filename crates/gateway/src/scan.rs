@@ -446,7 +446,7 @@ mod tests {
         ] {
             assert_eq!(RequestScan::default().next(bytes), Err(violation), "{bytes:?}");
         }
-        assert_eq!(RequestScan::default().next(&[b'a'; INLINE_MAX]), Err(Violation::Inline));
+        assert_eq!(RequestScan::default().next(&vec![b'a'; INLINE_MAX]), Err(Violation::Inline));
     }
 
     #[test]

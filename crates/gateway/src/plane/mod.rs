@@ -201,12 +201,18 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 };
                 socket.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                 socket.closed |= event.is_read_closed() || event.is_error();
-                if let Some(error) = socket.error() {
-                    self.core.link_lost(key, &error.to_string());
-                    return self.act();
-                }
-                if event.is_writable() && socket.is_connected() {
+                if socket.connecting {
+                    if let Some(error) = socket.error() {
+                        self.core.link_lost(key, &error.to_string());
+                        return self.act();
+                    }
+                    if !event.is_writable() || !socket.is_connected() {
+                        return;
+                    }
+                    socket.connecting = false;
                     self.core.link_connected(key);
+                }
+                if event.is_writable() {
                     self.flush_link(key);
                 }
                 self.read_link(key);
@@ -409,7 +415,11 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                         socket.drop_unsent();
                     }
                 }
-                Effect::CloseClient(key) => drop(take(&mut self.clients, key)),
+                Effect::CloseClient(key) => {
+                    if let Some(mut socket) = take(&mut self.clients, key) {
+                        socket.say_goodbye();
+                    }
+                }
                 Effect::Held(service, epoch) => (self.held)(service, epoch),
             }
         }
@@ -418,6 +428,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     fn connect(&mut self, link: Key, endpoint: usize, address: SocketAddr, host: &str) -> Result<(), String> {
         let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
         let mut socket = Socket::tcp(stream);
+        socket.connecting = true;
         if let Some((tls, name)) = &self.backends[endpoint].tls {
             let name = name.clone().unwrap_or_else(|| host.to_owned());
             let name = name.try_into().map_err(|_| "the server's host is not a name for TLS".to_owned())?;

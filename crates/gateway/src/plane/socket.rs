@@ -21,6 +21,8 @@ pub(super) struct Socket {
     pub(super) readable: bool,
     /// The peer sends nothing any more: it is read until the end.
     pub(super) closed: bool,
+    /// It is not known yet whether the connection can be made.
+    pub(super) connecting: bool,
 }
 
 enum Stream {
@@ -37,11 +39,11 @@ impl Socket {
             TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_EVERY).with_retries(3);
         let _ = socket.set_tcp_keepalive(&keepalive);
         let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-        Self { stream: Stream::Tcp(stream), tls: None, readable: false, closed: false }
+        Self { stream: Stream::Tcp(stream), tls: None, readable: false, closed: false, connecting: false }
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
-        Self { stream: Stream::Unix(stream), tls: None, readable: false, closed: false }
+        Self { stream: Stream::Unix(stream), tls: None, readable: false, closed: false, connecting: false }
     }
 
     pub(super) fn with_server_tls(mut self, tls: ServerConnection) -> Self {
@@ -87,6 +89,14 @@ impl Socket {
     pub(super) fn drop_unsent(&self) {
         if let Stream::Tcp(stream) = &self.stream {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// Tells the peer that nothing was cut off. TLS alone needs to be told.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = self.flush();
         }
     }
 

@@ -10,3 +10,4 @@ mod reader;
 mod states;
 mod states_move;
 mod support;
+mod tls;
