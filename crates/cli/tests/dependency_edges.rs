@@ -15,9 +15,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("lease", &["model"]),
     ("simulator", &["model", "controller", "consensus", "node", "lease"]),
     ("gateway", &["model", "wire", "lease"]),
-    ("server", &["model", "wire", "config", "controller", "consensus", "node"]),
+    ("server", &["model", "wire", "config", "controller", "consensus", "node", "lease", "gateway"]),
     ("lab", &["model", "wire", "config"]),
-    ("cli", &["model", "config", "server", "lab", "gateway"]),
+    ("cli", &["model", "config", "server", "lab"]),
 ];
 
 /// Crates that touch the world. No pure crate may use what they use to do so.

@@ -85,6 +85,7 @@ impl Work<'_> {
         let order = Order {
             service: self.scene.spec.name.clone(),
             instance: instance.clone(),
+            process: view.run_id().cloned(),
             epoch,
             deadline: self.lease.min(now + ORDER_LIFETIME),
             action,
@@ -157,9 +158,11 @@ impl Work<'_> {
         self.view(instance).filter(|view| view.health == Health::Up)?.replication()
     }
 
-    /// Whether nothing is known of the process that answers there but its name: it may be somebody else's.
+    /// Whether a process answers there of which no role is known yet: it may be somebody else's.
     pub(crate) fn is_unseen(&self, name: &InstanceName) -> bool {
-        self.view(name).is_some_and(|view| view.identity.is_some() && view.sample.is_none())
+        let answers =
+            |view: &View| view.identity.is_some() || matches!(view.health, Health::Up | Health::Useless(_));
+        self.view(name).is_some_and(|view| view.sample.is_none() && answers(view))
     }
 
     /// Whether the instance was ever part of the group and is still, or holds nothing that could be somebody's, or is

@@ -1,1 +1,180 @@
 //! The data plane: endpoints that never change, in front of servers that do.
+//!
+//! One thread per gateway and one poll loop (`plane`) move bytes; what they mean is decided by a value that is stepped
+//! and knows neither sockets nor clocks (`core`). The gateway decides nothing about failovers: it follows what
+//! `Gateway::route` was last told, and forwards to a primary only while its lease lasts (safety, sections 2.1 and 8).
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
+
+mod commands;
+mod core;
+mod counters;
+mod plane;
+mod scan;
+mod settings;
+
+pub use settings::{
+    Backend, Endpoint, EndpointKind, EndpointLimits, Listen, Login, Otherwise, Secret, Settings, User,
+};
+
+use backstay_lease::Standing;
+use backstay_model::{Address, Epoch, GatewayLoad, Reader, ServiceName};
+use core::{Direction, Source, Target};
+use counters::Counters;
+use mio::Waker;
+use plane::{Inbox, Plane};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Why a gateway did not start. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be taken.
+    #[error("endpoint '{endpoint}' cannot listen at {listen}: {source}")]
+    Listen {
+        /// The endpoint.
+        endpoint: String,
+        /// Where it should listen.
+        listen: Listen,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system does not tell what happens on sockets.
+    #[error("the system does not tell what happens on sockets: {0}")]
+    Poll(io::Error),
+    /// There is no thread for it.
+    #[error("no thread could be started for the gateway: {0}")]
+    Thread(io::Error),
+}
+
+/// A running gateway. Dropping it closes everything at once; `stop` does so gently.
+pub struct Gateway {
+    inbox: Arc<Mutex<Inbox>>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+    counters: Arc<Counters>,
+    addresses: Vec<(String, Listen)>,
+    /// Resolved host names: asked once, until a server there is named again under another port.
+    names: Mutex<BTreeMap<Address, SocketAddr>>,
+}
+
+impl Gateway {
+    /// Opens every endpoint. Commands wait until `route` says where they go. `held` is called on the gateway's own thread
+    /// when a `Hold` or `Drain` was carried out, and must return at once.
+    pub fn start(
+        settings: Settings,
+        held: impl FnMut(ServiceName, Epoch) + Send + 'static,
+    ) -> Result<Self, StartError> {
+        raise_file_limit();
+        let (inbox, counters) = (Arc::new(Mutex::new(Inbox::default())), Arc::new(Counters::default()));
+        let (plane, waker, addresses) = Plane::open(settings, counters.clone(), inbox.clone(), held)?;
+        let run = move || {
+            if let Err(error) = plane.run() {
+                tracing::error!(%error, "the gateway ends");
+            }
+        };
+        let thread = std::thread::Builder::new().name("gateway".to_owned()).spawn(run);
+        let thread = Some(thread.map_err(StartError::Thread)?);
+        Ok(Self { inbox, waker, thread, counters, addresses, names: Mutex::default() })
+    }
+
+    /// Where a service's commands go from now on. A new lease's length is told in the same way. A host name that is new
+    /// is looked up here, which may take as long as the system's resolver does; an address never does. A server whose
+    /// name cannot be looked up is none.
+    pub fn route(&self, service: ServiceName, standing: Standing, readers: Vec<Reader>) {
+        let direction = match standing {
+            Standing::Serve { epoch, primary, until } => match self.resolve(&primary) {
+                Some(target) => Direction::Serve { epoch, target, until },
+                None => Direction::Hold { epoch },
+            },
+            Standing::Drain { epoch, until } => Direction::Drain { epoch, until },
+            Standing::Hold { epoch } => Direction::Hold { epoch },
+        };
+        let source = |reader: Reader| {
+            let target = self.resolve(&reader.address)?;
+            Some(Source { target, zone: reader.zone, lag_bytes: reader.lag_bytes })
+        };
+        let sources = readers.into_iter().filter_map(source).collect();
+        let mut inbox = self.inbox();
+        // What waits to be read may be newer.
+        if inbox.routes.get(&service).is_none_or(|(waiting, _)| waiting.epoch() <= direction.epoch()) {
+            inbox.routes.insert(service, (direction, sources));
+        }
+        drop(inbox);
+        self.wake();
+    }
+
+    /// Where it listens, with the endpoints' names: free ports that were asked for have numbers here.
+    pub fn addresses(&self) -> &[(String, Listen)] {
+        &self.addresses
+    }
+
+    /// What it is busy with.
+    pub fn load(&self) -> GatewayLoad {
+        self.counters.load()
+    }
+
+    /// Accepts nobody any more, lets what is under way finish within `drain`, then closes everything.
+    pub fn stop(mut self, drain: Duration) {
+        self.end(drain);
+    }
+
+    fn end(&mut self, drain: Duration) {
+        self.inbox().stop = Some(drain);
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // It can only have panicked, and has said so.
+            let _ = thread.join();
+        }
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "the gateway's loop cannot be woken");
+        }
+    }
+
+    fn resolve(&self, address: &Address) -> Option<Target> {
+        let host = address.host.clone();
+        if let Ok(ip) = address.host.parse::<IpAddr>() {
+            return Some(Target { address: SocketAddr::new(ip, address.port), host });
+        }
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = names.get(address) {
+            return Some(Target { address: *known, host });
+        }
+        match (&*address.host, address.port).to_socket_addrs().map(|mut found| found.next()) {
+            Ok(Some(found)) => {
+                names.insert(address.clone(), found);
+                Some(Target { address: found, host })
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(%address, %error, "a server's name cannot be looked up");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+/// Each client is an open file. Failing leaves what the system grants.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

@@ -29,17 +29,41 @@ fn bench() -> Command {
     command
 }
 
-#[test]
-fn an_interrupted_benchmark_ends_its_servers_and_removes_its_folders() {
+/// Interrupts a benchmark once it has started so many servers.
+fn interrupt(command: &mut Command, servers: usize) {
     let folder = tempfile::tempdir().unwrap();
     let mut running =
-        bench().env("TMPDIR", folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_until("the servers' start", LIMIT, || (processes_in(folder.path()) >= 4).then_some(())).unwrap();
+        command.env("TMPDIR", folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let started = || (processes_in(folder.path()) >= servers).then_some(());
+    wait_until("the servers' start", LIMIT, started).unwrap();
     kill(Pid::from_raw(running.id() as i32), Signal::SIGINT).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(130));
     assert_eq!(processes_in(folder.path()), 0);
     let folders = fs::read_dir(folder.path()).unwrap().flatten().filter(|entry| entry.path().is_dir());
     assert_eq!(folders.count(), 0);
+}
+
+#[test]
+fn an_interrupted_benchmark_ends_its_servers_and_removes_its_folders() {
+    interrupt(&mut bench(), 4);
+}
+
+#[test]
+fn an_interrupted_gateway_benchmark_ends_its_servers_and_its_tool_and_removes_its_folders() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backstay-bench"));
+    command.args([
+        "gateway",
+        "--systems",
+        "direct",
+        "--cases",
+        "get-c50",
+        "--round-ms",
+        "20000",
+        "--runs",
+        "0",
+    ]);
+    // Redis and redis-benchmark.
+    interrupt(&mut command, 2);
 }
 
 #[test]

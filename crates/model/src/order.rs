@@ -1,6 +1,6 @@
 //! What the brain orders done to an instance. An order says what, in which epoch, and until when it may be sent.
 
-use crate::{Address, Epoch, InstanceName, ServiceName, Time};
+use crate::{Address, Epoch, InstanceName, RunId, ServiceName, Time};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ pub struct Order {
     pub service: ServiceName,
     /// The instance.
     pub instance: InstanceName,
+    /// The process that was seen there when it was decided; for no other. `None`: none was ever seen.
+    pub process: Option<RunId>,
     /// The epoch that authorises it.
     pub epoch: Epoch,
     /// No later than the end of the leader's lease, on this node's clock.

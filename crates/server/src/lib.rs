@@ -10,6 +10,7 @@ mod clock;
 mod driver;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gateway;
 mod handle;
 mod journal;
 mod limits;
@@ -25,6 +26,7 @@ pub mod tls;
 
 pub use admin::AdminError;
 pub use driver::Stopped;
+pub use gateway::{GatewayError, GatewayOptions, run_gateway};
 pub use handle::Handle;
 pub use limits::TooFewFiles;
 pub use run::{RunError, run};

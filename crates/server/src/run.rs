@@ -4,18 +4,19 @@
 use crate::admin::{self, AdminError};
 use crate::clock;
 use crate::driver::{Certificates, Driver, INCOMING_MAX, Inbox, Names, Outlets, REQUESTS_MAX, Stopped};
+use crate::gateway::{GatewayError, GatewayOptions, Inside};
 use crate::handle::Handle;
 use crate::journal::Journal;
 use crate::limits;
 use crate::link;
-use crate::peers::{self, Mesh};
+use crate::peers::{self, Caller, Mesh};
 use crate::secret::{self, Login, LoginError, SecretError};
 use crate::sentinel;
 use crate::storage::{Storage, StorageError, Writer};
 use crate::tls::{self, Files, Identity, Keyring, TlsError};
 use backstay_config::{Config, NodeSettings, UnknownNode};
 use backstay_consensus::{Settings, VERSION, VERSION_MIN};
-use backstay_model::{Address, ControllerSpec, NodeId, NodeName};
+use backstay_model::{Address, ControllerSpec, GatewayName, NodeId, NodeName};
 use backstay_node::{Effect, Node, NodeError};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -74,6 +75,9 @@ pub enum RunError {
     /// The limit of open files is too low for the services in the file.
     #[error(transparent)]
     TooFewFiles(#[from] limits::TooFewFiles),
+    /// Its gateway cannot start.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// It cannot go on.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -93,6 +97,7 @@ impl RunError {
             Self::UnknownNode(_) | Self::Secret(_) | Self::Tls(_) => 78,
             Self::Storage(_) | Self::Node(_) | Self::Stopped(_) => 74,
             Self::Listen { .. } | Self::Admin(_) => 69,
+            Self::Gateway(error) => error.exit_code(),
             Self::TooFewFiles(_) => 71,
             Self::NoEntropy | Self::NoThread(_) | Self::Bug(_) => 70,
         }
@@ -110,11 +115,13 @@ pub async fn run(
     let settings = config.node(&node)?.clone();
     let logins = logins(&config)?;
     let sentinel_password = config.sentinel_password.as_ref().map(secret::read).transpose()?;
-    let keyring = keyring(&config, &node)?;
+    let me = Identity::Node { cluster: config.spec.cluster.clone(), name: node.clone() };
+    let keyring = keyring_of(&config, node.as_str(), me)?;
     let storage = open_storage(&config, &settings, bootstrap)?;
     let (brain, first) = take_up(&config, &node, &storage)?;
     limits::raise_open_files(&config.spec)?;
     let ports = Ports::open(&settings).await?;
+    let gateway = gateway_inside(&config, &settings, keyring.as_ref())?;
 
     let (incoming, peers) = mpsc::channel(INCOMING_MAX);
     let (observed, links_rx) = mpsc::channel(INCOMING_MAX);
@@ -123,18 +130,12 @@ pub async fn run(
     let handle = Handle::new(node.clone(), requests, journal.clone());
     let mut tasks = JoinSet::new();
     let mesh = mesh(&config, &node, keyring.clone());
-    let mut links = BTreeMap::new();
-    for service in &config.spec.services {
-        for instance in &service.instances {
-            let login = logins.get(&service.name).cloned().unwrap_or_default();
-            let orders = link::spawn(service, instance, login, links.len(), observed.clone(), &mut tasks);
-            links.insert((service.name.clone(), instance.name.clone()), orders);
-        }
-    }
+    let links = link::spawn_all(&config.spec.services, &logins, &observed, &mut tasks);
     let outlets = Outlets {
         storage: Writer::start(storage).map_err(RunError::NoThread)?,
         links,
         peers: peers::dial_all(&mesh, &incoming, &mut tasks),
+        gateways: BTreeMap::new(),
         journal: journal.clone(),
         certificates: keyring.clone().map(|keyring| Certificates::new(keyring, node.clone())),
         names: Names::of(&config.spec),
@@ -145,7 +146,7 @@ pub async fn run(
             tasks.spawn(admin::serve_remotely(listener, handle.clone(), keyring));
         }
     }
-    tasks.spawn(peers::listen(ports.peer, mesh, incoming));
+    tasks.spawn(peers::listen(ports.peer, mesh, node.clone(), incoming));
     tasks.spawn(admin::serve(ports.admin, handle.clone()));
     if let Some(listener) = ports.sentinel {
         let password = sentinel_password.map(|secret| secret.reveal().as_bytes().to_vec());
@@ -163,11 +164,33 @@ pub async fn run(
         stopped = driver.run(first, shutdown) => stopped.map_err(RunError::from),
         ended = tasks.join_next() => Err(bug(ended)),
     };
+    if let Some(gateway) = gateway {
+        // Other controllers renew its leases meanwhile.
+        gateway.stop().await;
+    }
     let _ = std::fs::remove_file(&settings.admin);
     if result.is_ok() {
         tracing::info!(node = %node, "controller {node} stops, as asked");
     }
     result
+}
+
+/// The gateway of this process, if the file wants one.
+fn gateway_inside(
+    config: &Config,
+    settings: &NodeSettings,
+    keyring: Option<&Arc<Keyring>>,
+) -> Result<Option<Inside>, GatewayError> {
+    if !settings.gateway {
+        return Ok(None);
+    }
+    let me = config.spec.controllers.iter().find(|controller| controller.name == settings.name);
+    let options = GatewayOptions {
+        name: GatewayName::from(settings.name.as_str()),
+        zone: me.map(|me| me.zone.clone()).unwrap_or_default(),
+        listen: BTreeMap::new(),
+    };
+    Inside::start(config, &options, keyring.cloned()).map(Some)
 }
 
 async fn serve_sentinel_clients(listener: TcpListener, handle: Handle, settings: sentinel::Settings) {
@@ -246,28 +269,32 @@ fn take_up(config: &Config, node: &NodeName, storage: &Storage) -> Result<(Node,
 }
 
 /// The latest version to speak: this program's, unless it is told to play an older one. For trying upgrades.
-fn version_max() -> u32 {
+pub(crate) fn version_max() -> u32 {
     let told = std::env::var("BACKSTAY_PROTOCOL_MAX").ok().and_then(|text| text.parse().ok());
     told.map_or(VERSION, |version: u32| version.clamp(VERSION_MIN, VERSION))
 }
 
-/// The certificates of this node; `None`: the file has no `[tls]`.
-fn keyring(config: &Config, node: &NodeName) -> Result<Option<Arc<Keyring>>, TlsError> {
+/// The certificates of whoever is called `name` and is `me`; `None`: the file has no `[tls]`.
+pub(crate) fn keyring_of(
+    config: &Config,
+    name: &str,
+    me: Identity,
+) -> Result<Option<Arc<Keyring>>, TlsError> {
     let Some(tls) = &config.tls else {
         return Ok(None);
     };
-    let files = Files { authority: tls.authority.clone(), own: Some((tls.certificate(node), tls.key(node))) };
-    let me = Identity::Node { cluster: config.spec.cluster.clone(), name: node.clone() };
-    let keyring = Keyring::open(files, me)?;
-    warn_of_open_key(&tls.key(node));
-    Ok(Some(Arc::new(keyring)))
+    let name = NodeName::from(name);
+    let (certificate, key) = (tls.certificate(&name), tls.key(&name));
+    warn_of_open_key(&key);
+    let files = Files { authority: tls.authority.clone(), own: Some((certificate, key)) };
+    Ok(Some(Arc::new(Keyring::open(files, me)?)))
 }
 
 fn warn_of_open_key(key: &Path) {
     let mode = std::fs::metadata(key).map_or(0, |found| found.permissions().mode());
     if mode & 0o077 != 0 {
         tracing::warn!(
-            "the key {} is open to others than its owner: whoever has it can take this controller's place; `chmod 600` it",
+            "the key {} is open to others than its owner: whoever has it can take this one's place; `chmod 600` it",
             key.display()
         );
     }
@@ -278,7 +305,7 @@ fn mesh(config: &Config, node: &NodeName, keyring: Option<Arc<Keyring>>) -> Mesh
     Mesh {
         version_max: version_max(),
         cluster: config.spec.cluster.clone(),
-        me: node.clone(),
+        me: Caller::Controller(node.clone()),
         others: others.filter(|other| other.name != *node).cloned().collect(),
         keyring,
     }

@@ -8,6 +8,7 @@ mod controller;
 mod decide;
 mod events;
 mod explain;
+mod gateway;
 mod history;
 mod known;
 mod lab;
@@ -15,6 +16,7 @@ mod man;
 mod pause;
 mod resume;
 mod run;
+mod service;
 mod status;
 mod switchover;
 mod watch;
@@ -31,6 +33,7 @@ const FENCING: &str = "fencing";
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Gateway(arguments) => gateway::gateway(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::History(arguments) => history::history(&arguments),
         Command::Events(arguments) => events::events(&arguments),

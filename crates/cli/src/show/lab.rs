@@ -45,6 +45,19 @@ pub(crate) fn lab(view: &LabView, paint: Paint) -> String {
         }
         text.push_str(&paint.table(&["instance", "pid", "state", "address", "role"], rows));
     }
+    if !view.gateways.is_empty() {
+        let rows = view.gateways.iter().map(|gateway| {
+            vec![
+                Tone::Plain.cell(&gateway.name),
+                Tone::Plain.cell(or_dash(gateway.pid)),
+                state(gateway.state),
+                Tone::Plain.cell(gateway.primary),
+                Tone::Plain.cell(gateway.reader),
+            ]
+        });
+        text.push('\n');
+        text.push_str(&paint.table(&["gateway", "pid", "state", "primary", "reader"], rows));
+    }
     text
 }
 

@@ -229,6 +229,7 @@ impl Link {
         self.refusals = 0;
         self.outstanding.clear();
         self.accepted = false;
+        self.run_id = None;
         self.last_pong = None;
         self.calm_interval = self.settings.probe_interval;
         self.next_ping = now + self.settings.probe_interval;

@@ -4,11 +4,15 @@ use super::{CLIENTS, Connection, FRESHNESS, Link, LinkOutput, Purpose};
 use backstay_model::{Action, Address, ClientKind, Command, Order, Replication, Time};
 
 impl Link {
-    /// Sends the order unless its deadline has passed or the instance has not accepted the connection: what lies
-    /// unread on a connection that a promotion cannot see to disconnect could run after it. What is not sent now is
-    /// not sent later: the brain orders again from what it observes.
+    /// Sends the order unless its deadline has passed, the instance has not accepted the connection, or another process
+    /// than the one it was decided about is at its end: what lies unread on a connection that a promotion cannot see to
+    /// disconnect could run after it, and another process may be anybody's. What is not sent now is not sent later: the
+    /// brain orders again from what it observes.
     pub(super) fn order(&mut self, now: Time, order: Order, out: &mut Vec<LinkOutput>) {
         if now >= order.deadline || self.connection != Connection::Open || !self.accepted {
+            return;
+        }
+        if order.process.is_some() && order.process != self.run_id {
             return;
         }
         // Whatever comes next was decided knowing that the promotion was not sent.

@@ -35,6 +35,7 @@ fn info(offset: u64) -> Info {
 
 fn order(action: Action, deadline: Time) -> LinkInput {
     LinkInput::Order(Order {
+        process: None,
         service: "shop".into(),
         instance: "r1".into(),
         epoch: Epoch(7),
@@ -138,6 +139,19 @@ fn an_order_past_its_deadline_is_not_sent() {
     let mut link = settled_link();
     let outputs = link.step(at(20), order(Action::Freeze, at(20)));
     assert_eq!(sent(&outputs), vec![]);
+}
+
+#[test]
+fn what_was_decided_about_one_process_is_not_sent_to_another() {
+    let mut link = settled_link();
+    let LinkInput::Order(order) = order(Action::Freeze, at(100)) else { unreachable!() };
+    let of = |process: &str| LinkInput::Order(Order { process: Some(process.into()), ..order.clone() });
+    assert_eq!(sent(&link.step(at(20), of("before"))), vec![]);
+    assert!(!sent(&link.step(at(20), of("run"))).is_empty());
+    let _ = link.step(at(30), LinkInput::Closed);
+    let _ = link.step(at(40), LinkInput::Connected);
+    let _ = link.step(at(41), LinkInput::Reply(Reply::Refused(Fault::Busy)));
+    assert_eq!(sent(&link.step(at(42), of("run"))), vec![], "nobody knows who answers");
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl fmt::Display for Case {
     }
 }
 
+/// Display and FromStr of an enum whose variants have names.
 macro_rules! named {
     ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {
         impl fmt::Display for $type {
@@ -113,6 +114,8 @@ macro_rules! named {
         }
     };
 }
+
+pub(crate) use named;
 
 named!(System, "system", Backstay = "backstay", Sentinel = "sentinel");
 named!(

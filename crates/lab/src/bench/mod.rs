@@ -1,7 +1,8 @@
 //! The failover benchmark: Backstay and stock Sentinel in turn, on the same machine in the same run, measured by the
-//! same client. One fresh stack per run; what comes out is one row per case.
+//! same client. One fresh stack per run; what comes out is one row per case. The other benchmarks are beside it.
 
 pub mod case;
+pub mod gateway;
 pub mod measure;
 pub mod report;
 pub mod scale;
@@ -9,9 +10,10 @@ pub mod stack;
 pub mod steady;
 
 use crate::error::Result;
-use case::{Case, Selection, cases, schedule};
+use case::{Selection, cases, schedule};
 use measure::{Sample, measure};
 use report::Report;
+use std::fmt::Display;
 use std::path::PathBuf;
 
 /// What to measure.
@@ -30,9 +32,9 @@ pub trait Progress {
     /// So many runs will be made.
     fn begin(&mut self, runs: usize);
     /// This run begins.
-    fn run(&mut self, case: &Case);
-    /// It ended, well or not.
-    fn done(&mut self, case: &Case, outcome: &Result<Sample>);
+    fn run(&mut self, what: &dyn Display);
+    /// It ended, well or not: one line about it.
+    fn done(&mut self, line: &str);
 }
 
 /// Measures everything that was selected. A run that fails is counted in its row; the others go on.
@@ -45,7 +47,12 @@ pub fn failover(options: &BenchOptions, progress: &mut impl Progress) -> Report 
         let (case, _) = &cases[index];
         progress.run(case);
         let outcome = measure(case, options.backstay.clone(), &format!("b{number}"));
-        progress.done(case, &outcome);
+        progress.done(&match &outcome {
+            Ok(sample) => {
+                format!("{case}: {:.1} ms, {} of {} lost", sample.rto_ms, sample.lost, sample.acked)
+            }
+            Err(error) => format!("{case}: FAILED: {error}"),
+        });
         outcomes[index].push(outcome);
     }
     let rows = cases.into_iter().map(|(case, _)| case).zip(outcomes);

@@ -1,15 +1,18 @@
 //! `backstay-bench failover`: how long writes stop when a Redis primary dies, under Backstay and under stock Sentinel;
-//! `scale`: what a thousand groups cost; `steady`: what an overloaded machine does to one.
+//! `scale`: what a thousand groups cost; `steady`: what an overloaded machine does to one; `gateway`: what Redis costs
+//! and how it fails over behind one address.
 
-use backstay_lab::bench::case::{BenchFault, Case, Selection, System, WriterKind};
-use backstay_lab::bench::measure::Sample;
+use backstay_lab::bench::case::{BenchFault, Selection, System, WriterKind};
+use backstay_lab::bench::gateway::{self, GatewayOptions, gateway};
 use backstay_lab::bench::scale::{ScaleOptions, scale};
 use backstay_lab::bench::steady::{SteadyOptions, steady};
 use backstay_lab::bench::{BenchOptions, Progress, failover};
+use backstay_lab::servers::proxy::{self, GatewayCommand};
 use backstay_lab::servers::{controller, redis, sentinel};
 use backstay_lab::{Result, nursery};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,6 +32,8 @@ enum Bench {
     Scale(Scale),
     /// What a controller takes with one group, and whether an overloaded machine causes failovers.
     Steady(Steady),
+    /// Redis through one address: throughput, latency and processor time beside HAProxy and twemproxy, and failovers.
+    Gateway(Gateway),
 }
 
 #[derive(Args)]
@@ -85,6 +90,37 @@ struct Steady {
     backstay: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct Gateway {
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Rounds of each case through each system; 0: failovers only.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long a round takes, about.
+    #[arg(long, default_value_t = 1500, value_name = "MS", value_parser = clap::value_parser!(u64).range(50..=600_000))]
+    round_ms: u64,
+    /// Only these cases.
+    #[arg(long, value_delimiter = ',', value_name = "get-c50,set-c50,...")]
+    cases: Vec<gateway::case::Case>,
+    /// Only these systems.
+    #[arg(long, value_delimiter = ',', value_name = "direct,backstay,haproxy,twemproxy")]
+    systems: Vec<gateway::case::System>,
+    /// The command line of a gateway in front of one Redis server, with {listen}, {target} and {password} to fill in.
+    #[arg(long = "gateway", env = "BACKSTAY_BENCH_GATEWAY", value_name = "COMMAND")]
+    command: Option<GatewayCommand>,
+    /// Failovers of each fault behind Backstay; HAProxy gets a tenth, at least 3; 0: none.
+    #[arg(long, default_value_t = 10)]
+    runs: usize,
+    /// Only these faults.
+    #[arg(long, value_delimiter = ',', value_name = "crash,hang,switchover")]
+    faults: Vec<BenchFault>,
+    /// The backstay program; by default the one beside this one.
+    #[arg(long, env = "BACKSTAY_EXE")]
+    backstay: Option<PathBuf>,
+}
+
 /// How long a cluster of many groups is left alone before it is measured.
 const CALM: Duration = Duration::from_secs(5);
 
@@ -95,6 +131,7 @@ fn main() -> ExitCode {
         Bench::Failover(arguments) => run(arguments),
         Bench::Scale(arguments) => run_scale(arguments),
         Bench::Steady(arguments) => run_steady(arguments),
+        Bench::Gateway(arguments) => run_gateway(arguments),
     };
     match outcome {
         Ok(complete) if complete => ExitCode::SUCCESS,
@@ -153,6 +190,44 @@ fn run_steady(arguments: Steady) -> Result<bool> {
     Ok(true)
 }
 
+fn run_gateway(arguments: Gateway) -> Result<bool> {
+    let options = GatewayOptions {
+        rounds: arguments.rounds,
+        round: Duration::from_millis(arguments.round_ms),
+        cases: arguments.cases,
+        systems: arguments.systems,
+        gateway: arguments.command,
+        runs: arguments.runs,
+        faults: arguments.faults,
+        backstay: arguments.backstay,
+    };
+    check_programs(&options)?;
+    let report = gateway(&options, &mut Bar::new())?;
+    print(arguments.json, &report, &report.table());
+    Ok(report.is_complete())
+}
+
+/// Complains of what is missing before anything is started.
+fn check_programs(options: &GatewayOptions) -> Result<()> {
+    use gateway::case::System;
+    redis::program()?;
+    gateway::tool::program()?;
+    for system in System::ALL {
+        match (system, options.systems().contains(&system)) {
+            (System::Haproxy, true) => drop(proxy::haproxy()?),
+            (System::Twemproxy, true) => drop(proxy::twemproxy()?),
+            (System::Backstay, false) if options.systems.is_empty() => {
+                eprintln!("backstay is left out: name the command line of a gateway with --gateway");
+            }
+            _ => {}
+        }
+    }
+    if options.runs > 0 {
+        controller::find_backstay(options.backstay.clone())?;
+    }
+    Ok(())
+}
+
 fn print(json: bool, report: &impl serde::Serialize, table: &str) {
     if json {
         println!("{}", serde_json::to_string_pretty(report).unwrap_or_default());
@@ -181,17 +256,11 @@ impl Progress for Bar {
         self.0.set_length(runs as u64);
     }
 
-    fn run(&mut self, case: &Case) {
-        self.0.set_message(case.to_string());
+    fn run(&mut self, what: &dyn Display) {
+        self.0.set_message(what.to_string());
     }
 
-    fn done(&mut self, case: &Case, outcome: &Result<Sample>) {
-        let line = match outcome {
-            Ok(sample) => {
-                format!("{case}: {:.1} ms, {} of {} lost", sample.rto_ms, sample.lost, sample.acked)
-            }
-            Err(error) => format!("{case}: FAILED: {error}"),
-        };
+    fn done(&mut self, line: &str) {
         if self.0.is_hidden() {
             eprintln!("{line}");
         } else {

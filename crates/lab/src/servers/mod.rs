@@ -2,9 +2,11 @@
 //! business of `stack`.
 
 pub mod controller;
+pub mod gateway;
 pub mod nursery;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod sentinel;
 pub mod usage;

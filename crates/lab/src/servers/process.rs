@@ -5,7 +5,7 @@ use crate::error::{LabError, Result, file_error};
 use crate::servers::nursery;
 use crate::wait::{poll_until, wait_until};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -115,13 +115,21 @@ impl Process {
             None if Path::new("/proc").join(self.pid.to_string()).exists() => Liveness::Running,
             None => Liveness::Gone,
             Some(('Z' | 'X' | 'x', _)) => {
-                // Not our child: somebody else's to reap, and dead all the same.
-                let _ = waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG));
-                Liveness::Gone
+                match waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG)) {
+                    // Its first thread has ended, others have not.
+                    Ok(WaitStatus::StillAlive) => Liveness::Running,
+                    // Reaped, or not our child: somebody else's to reap, and dead all the same.
+                    _ => Liveness::Gone,
+                }
             }
             Some(('T' | 't', _)) => Liveness::Stopped,
             Some(_) => Liveness::Running,
         }
+    }
+
+    /// Whether it is dead.
+    pub fn is_gone(self) -> bool {
+        self.liveness() == Liveness::Gone
     }
 
     /// Sends `signal`, unless the process is gone. Returns whether it was sent.

@@ -1,8 +1,9 @@
 //! A lab's certificates, made by the `backstay` program itself as an operator would: an authority, one certificate for
-//! each controller, and one for a client called `operator`.
+//! each controller and each gateway, and one for a client called `operator`.
 
 use crate::error::{LabError, Result};
 use crate::servers::controller::ControllerServer;
+use crate::servers::gateway::GatewayServer;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,8 +17,14 @@ pub fn of_operator(dir: &Path) -> PathBuf {
     dir.join(FOLDER).join(format!("{OPERATOR}.pem"))
 }
 
-/// Makes all of them, for the controllers of `file`.
-pub(crate) fn make(backstay: &Path, dir: &Path, file: &Path, controllers: &[ControllerServer]) -> Result<()> {
+/// Makes all of them, for the controllers of `file` and these gateways.
+pub(crate) fn make(
+    backstay: &Path,
+    dir: &Path,
+    file: &Path,
+    controllers: &[ControllerServer],
+    gateways: &[GatewayServer],
+) -> Result<()> {
     let folder = dir.join(FOLDER);
     let make = |arguments: &[&str]| -> Result<()> {
         let mut command = Command::new(backstay);
@@ -38,6 +45,9 @@ pub(crate) fn make(backstay: &Path, dir: &Path, file: &Path, controllers: &[Cont
     make(&["authority"])?;
     for controller in controllers {
         make(&["node", &controller.name, "--host", "localhost"])?;
+    }
+    for gateway in gateways {
+        make(&["gateway", &gateway.name])?;
     }
     make(&["client", OPERATOR])
 }

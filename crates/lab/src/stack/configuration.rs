@@ -1,6 +1,7 @@
 //! The lab's `backstay.toml`, the same for all its controllers.
 
 use crate::servers::controller::ControllerServer;
+use crate::servers::gateway::{GatewayServer, PRIMARY, READER};
 use crate::servers::redis::RedisServer;
 use crate::stack::certificates;
 use crate::stack::options::Options;
@@ -16,6 +17,7 @@ pub fn text(
     dir: &Path,
     controllers: &[ControllerServer],
     instances: &[RedisServer],
+    gateways: &[GatewayServer],
 ) -> String {
     let mut lines = vec![
         "# Written by the lab. Every node reads the same file.".to_owned(),
@@ -62,6 +64,19 @@ pub fn text(
         ));
     }
     lines.push("]".to_owned());
+    // The first gateway's; the others are told theirs.
+    if let Some(gateway) = gateways.first() {
+        for (name, address) in [(PRIMARY, gateway.address()), (READER, gateway.reader_address())] {
+            lines.extend([
+                String::new(),
+                "[[endpoints]]".to_owned(),
+                format!("name = \"{name}\""),
+                format!("service = {}", quoted(&options.service)),
+                format!("role = \"{name}\""),
+                format!("listen = \"{address}\""),
+            ]);
+        }
+    }
     lines.join("\n") + "\n"
 }
 
@@ -99,6 +114,12 @@ mod tests {
             port,
             folder: format!("/tmp/lab/{name}").into(),
         });
+        let gateways = ["g1", "g2"].into_iter().zip(16_000..).map(|(name, primary)| GatewayServer {
+            name: name.to_owned(),
+            primary,
+            reader: primary + 100,
+            log: format!("/tmp/lab/{name}.log").into(),
+        });
         let options = Options {
             probe_interval: Some(Duration::from_millis(50)),
             cooldown: Some(Duration::ZERO),
@@ -110,12 +131,14 @@ mod tests {
             Path::new("/tmp/lab"),
             &controllers.collect::<Vec<_>>(),
             &instances.collect::<Vec<_>>(),
+            &gateways.collect::<Vec<_>>(),
         );
         let config = Config::parse(FILE, &text).unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         assert_eq!(config.spec.services[0].instances.len(), 2);
         assert_eq!(config.spec.services[0].down_after, Duration::from_millis(500));
         assert_eq!(config.nodes.len(), 3);
+        assert_eq!(config.endpoints.len(), 2);
         assert!(config.tls.is_some() && config.nodes[0].admin_address.is_some());
     }
 }

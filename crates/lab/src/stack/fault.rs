@@ -3,6 +3,7 @@
 
 use crate::error::{LabError, Result, file_error};
 use crate::servers::controller::{ControllerServer, Join};
+use crate::servers::gateway::GatewayServer;
 use crate::servers::process::{Liveness, Moment, Process};
 use crate::servers::redis::{RedisServer, log_tail};
 use crate::stack::configuration;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// What can be done to an instance or a controller.
+/// What can be done to an instance, a controller or a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
@@ -86,6 +87,7 @@ impl FromStr for Fault {
 enum Target {
     Controller(ControllerServer, Option<Process>),
     Redis(RedisServer, Option<Process>),
+    Gateway(GatewayServer, Option<Process>),
 }
 
 impl Lab {
@@ -123,6 +125,7 @@ impl Lab {
             end_in_good_order(target)?;
         }
         let file = self.dir().join(configuration::FILE);
+        let backstay = state.backstay.as_deref().unwrap_or(Path::new("backstay"));
         match target {
             Target::Redis(server, _) => {
                 if empty {
@@ -136,10 +139,14 @@ impl Lab {
                 if empty {
                     remove_folder(&server.state)?;
                 }
-                let backstay = state.backstay.as_deref().unwrap_or(Path::new("backstay"));
                 let process = server.start(backstay, &file, Join::Restart)?;
                 self.note(target.name(), process)?;
                 await_port(server, process)
+            }
+            Target::Gateway(server, _) => {
+                let process = server.start(backstay, &file)?;
+                self.note(target.name(), process)?;
+                server.await_port(process)
             }
         }
     }
@@ -154,12 +161,13 @@ impl Target {
         match self {
             Self::Controller(server, _) => &server.name,
             Self::Redis(server, _) => &server.name,
+            Self::Gateway(server, _) => &server.name,
         }
     }
 
     fn process(&self) -> Option<Process> {
         match self {
-            Self::Controller(_, process) | Self::Redis(_, process) => *process,
+            Self::Controller(_, process) | Self::Redis(_, process) | Self::Gateway(_, process) => *process,
         }
     }
 
@@ -172,10 +180,14 @@ impl Target {
 fn find(state: &LabState, name: &str) -> Result<Target> {
     let controller = state.controllers.iter().find(|member| member.server.name == name);
     let instance = state.instances.iter().find(|member| member.server.name == name);
-    match (controller, instance) {
-        (Some(member), _) => Ok(Target::Controller(member.server.clone(), member.process)),
-        (None, Some(member)) => Ok(Target::Redis(member.server.clone(), member.process)),
-        (None, None) => Err(LabError::UnknownName { name: name.to_owned(), hint: hint(name, state.names()) }),
+    let gateway = state.gateways.iter().find(|member| member.server.name == name);
+    match (controller, instance, gateway) {
+        (Some(member), ..) => Ok(Target::Controller(member.server.clone(), member.process)),
+        (None, Some(member), _) => Ok(Target::Redis(member.server.clone(), member.process)),
+        (None, None, Some(member)) => Ok(Target::Gateway(member.server.clone(), member.process)),
+        (None, None, None) => {
+            Err(LabError::UnknownName { name: name.to_owned(), hint: hint(name, state.names()) })
+        }
     }
 }
 
@@ -218,6 +230,7 @@ fn end_in_good_order(target: &Target) -> Result<()> {
             // One that does not do it is killed below.
             Target::Redis(server, _) => drop(server.shut_down_saving(process)),
             Target::Controller(server, _) => server.end(process)?,
+            Target::Gateway(server, _) => server.end(process)?,
         }
     }
     kill(target)

@@ -3,6 +3,7 @@
 
 use crate::error::{LabError, Result, file_error};
 use crate::load::client::Client;
+use crate::servers::gateway::GatewayServer;
 use crate::servers::nursery;
 use crate::servers::ports::{Ports, user_id};
 use crate::servers::redis::{RedisServer, Role};
@@ -85,6 +86,11 @@ impl Lab {
     /// Its Redis instances.
     pub fn instances(&self) -> Result<Vec<RedisServer>> {
         Ok(self.state()?.instances.into_iter().map(|member| member.server).collect())
+    }
+
+    /// Its gateways.
+    pub fn gateways(&self) -> Result<Vec<GatewayServer>> {
+        Ok(self.state()?.gateways.into_iter().map(|member| member.server).collect())
     }
 
     /// The instance called `name`.

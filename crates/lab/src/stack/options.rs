@@ -7,6 +7,7 @@ use std::time::Duration;
 /// Controllers are called `a`, `b`, `c`, ...
 const CONTROLLERS_MAX: usize = 9;
 const REDIS_MAX: usize = 9;
+const GATEWAYS_MAX: usize = 9;
 
 /// What to bring up.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Options {
     pub controllers: usize,
     /// How many Redis instances.
     pub redis: usize,
+    /// How many gateways beside the controllers, called `g1`, `g2`, ...
+    pub gateways: usize,
     /// Where; none: a new folder among the temporary files.
     pub dir: Option<PathBuf>,
     /// The `backstay` program; none: it is looked for (see `find_backstay`).
@@ -43,6 +46,7 @@ impl Default for Options {
         Self {
             controllers: 3,
             redis: 3,
+            gateways: 0,
             dir: None,
             backstay: None,
             service: "mymaster".to_owned(),
@@ -70,6 +74,11 @@ impl Options {
                 "a lab has 1 to {REDIS_MAX} Redis instances, not {}. Try 3: a primary and two replicas.",
                 self.redis
             )
+        } else if self.gateways > GATEWAYS_MAX {
+            format!("a lab has at most {GATEWAYS_MAX} gateways, not {}.", self.gateways)
+        } else if self.gateways > 0 && self.controllers == 0 {
+            "gateways ask controllers where to send commands, and this lab has none. Leave --controllers out."
+                .to_owned()
         } else if self.service.is_empty() || !self.service.chars().all(is_plain) {
             format!("'{}' is no service name for a lab. Use letters, digits, '-', '_' and '.'.", self.service)
         } else {
@@ -81,6 +90,11 @@ impl Options {
     /// The controllers' names.
     pub(crate) fn controller_names(&self) -> Vec<String> {
         ('a'..='z').take(self.controllers).map(String::from).collect()
+    }
+
+    /// The gateways' names.
+    pub(crate) fn gateway_names(&self) -> Vec<String> {
+        (1..=self.gateways).map(|number| format!("g{number}")).collect()
     }
 
     /// The instances' names.

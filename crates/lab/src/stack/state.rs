@@ -3,6 +3,7 @@
 
 use crate::error::{LabError, Result, file_error};
 use crate::servers::controller::ControllerServer;
+use crate::servers::gateway::GatewayServer;
 use crate::servers::process::{Liveness, Process};
 use crate::servers::redis::RedisServer;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct LabState {
     pub controllers: Vec<Member<ControllerServer>>,
     /// The Redis instances.
     pub instances: Vec<Member<RedisServer>>,
+    /// The gateways beside the controllers.
+    #[serde(default)]
+    pub gateways: Vec<Member<GatewayServer>>,
 }
 
 /// Whose folder a lab is in.
@@ -77,6 +81,7 @@ impl LabState {
             service: service.to_owned(),
             controllers: Vec::new(),
             instances: Vec::new(),
+            gateways: Vec::new(),
         }
     }
 
@@ -113,32 +118,32 @@ impl LabState {
         Ok(state)
     }
 
+    /// Every server's name and the process that it last was, controllers first.
+    fn members(&self) -> impl Iterator<Item = (&str, Option<Process>)> {
+        let controllers = self.controllers.iter().map(|m| (m.server.name.as_str(), m.process));
+        let instances = self.instances.iter().map(|m| (m.server.name.as_str(), m.process));
+        let gateways = self.gateways.iter().map(|m| (m.server.name.as_str(), m.process));
+        controllers.chain(instances).chain(gateways)
+    }
+
     /// Every name, controllers first.
     pub fn names(&self) -> Vec<&str> {
-        let controllers = self.controllers.iter().map(|member| member.server.name.as_str());
-        let instances = self.instances.iter().map(|member| member.server.name.as_str());
-        controllers.chain(instances).collect()
+        self.members().map(|(name, _)| name).collect()
     }
 
     /// Every process that was started, with its server's name.
     pub fn processes(&self) -> Vec<(&str, Process)> {
-        let controllers = self.controllers.iter().map(|m| (m.server.name.as_str(), m.process));
-        let instances = self.instances.iter().map(|m| (m.server.name.as_str(), m.process));
-        let all = controllers.chain(instances);
-        all.filter_map(|(name, process)| Some((name, process?))).collect()
+        self.members().filter_map(|(name, process)| Some((name, process?))).collect()
     }
 
     /// Notes a new process of the server called `name`.
     pub fn note(&mut self, name: &str, process: Process) {
-        for member in &mut self.controllers {
-            if member.server.name == name {
-                member.process = Some(process);
-            }
-        }
-        for member in &mut self.instances {
-            if member.server.name == name {
-                member.process = Some(process);
-            }
+        let controllers = self.controllers.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
+        let instances = self.instances.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
+        let gateways = self.gateways.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
+        let all = controllers.chain(instances).chain(gateways);
+        for (_, known) in all.filter(|(known, _)| *known == name) {
+            *known = Some(process);
         }
     }
 
@@ -152,6 +157,7 @@ impl LabState {
             paths.extend([server.admin.clone(), server.state.clone(), server.log.clone()]);
         }
         paths.extend(self.instances.iter().map(|member| member.server.folder.clone()));
+        paths.extend(self.gateways.iter().map(|member| member.server.log.clone()));
         paths
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::error::{LabError, Result, file_error};
 use crate::servers::controller::{ControllerServer, Join, find_backstay};
+use crate::servers::gateway::GatewayServer;
 use crate::servers::nursery;
 use crate::servers::ports::Ports;
 use crate::servers::process::Liveness;
@@ -90,6 +91,14 @@ fn prepare(options: &Options, mut state: LabState, dir: &Path, ports: &mut Ports
             name,
         }));
     }
+    for name in options.gateway_names() {
+        state.gateways.push(Member::new(GatewayServer {
+            primary: ports.claim()?,
+            reader: ports.claim()?,
+            log: dir.join(format!("{name}.log")),
+            name,
+        }));
+    }
     check_paths(&state, dir)?;
     state.save(dir)?;
     Ok(state)
@@ -147,17 +156,26 @@ fn start_controllers(options: &Options, dir: &Path, state: &mut LabState) -> Res
     };
     let controllers: Vec<_> = state.controllers.iter().map(|member| member.server.clone()).collect();
     let instances: Vec<_> = state.instances.iter().map(|member| member.server.clone()).collect();
+    let gateways: Vec<_> = state.gateways.iter().map(|member| member.server.clone()).collect();
     let file = dir.join(configuration::FILE);
-    let text = configuration::text(options, dir, &controllers, &instances);
+    let text = configuration::text(options, dir, &controllers, &instances, &gateways);
     fs::write(&file, text).map_err(file_error("write", &file))?;
     if options.tls {
-        certificates::make(&backstay, dir, &file, &controllers)?;
+        certificates::make(&backstay, dir, &file, &controllers, &gateways)?;
     }
     for member in &mut state.controllers {
         member.process = Some(member.server.start(&backstay, &file, Join::Bootstrap)?);
     }
+    for member in &mut state.gateways {
+        member.process = Some(member.server.start(&backstay, &file)?);
+    }
     state.save(dir)?;
     await_primary(options, state)?;
+    for member in &state.gateways {
+        if let Some(process) = member.process {
+            member.server.await_port(process)?;
+        }
+    }
     await_stream(options, &instances)
 }
 

@@ -16,8 +16,23 @@ pub struct LabView {
     pub controllers: Vec<ControllerView>,
     /// The services; one so far.
     pub services: Vec<ServiceView>,
-    /// The gateways; none so far.
-    pub gateways: Vec<()>,
+    /// The gateways beside the controllers.
+    pub gateways: Vec<GatewayView>,
+}
+
+/// One gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayView {
+    /// Its name.
+    pub name: String,
+    /// Its process, if it lives.
+    pub pid: Option<i32>,
+    /// Whether it lives.
+    pub state: Liveness,
+    /// Where it takes reads and writes.
+    pub primary: SocketAddr,
+    /// Where it takes reads.
+    pub reader: SocketAddr,
 }
 
 /// One controller.
@@ -91,11 +106,18 @@ impl LabView {
             engine: "redis".to_owned(),
             instances: state.instances.iter().map(instance).collect(),
         };
+        let gateways = state.gateways.iter().map(|member| GatewayView {
+            name: member.server.name.clone(),
+            pid: pid(member),
+            state: member.liveness(),
+            primary: member.server.address(),
+            reader: member.server.reader_address(),
+        });
         Self {
             dir: dir.to_path_buf(),
             controllers: controllers.collect(),
             services: vec![service],
-            gateways: Vec::new(),
+            gateways: gateways.collect(),
         }
     }
 }

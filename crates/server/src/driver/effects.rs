@@ -4,8 +4,9 @@ use super::waiting::Waiter;
 use super::{Driver, Letter, Outlets, Stopped};
 use crate::question::{Answer, Sealed};
 use backstay_controller::link::LinkInput;
-use backstay_model::{Event, InstanceName, NodeId, ServiceName, Severity};
+use backstay_model::{Event, GatewayId, GatewayOrders, InstanceName, NodeId, ServiceName, Severity};
 use backstay_node::{Effect, PeerMessage};
+use tokio::sync::mpsc::Sender;
 
 impl Driver {
     /// Carries out what was gathered. After an error none of the rest was.
@@ -41,10 +42,9 @@ impl Driver {
                 Effect::Watch { service, instance, interval, until } => {
                     self.outlets.tell(&(service, instance), LinkInput::Watch { interval, until });
                 }
-                // The seam of the gateways; clients of the Sentinel port hear of it as an event.
+                // Clients of the Sentinel port hear of it as an event, gateways by their orders.
                 Effect::Route(route) => tracing::debug!(?route, "route"),
-                // No gateway connects to this server yet, so none was heard.
-                Effect::TellGateway { .. } => {}
+                Effect::TellGateway { gateway, orders } => self.outlets.tell_gateway(&gateway, orders),
                 Effect::Event(event) => self.outlets.announce(event),
                 Effect::Answer { request, result } => {
                     if let Some(waiter) = self.waiting.take(request) {
@@ -87,6 +87,24 @@ impl Outlets {
         {
             tracing::debug!(service = %target.0, instance = %target.1, "its link is overrun; an order was dropped");
         }
+    }
+
+    /// What cannot be sent now is said anew when the gateway asks again.
+    fn tell_gateway(&self, gateway: &GatewayId, orders: GatewayOrders) {
+        if let Some(outlet) = self.gateways.get(gateway)
+            && outlet.try_send(orders).is_err()
+        {
+            tracing::debug!("gateway {gateway} does not read what it is told");
+        }
+    }
+
+    /// Whether `outlet` was the way to the gateway, and not one that was replaced since.
+    pub(super) fn forget_gateway(&mut self, gateway: &GatewayId, outlet: &Sender<GatewayOrders>) -> bool {
+        let current = self.gateways.get(gateway).is_some_and(|current| current.same_channel(outlet));
+        if current {
+            self.gateways.remove(gateway);
+        }
+        current
     }
 
     /// Hands an answer to whoever waits for it. Nobody may wait any more.

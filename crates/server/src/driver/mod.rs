@@ -19,7 +19,9 @@ use crate::storage::{StorageError, Writer};
 use crate::tls::Standing;
 use backstay_controller::Refusal;
 use backstay_controller::link::LinkInput;
-use backstay_model::{InstanceName, NodeId, Observation, ServiceName, Time};
+use backstay_model::{
+    GatewayId, GatewayOrders, GatewayReport, InstanceName, NodeId, Observation, ServiceName, Time,
+};
 use backstay_node::{Input, Node, PeerMessage};
 use batch::Batch;
 use std::collections::BTreeMap;
@@ -60,6 +62,10 @@ pub(crate) enum Incoming {
     Answered { from: NodeId, id: u64, answer: Answer },
     /// A peer says how its certificates stand.
     Certified { from: NodeId, standing: Standing },
+    /// A gateway reports; with its first words on a connection comes the way to it.
+    Gateway { gateway: GatewayId, report: GatewayReport, outlet: Option<mpsc::Sender<GatewayOrders>> },
+    /// That way was lost.
+    GatewayLost { gateway: GatewayId, outlet: mpsc::Sender<GatewayOrders> },
     /// This node's own certificates changed, or could not.
     Renewed,
 }
@@ -93,6 +99,7 @@ pub(crate) struct Outlets {
     pub(crate) storage: Writer,
     pub(crate) links: BTreeMap<(ServiceName, InstanceName), mpsc::Sender<LinkInput>>,
     pub(crate) peers: BTreeMap<NodeId, PeerOutlet>,
+    pub(crate) gateways: BTreeMap<GatewayId, mpsc::Sender<GatewayOrders>>,
     pub(crate) journal: Journal,
     pub(crate) names: Names,
     /// None: nothing is encrypted.
@@ -261,6 +268,18 @@ impl Driver {
                     certificates.note(from, standing);
                 }
                 return Ok(());
+            }
+            Incoming::Gateway { gateway, report, outlet } => {
+                if let Some(outlet) = outlet {
+                    self.outlets.gateways.insert(gateway.clone(), outlet);
+                }
+                Input::Gateway { gateway, report: Some(report) }
+            }
+            Incoming::GatewayLost { gateway, outlet } => {
+                if !self.outlets.forget_gateway(&gateway, &outlet) {
+                    return Ok(());
+                }
+                Input::Gateway { gateway, report: None }
             }
             Incoming::Renewed => {
                 self.outlets.tell_certificates_to_all();

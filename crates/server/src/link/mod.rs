@@ -12,14 +12,15 @@ use crate::clock;
 use crate::driver::Incoming;
 use crate::secret::Login;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Fault, InstanceSpec, Observation, Reply, ServiceName, ServiceSpec, Time};
+use backstay_model::{Fault, InstanceName, InstanceSpec, Observation, Reply, ServiceName, ServiceSpec, Time};
 use connect::Connector;
 use socket::{Ended, Opened, Socket};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 /// How many orders may wait for a link. What does not fit is dropped: the brain orders again from what it observes.
@@ -42,15 +43,33 @@ const LATE: Duration = Duration::from_millis(20);
 
 type Connecting = Pin<Box<dyn Future<Output = (Connector, Result<Opened, ConnectFailure>)> + Send>>;
 
+/// Starts watching every instance. Orders for one go into its sender.
+pub(crate) fn spawn_all(
+    services: &[ServiceSpec],
+    logins: &BTreeMap<ServiceName, Login>,
+    incoming: &mpsc::Sender<Incoming>,
+    tasks: &mut JoinSet<()>,
+) -> BTreeMap<(ServiceName, InstanceName), mpsc::Sender<LinkInput>> {
+    let mut links = BTreeMap::new();
+    for service in services {
+        for instance in &service.instances {
+            let login = logins.get(&service.name).cloned().unwrap_or_default();
+            let orders = spawn(service, instance, login, links.len(), incoming.clone(), tasks);
+            links.insert((service.name.clone(), instance.name.clone()), orders);
+        }
+    }
+    links
+}
+
 /// Starts watching an instance, the sooner the smaller its place among all. Orders for it go into the sender that comes
 /// back.
-pub(crate) fn spawn(
+fn spawn(
     service: &ServiceSpec,
     instance: &InstanceSpec,
     login: Login,
     place: usize,
     incoming: mpsc::Sender<Incoming>,
-    tasks: &mut tokio::task::JoinSet<()>,
+    tasks: &mut JoinSet<()>,
 ) -> mpsc::Sender<LinkInput> {
     let (orders, waiting) = mpsc::channel(ORDERS_MAX);
     let settings = LinkSettings { down_after: service.down_after, probe_interval: service.probe_interval };

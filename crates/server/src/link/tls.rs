@@ -52,6 +52,11 @@ impl TlsDialler {
         Ok(Self { files, server_name: tls.server_name.clone(), config })
     }
 
+    /// The settings as they are now, and the name that certificates must bear, if it is not the host's.
+    pub(crate) fn parts(&self) -> (Arc<ClientConfig>, Option<String>) {
+        (Arc::clone(&self.config), self.server_name.clone())
+    }
+
     /// Reads them again. What cannot be read now leaves the last ones in force.
     fn refresh(&mut self) {
         match self.files.read_unchecked().and_then(|material| dialling_host(&material)) {

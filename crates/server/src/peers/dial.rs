@@ -137,7 +137,7 @@ impl Dialler {
     }
 }
 
-/// Connects, and says who calls.
+/// Connects, proves each end to the other, and says who calls.
 pub(super) async fn introduce(mesh: &Mesh, peer: &ControllerSpec) -> Result<Stream, Lost> {
     let address = (&*peer.address.host, peer.address.port);
     let stream = TcpStream::connect(address).await?;

@@ -1,16 +1,18 @@
-//! The first words on a connection between controllers: who calls, whom they want, and whether they are welcome. With
-//! certificates the caller's name is proven; without them the network is loopback, and it is believed.
+//! The first words on a connection to a controller: who calls, another controller or a gateway, whom they want, and
+//! whether they are welcome. With certificates the caller's name is proven; without them the network is loopback, and it
+//! is believed.
 //!
 //! The hello itself never changes. Versions say what may follow it: two controllers talk in the lower of their latest
 //! ones, if both still speak that. All versions so far write letters alike.
 
 use backstay_consensus::VERSION_MIN;
-use backstay_model::{ClusterName, NodeName};
+use backstay_model::{ClusterName, GatewayName, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Sets Backstay's peers apart from whatever else may call.
-const MAGIC: u64 = 0x6261_636b_7374_6179;
+/// Set Backstay's peers apart from whatever else may call, and from each other.
+const CONTROLLER: u64 = 0x6261_636b_7374_6179;
+const GATEWAY: u64 = 0x6261_636b_6761_7465;
 /// The longest frame before the caller is known.
 pub(super) const HELLO_BYTES_MAX: usize = 1024;
 /// How long the first words may take, from the connection to the answer.
@@ -56,19 +58,54 @@ pub(super) enum Reception {
     #[error("the file does not list the caller: give all nodes the same file and restart those that differ")]
     Unlisted,
     /// The caller says another name than its certificate.
-    #[error("the caller's certificate is another controller's: give each controller its own in [tls]")]
+    #[error("the caller's certificate is somebody else's: give each controller and each gateway its own")]
     OtherCertificate,
 }
 
+/// Who calls a controller.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Caller {
+    /// Another controller.
+    Controller(NodeName),
+    /// A gateway.
+    Gateway(GatewayName),
+}
+
+impl Caller {
+    /// What it is called, whatever it is.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Controller(name) => name.as_str(),
+            Self::Gateway(name) => name.as_str(),
+        }
+    }
+}
+
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Controller(name) => write!(f, "controller {name} (number {})", NodeId::of(name)),
+            Self::Gateway(name) => write!(f, "gateway {name}"),
+        }
+    }
+}
+
 impl Hello {
-    pub(super) fn new(version_max: u32, cluster: &ClusterName, from: &NodeName, to: &NodeName) -> Self {
-        let (cluster, from, to) = (cluster.clone(), from.clone(), to.clone());
-        Self { magic: MAGIC, version_min: VERSION_MIN, version_max, cluster, from, to }
+    pub(super) fn new(version_max: u32, cluster: &ClusterName, from: &Caller, to: &NodeName) -> Self {
+        let magic = match from {
+            Caller::Controller(_) => CONTROLLER,
+            Caller::Gateway(_) => GATEWAY,
+        };
+        let (cluster, from, to) = (cluster.clone(), NodeName::from(from.name()), to.clone());
+        Self { magic, version_min: VERSION_MIN, version_max, cluster, from, to }
     }
 
     /// Who calls.
-    pub(super) const fn caller(&self) -> &NodeName {
-        &self.from
+    pub(super) fn caller(&self) -> Caller {
+        match self.magic {
+            GATEWAY => Caller::Gateway(GatewayName::from(self.from.as_str())),
+            _ => Caller::Controller(self.from.clone()),
+        }
     }
 
     /// To which cluster it says it belongs.
@@ -76,7 +113,8 @@ impl Hello {
         &self.cluster
     }
 
-    /// What the controller `me` of `cluster` says to it; `is_listed` knows the other controllers.
+    /// What the controller `me` of `cluster` says to it; `is_listed` knows the other controllers. Gateways need not be
+    /// listed.
     pub(super) fn receive(
         &self,
         version_max: u32,
@@ -84,7 +122,7 @@ impl Hello {
         me: &NodeName,
         is_listed: impl Fn(&NodeName) -> bool,
     ) -> Reception {
-        if self.magic != MAGIC {
+        if ![CONTROLLER, GATEWAY].contains(&self.magic) {
             Reception::OtherLanguage
         } else if self.version_min > version_max || self.version_max < VERSION_MIN {
             Reception::OtherVersion { min: VERSION_MIN, max: version_max }
@@ -92,7 +130,7 @@ impl Hello {
             Reception::OtherCluster
         } else if self.to != *me {
             Reception::NotMe
-        } else if !is_listed(&self.from) {
+        } else if self.magic == CONTROLLER && !is_listed(&self.from) {
             Reception::Unlisted
         } else {
             Reception::Welcome
@@ -106,13 +144,16 @@ mod tests {
 
     #[test]
     fn only_a_listed_controller_of_this_cluster_and_of_a_common_version_is_welcome() {
-        let hello = Hello::new(2, &"shop".into(), &"b".into(), &"a".into());
+        let hello = Hello::new(2, &"shop".into(), &Caller::Controller("b".into()), &"a".into());
         let listed = |name: &NodeName| name.as_str() == "b";
         assert_eq!(hello.receive(2, &"shop".into(), &"a".into(), listed), Reception::Welcome);
         assert_eq!(hello.receive(1, &"shop".into(), &"a".into(), listed), Reception::Welcome);
         assert_eq!(hello.receive(2, &"other".into(), &"a".into(), listed), Reception::OtherCluster);
         assert_eq!(hello.receive(2, &"shop".into(), &"c".into(), listed), Reception::NotMe);
         assert_eq!(hello.receive(2, &"shop".into(), &"a".into(), |_| false), Reception::Unlisted);
+        let gateway = Hello::new(2, &"shop".into(), &Caller::Gateway("b".into()), &"a".into());
+        assert_eq!(gateway.receive(2, &"shop".into(), &"a".into(), |_| false), Reception::Welcome);
+        assert_eq!(gateway.caller(), Caller::Gateway("b".into()));
         let later = Hello { version_min: 3, version_max: 4, ..hello.clone() };
         let refused = later.receive(2, &"shop".into(), &"a".into(), listed);
         assert_eq!(refused, Reception::OtherVersion { min: 1, max: 2 });

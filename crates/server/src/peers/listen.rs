@@ -2,7 +2,8 @@
 //! a peer costs a bounded amount of memory and time, and one line in the log now and then.
 
 use super::frames::{FrameReader, ReadError, append};
-use super::hello::{HELLO_BYTES_MAX, HELLO_PATIENCE, Hello, Reception};
+use super::gateways;
+use super::hello::{Caller, HELLO_BYTES_MAX, HELLO_PATIENCE, Hello, Reception};
 use super::stream::{self, Stream};
 use super::{FRAME_BYTES_MAX, GIVE_UP, Mesh};
 use crate::anteroom::Anteroom;
@@ -10,7 +11,7 @@ use crate::driver::{Incoming, Letter};
 use crate::link::notice_dead_hosts;
 use crate::seldom::{PerReason, Seldom};
 use crate::tls::HandshakeError;
-use backstay_model::NodeId;
+use backstay_model::{GatewayName, NodeId, NodeName};
 use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io;
@@ -25,30 +26,53 @@ use tokio::time::{sleep, timeout};
 
 /// How many callers may be unknown at a time.
 const UNKNOWN_MAX: usize = 64;
+/// How many gateways may be connected at a time.
+const GATEWAYS_MAX: usize = 256;
 /// The pause after the system refused to accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A peer that was welcomed, and where it will be heard.
-pub(super) type Welcomed = (NodeId, Stream, FrameReader);
+pub(super) type Welcomed = (Caller, Stream, FrameReader);
 
 /// Accepts callers for ever.
-pub(crate) async fn listen(listener: TcpListener, mesh: Mesh, incoming: mpsc::Sender<Incoming>) {
+pub(crate) async fn listen(
+    listener: TcpListener,
+    mesh: Mesh,
+    me: NodeName,
+    incoming: mpsc::Sender<Incoming>,
+) {
     let (welcome, mut welcomed) = mpsc::channel(UNKNOWN_MAX);
     let hall =
-        Arc::new(Hall { mesh, welcome, complaints: Seldom::default(), refusals: PerReason::default() });
+        Arc::new(Hall { mesh, me, welcome, complaints: Seldom::default(), refusals: PerReason::default() });
     let mut calls = JoinSet::new();
     let mut unknown = Anteroom::new(UNKNOWN_MAX);
-    // The one connection on which each peer is heard: the newest.
+    // The one connection on which each controller is heard: the newest.
     let mut heard: BTreeMap<NodeId, AbortHandle> = BTreeMap::new();
+    // Of a gateway's name there may be several processes for a while.
+    let mut gateways: Vec<(GatewayName, AbortHandle)> = Vec::new();
     loop {
         while calls.try_join_next().is_some() {}
         tokio::select! {
-            Some((peer, stream, reader)) = welcomed.recv() => {
-                let hearing = hear(Arc::clone(&hall), peer, stream, reader, incoming.clone());
-                if let Some(older) = heard.insert(peer, calls.spawn(hearing)) {
-                    older.abort();
+            Some((caller, stream, reader)) = welcomed.recv() => match caller {
+                Caller::Controller(name) => {
+                    let peer = NodeId::of(&name);
+                    let hearing = hear(Arc::clone(&hall), peer, stream, reader, incoming.clone());
+                    if let Some(older) = heard.insert(peer, calls.spawn(hearing)) {
+                        older.abort();
+                    }
                 }
-            }
+                Caller::Gateway(name) => {
+                    gateways.retain(|(_, call)| !call.is_finished());
+                    if gateways.len() < GATEWAYS_MAX {
+                        let attending = gateways::attend(name.clone(), stream, incoming.clone());
+                        gateways.push((name, calls.spawn(attending)));
+                    } else {
+                        hall.complaints.say(|| {
+                            tracing::warn!("gateway {name} was refused: {GATEWAYS_MAX} are connected already");
+                        });
+                    }
+                }
+            },
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     let call = calls.spawn(greet(Arc::clone(&hall), stream, address));
@@ -66,6 +90,7 @@ pub(crate) async fn listen(listener: TcpListener, mesh: Mesh, incoming: mpsc::Se
 /// What all callers meet.
 struct Hall {
     mesh: Mesh,
+    me: NodeName,
     welcome: mpsc::Sender<Welcomed>,
     complaints: Seldom,
     /// Those who show certificates are no strangers: their operator wants to know why, and once.
@@ -81,7 +106,7 @@ pub(super) enum Unwelcome {
     Handshake(#[from] HandshakeError),
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("{:?} of cluster {:?}: {reception}", hello.caller().as_str(), hello.cluster().as_str())]
+    #[error("{} of cluster {:?}: {reception}", hello.caller(), hello.cluster().as_str())]
     Refused { hello: Hello, reception: Reception },
     #[error("it did not say who it is in time")]
     Silent,
@@ -90,7 +115,7 @@ pub(super) enum Unwelcome {
 }
 
 async fn greet(hall: Arc<Hall>, stream: TcpStream, address: SocketAddr) {
-    let greeted = timeout(HELLO_PATIENCE, meet(&hall.mesh, stream)).await;
+    let greeted = timeout(HELLO_PATIENCE, meet(&hall.mesh, &hall.me, stream)).await;
     match greeted.unwrap_or(Err(Unwelcome::Silent)) {
         Ok(welcomed) => drop(hall.welcome.send(welcomed).await),
         Err(why) => {
@@ -107,7 +132,7 @@ async fn greet(hall: Arc<Hall>, stream: TcpStream, address: SocketAddr) {
 }
 
 /// Hears who calls.
-pub(super) async fn meet(mesh: &Mesh, stream: TcpStream) -> Result<Welcomed, Unwelcome> {
+pub(super) async fn meet(mesh: &Mesh, me: &NodeName, stream: TcpStream) -> Result<Welcomed, Unwelcome> {
     stream.set_nodelay(true)?;
     notice_dead_hosts(&SockRef::from(&stream), GIVE_UP)?;
     let (mut stream, proven) = stream::accept(mesh, stream).await?;
@@ -115,8 +140,8 @@ pub(super) async fn meet(mesh: &Mesh, stream: TcpStream) -> Result<Welcomed, Unw
     let hello: Hello = reader.next(&mut stream).await?;
     let listed = |name: &_| mesh.others.iter().any(|other| other.name == *name);
     let reception = match proven {
-        Some(name) if name != *hello.caller() => Reception::OtherCertificate,
-        _ => hello.receive(mesh.version_max, &mesh.cluster, &mesh.me, listed),
+        Some(identity) if !stream::proves(&identity, &hello.caller()) => Reception::OtherCertificate,
+        _ => hello.receive(mesh.version_max, &mesh.cluster, me, listed),
     };
     let mut answer = Vec::new();
     append(&mut answer, &reception).map_err(ReadError::from)?;
@@ -128,7 +153,7 @@ pub(super) async fn meet(mesh: &Mesh, stream: TcpStream) -> Result<Welcomed, Unw
     if reader.is_ahead() {
         return Err(Unwelcome::Hasty);
     }
-    Ok((NodeId::of(hello.caller()), stream, FrameReader::new(FRAME_BYTES_MAX)))
+    Ok((hello.caller(), stream, FrameReader::new(FRAME_BYTES_MAX)))
 }
 
 /// Hands a peer's letters to the driver, in order, until the connection ends.

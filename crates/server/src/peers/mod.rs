@@ -1,10 +1,12 @@
 //! The full mesh between controllers. Each dials every other one and sends its own letters there; what it hears comes
-//! in on the connections that it accepted. Letters may be lost or late, never out of order on one connection.
+//! in on the connections that it accepted. Letters may be lost or late, never out of order on one connection. Gateways
+//! dial every controller, too, and speak both ways on one connection.
 
 mod dial;
 mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod gateways;
 mod hello;
 mod listen;
 mod stream;
@@ -12,10 +14,12 @@ mod stream;
 mod tests;
 
 pub(crate) use dial::dial_all;
+pub(crate) use gateways::{GatewayLetter, consult_all};
+pub(crate) use hello::Caller;
 pub(crate) use listen::listen;
 
 use crate::tls::Keyring;
-use backstay_model::{ClusterName, ControllerSpec, NodeName};
+use backstay_model::{ClusterName, ControllerSpec};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +32,7 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(crate) struct Mesh {
     pub(crate) cluster: ClusterName,
-    pub(crate) me: NodeName,
+    pub(crate) me: Caller,
     /// All controllers but this one.
     pub(crate) others: Vec<ControllerSpec>,
     /// What proves who somebody is; without it nothing does, and nothing is encrypted.

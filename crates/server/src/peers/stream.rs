@@ -1,6 +1,7 @@
-//! A connection between two controllers once each knows who the other is, encrypted or, on loopback alone, plain.
+//! A connection to a controller once each end knows who the other is, encrypted or, on loopback alone, plain.
 
 use super::Mesh;
+use super::hello::Caller;
 use crate::tls::{HandshakeError, Identity, Kind};
 use backstay_model::NodeName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,18 +15,25 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// A connection, whatever is below it.
 pub(super) type Stream = Box<dyn Duplex>;
 
-/// The accepting end: who called is what the certificate says; `None`: nothing is proven here.
+/// The accepting end, and what the caller's certificate says; `None`: nothing is proven here.
 pub(super) async fn accept(
     mesh: &Mesh,
     stream: TcpStream,
-) -> Result<(Stream, Option<NodeName>), HandshakeError> {
+) -> Result<(Stream, Option<Identity>), HandshakeError> {
     let Some(keyring) = &mesh.keyring else {
         return Ok((Box::new(stream), None));
     };
-    match keyring.accept(stream, Kind::Node).await? {
-        (stream, Identity::Node { name, .. }) => Ok((Box::new(stream), Some(name))),
-        // The keyring lets in no others.
-        (_, Identity::Client { .. }) => Err(HandshakeError::Tls("it is no controller".to_owned())),
+    let (stream, identity) = keyring.accept(stream, Kind::Node).await?;
+    Ok((Box::new(stream), Some(identity)))
+}
+
+/// Whether a certificate proves that somebody is who they say. The gateway inside a controller bears its name and shows
+/// its certificate.
+pub(super) fn proves(identity: &Identity, caller: &Caller) -> bool {
+    match identity {
+        Identity::Node { name, .. } => name.as_str() == caller.name(),
+        Identity::Gateway { name, .. } => matches!(caller, Caller::Gateway(caller) if caller == name),
+        Identity::Client { .. } => false,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Two ends that shake hands over a real socket: what each says when the other is not who it should be.
 
-use super::Mesh;
 use super::dial::introduce;
 use super::listen::meet;
+use super::{Caller, Mesh};
 use crate::tls::issue::{self, Dates, Issued};
 use crate::tls::{Files, Identity, Keyring, Right};
 use backstay_model::{Address, ControllerSpec, NodeId, NodeName, UnixMicros};
@@ -61,7 +61,7 @@ fn ahead(days: u64) -> UnixMicros {
     UnixMicros(crate::clock::now().unix.0 + days * 86_400_000_000)
 }
 
-fn mesh(me: &str, other: &str, port: u16, keyring: Option<Keyring>) -> Mesh {
+fn mesh(me: Caller, other: &str, port: u16, keyring: Option<Keyring>) -> Mesh {
     let other = ControllerSpec {
         name: other.into(),
         address: Address { host: "127.0.0.1".into(), port },
@@ -70,23 +70,32 @@ fn mesh(me: &str, other: &str, port: u16, keyring: Option<Keyring>) -> Mesh {
     };
     Mesh {
         cluster: "shop".into(),
-        me: me.into(),
+        me,
         others: vec![other],
         keyring: keyring.map(Arc::new),
         version_max: backstay_consensus::VERSION,
     }
 }
 
-/// What happens when `caller`, who takes itself for b, calls `callee`, who is a: what each of them says, or nothing.
+/// What happens when `caller`, who takes itself for controller b, calls `callee`, who is a: what each of them says, or
+/// nothing.
 async fn call(caller: Option<Keyring>, callee: Option<Keyring>) -> (Option<String>, Option<String>) {
+    call_as(Caller::Controller("b".into()), caller, callee).await
+}
+
+async fn call_as(
+    who: Caller,
+    caller: Option<Keyring>,
+    callee: Option<Keyring>,
+) -> (Option<String>, Option<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (a, b) = (mesh("a", "b", 0, callee), mesh("b", "a", port, caller));
+    let (a, b) = (mesh(Caller::Controller("a".into()), "b", 0, callee), mesh(who.clone(), "a", port, caller));
     let accepting = async {
         let (stream, _) = listener.accept().await.unwrap();
-        match meet(&a, stream).await {
+        match meet(&a, &"a".into(), stream).await {
             Ok((peer, stream, _)) => {
-                assert_eq!(peer, NodeId::of(&NodeName::from("b")));
+                assert_eq!(peer, who);
                 (Some(stream), None)
             }
             Err(why) => (None, Some(why.to_string())),
@@ -107,6 +116,30 @@ async fn two_controllers_of_one_authority_meet() {
     let a = desk.keyring("a");
     assert_eq!(call(Some(desk.keyring("b")), Some(a)).await, (None, None));
     assert_eq!(call(None, None).await, (None, None));
+}
+
+#[tokio::test]
+async fn a_gateway_proves_its_own_name_or_that_of_the_controller_it_is_part_of() {
+    let desk = Desk::new();
+    let app = |name: &str| Caller::Gateway(name.into());
+    let gateway = Identity::Gateway { cluster: "shop".into(), name: "app1".into() };
+    let bad = |identity: &Identity| Some(desk.bad(identity, Dates::from_now(10)));
+    let a = || Some(desk.keyring("a"));
+    assert_eq!(call_as(app("app1"), None, None).await, (None, None));
+    let keyring = a();
+    assert_eq!(call_as(app("app1"), bad(&gateway), keyring).await, (None, None));
+    let keyring = a();
+    assert_eq!(call_as(app("b"), bad(&node("shop", "b")), keyring).await, (None, None));
+    for (who, identity) in [
+        (app("app2"), gateway.clone()),
+        (Caller::Controller("app1".into()), gateway.clone()),
+        (app("app1"), node("shop", "b")),
+    ] {
+        let keyring = a();
+        let (caller, callee) = call_as(who, bad(&identity), keyring).await;
+        says(caller.as_ref(), "the caller's certificate is somebody else's");
+        says(callee.as_ref(), "the caller's certificate is somebody else's");
+    }
 }
 
 #[tokio::test]

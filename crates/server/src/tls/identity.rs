@@ -1,7 +1,8 @@
 //! Who a certificate says somebody is: a URI among its names, `backstay://CLUSTER/node/NAME` for a controller,
-//! `backstay://CLUSTER/client/operate/NAME` or `.../client/read/NAME` for an operator.
+//! `backstay://CLUSTER/gateway/NAME` for a gateway, `backstay://CLUSTER/client/operate/NAME` or `.../client/read/NAME`
+//! for an operator.
 
-use backstay_model::{ClusterName, NodeName};
+use backstay_model::{ClusterName, GatewayName, NodeName};
 use std::fmt;
 
 const SCHEME: &str = "backstay://";
@@ -17,6 +18,13 @@ pub enum Identity {
         cluster: ClusterName,
         /// Its name.
         name: NodeName,
+    },
+    /// A gateway that is no controller's.
+    Gateway {
+        /// Its cluster.
+        cluster: ClusterName,
+        /// Its name.
+        name: GatewayName,
     },
     /// An operator, or an operator's program.
     Client {
@@ -51,7 +59,9 @@ impl Identity {
     /// The cluster that it belongs to.
     pub const fn cluster(&self) -> &ClusterName {
         match self {
-            Self::Node { cluster, .. } | Self::Client { cluster, .. } => cluster,
+            Self::Node { cluster, .. } | Self::Gateway { cluster, .. } | Self::Client { cluster, .. } => {
+                cluster
+            }
         }
     }
 
@@ -59,6 +69,7 @@ impl Identity {
     pub fn uri(&self) -> String {
         match self {
             Self::Node { cluster, name } => format!("{SCHEME}{cluster}/node/{name}"),
+            Self::Gateway { cluster, name } => format!("{SCHEME}{cluster}/gateway/{name}"),
             Self::Client { cluster, name, right } => {
                 format!("{SCHEME}{cluster}/client/{}/{name}", right.word())
             }
@@ -76,6 +87,7 @@ impl Identity {
             |name: &str, right| Self::Client { cluster: cluster.clone(), name: name.to_owned(), right };
         match parts[1..] {
             ["node", name] => Some(Self::Node { cluster: cluster.clone(), name: NodeName::from(name) }),
+            ["gateway", name] => Some(Self::Gateway { cluster, name: GatewayName::from(name) }),
             ["client", "read", name] => Some(client(name, Right::Read)),
             ["client", "operate", name] => Some(client(name, Right::Operate)),
             _ => None,
@@ -95,6 +107,7 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node { cluster, name } => write!(f, "that of controller {name} of cluster {cluster}"),
+            Self::Gateway { cluster, name } => write!(f, "that of gateway {name} of cluster {cluster}"),
             Self::Client { cluster, name, right: Right::Operate } => {
                 write!(f, "that of the client {name} of cluster {cluster}")
             }
@@ -111,9 +124,12 @@ mod tests {
 
     #[test]
     fn identities_read_back_and_nothing_else_is_one() {
-        for uri in
-            ["backstay://shop/node/a", "backstay://shop/client/read/b", "backstay://shop/client/operate/c"]
-        {
+        for uri in [
+            "backstay://shop/node/a",
+            "backstay://shop/gateway/app1",
+            "backstay://shop/client/read/b",
+            "backstay://shop/client/operate/c",
+        ] {
             assert_eq!(Identity::of_uri(uri).map(|identity| identity.uri()).as_deref(), Some(uri));
         }
         for uri in [

@@ -103,6 +103,7 @@ pub fn certificate(
             parameters.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
             name.as_str()
         }
+        Identity::Gateway { name, .. } => name.as_str(),
         Identity::Client { name, .. } => name,
     };
     parameters.distinguished_name = name(subject);

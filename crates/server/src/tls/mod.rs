@@ -22,7 +22,7 @@ pub use explain::{explain, refusal};
 pub use identity::{Identity, Right};
 pub use members::Kind;
 pub use pem::{Files, Material};
-pub use settings::{accepting, dialling_host, dialling_peer};
+pub use settings::{accepting, accepting_anyone, dialling_host, dialling_peer};
 
 pub(crate) use keyring::{HandshakeError, Keyring};
 pub(crate) use renewal::renew;

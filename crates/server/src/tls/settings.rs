@@ -38,6 +38,15 @@ pub fn accepting(
     Ok(Arc::new(config))
 }
 
+/// For whoever is called by clients that show no certificate: TLS 1.2 or 1.3.
+pub fn accepting_anyone(material: &Material) -> Result<Arc<ServerConfig>, TlsError> {
+    let own = own(material)?;
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| useless_own(material, &error))?.with_no_client_auth();
+    let config = builder.with_single_cert(own.chain.clone(), key(own));
+    config.map(Arc::new).map_err(|error| useless_own(material, &error))
+}
+
 /// For a controller that calls another: TLS 1.3, and the certificate must be the authority's. Who it is, is for the
 /// caller to look at, in the certificate's `identity`; its host names do not count.
 pub fn dialling_peer(material: &Material) -> Result<Arc<ClientConfig>, TlsError> {

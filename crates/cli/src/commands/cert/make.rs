@@ -1,12 +1,12 @@
 //! Making certificates, and saying what to do with them.
 
 use super::files::{Pair, read_authority};
-use super::{Authority, Client, Cluster, Node};
+use super::{Authority, Client, Cluster, Gateway, Node};
 use crate::commands::config::read;
 use crate::failure::{FAILED, Failure};
 use crate::output::Output;
 use backstay_config::Config;
-use backstay_model::{Address, ClusterName, NodeName, UnixMicros};
+use backstay_model::{Address, ClusterName, GatewayName, NodeName, UnixMicros};
 use backstay_server::tls::issue::{self, Dates, IssueError, Issued};
 use backstay_server::tls::{Identity, Right};
 use serde::Serialize;
@@ -82,6 +82,23 @@ pub(super) fn client(arguments: &Client) -> Result<(), Failure> {
     show(arguments.output, &pair, Some(&identity), Vec::new(), dates, next)
 }
 
+pub(super) fn gateway(arguments: &Gateway) -> Result<(), Failure> {
+    let cluster = arguments.cluster.find()?.name;
+    let identity = Identity::Gateway { cluster, name: GatewayName::from(arguments.name.as_str()) };
+    let pair = Pair::of(&arguments.place.dir, &arguments.name);
+    let dates = Dates::from_now(arguments.days);
+    let authority = read_authority(&arguments.place.dir)?;
+    issue(&pair, &authority, &identity, &[], dates, arguments.replace)?;
+    let next = format!(
+        "Put {}, {} and authority.pem on the gateway's machine, as [tls] of the configuration names them. Then: backstay \
+         gateway --config FILE --name {}",
+        pair.certificate.display(),
+        pair.key.display(),
+        arguments.name
+    );
+    show(arguments.output, &pair, Some(&identity), Vec::new(), dates, next)
+}
+
 /// A cluster by its name, and the file if there is one.
 struct Found {
     name: ClusterName,
@@ -114,6 +131,7 @@ fn issue(
 ) -> Result<(), Failure> {
     let name = match identity {
         Identity::Node { name, .. } => name.as_str(),
+        Identity::Gateway { name, .. } => name.as_str(),
         Identity::Client { name, .. } => name,
     };
     check_name(identity, name)?;

@@ -17,6 +17,8 @@ pub(crate) enum Cert {
     /// Make the certificate of a controller.
     #[command(after_help = NODE_HELP)]
     Node(Node),
+    /// Make the certificate of a gateway that is no controller's.
+    Gateway(Gateway),
     /// Make the certificate of a client: an operator, or a program that asks or orders something.
     Client(Client),
     /// Show what is in a file: whose certificate it is, what it stands for, when it ends.
@@ -86,6 +88,24 @@ pub(crate) struct Node {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Gateway {
+    /// The gateway's name.
+    name: String,
+    #[command(flatten)]
+    cluster: Cluster,
+    #[command(flatten)]
+    place: Place,
+    /// For how many days it counts.
+    #[arg(long, value_name = "COUNT", default_value_t = 365, value_parser = days())]
+    days: u32,
+    /// Replace files that exist, to renew.
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Client {
     /// The name that goes on record with whatever the client orders.
     name: String,
@@ -122,6 +142,7 @@ pub(super) fn cert(command: &Cert) -> Result<(), Failure> {
     match command {
         Cert::Authority(arguments) => make::authority(arguments),
         Cert::Node(arguments) => make::node(arguments),
+        Cert::Gateway(arguments) => make::gateway(arguments),
         Cert::Client(arguments) => make::client(arguments),
         Cert::Show(arguments) => show::show(arguments),
     }

@@ -13,6 +13,7 @@ pub(super) fn up(arguments: &LabUp) -> Result<(), Failure> {
     let options = Options {
         controllers: arguments.controllers,
         redis: arguments.redis,
+        gateways: arguments.gateways,
         dir: arguments.folder.dir.clone(),
         // Its controllers are this very program.
         backstay: std::env::current_exe().ok(),

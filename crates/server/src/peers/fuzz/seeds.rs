@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Who calls rightly.
 pub(crate) fn hello_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut out = vec![3];
-    append(&mut out, &Hello::new(VERSION, &"shop".into(), &"b".into(), &"a".into()))
+    append(&mut out, &Hello::new(VERSION, &"shop".into(), &Caller::Controller("b".into()), &"a".into()))
         .expect("a hello can be written");
     vec![("welcome", out)]
 }

@@ -1,0 +1,196 @@
+//! Commands by which an operator acts on services and on the cluster itself.
+
+use crate::admin::Target;
+use crate::confirm::{Consent, DryRun};
+use crate::output::Output;
+use crate::times;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// Only this service; all of them, if left out.
+    pub(crate) service: Option<String>,
+    /// For how long: 90s, 10m, 2h, 1d. It ends by itself.
+    #[arg(long = "for", value_name = "DURATION", value_parser = times::parse)]
+    pub(crate) duration: Duration,
+    #[command(flatten)]
+    pub(crate) dry_run: DryRun,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// Only this service; all of them, if left out.
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) dry_run: DryRun,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Decide {
+    /// The service.
+    pub(crate) service: String,
+    /// The instance whose data shall count.
+    pub(crate) instance: String,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+pub(super) const SWITCHOVER_HELP: &str = "\
+Writes wait at the old primary for some milliseconds, until the new one has everything; then clients are sent there. A \
+direct client whose write waited is answered READONLY once, and asks a controller (or Sentinel) for the new address.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Switchover {
+    /// The service.
+    pub(crate) service: String,
+    /// The next primary; the best one, if left out.
+    #[arg(long, value_name = "INSTANCE")]
+    pub(crate) to: Option<String>,
+    /// Say who would take over, or why nobody can, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Failover {
+    /// The service.
+    pub(crate) service: String,
+    /// The next primary, whatever it holds, even if somebody else promoted it; the best one, if left out.
+    #[arg(long, value_name = "INSTANCE")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+pub(super) const ADOPT_HELP: &str = "\
+It asks the servers themselves, not the controllers, and changes no role. A server's configuration file is changed only \
+on the server's own host; for the others the lines are shown, and the exit code is 1 as long as something is left. If \
+one server cannot be reached or may not be changed, nothing is changed at all. It can be run again at any time.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Adopt {
+    /// The service.
+    pub(crate) service: String,
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "BACKSTAY_CONFIG")]
+    pub(crate) config: PathBuf,
+    /// Only this instance.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) instance: Option<String>,
+    /// The Redis user that may change the servers; the default user if only a password is given. Left out: the user of
+    /// the configuration, or nobody where a server asks for no password.
+    #[arg(long, value_name = "NAME", requires = "admin_password")]
+    pub(crate) admin_user: Option<String>,
+    /// The file with that user's password.
+    #[arg(long, value_name = "FILE", group = "admin_password")]
+    pub(crate) admin_password_file: Option<PathBuf>,
+    /// The environment variable with that user's password.
+    #[arg(long, value_name = "NAME", group = "admin_password")]
+    pub(crate) admin_password_env: Option<String>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Controller {
+    /// Show every controller with its part in decisions; exit with 3 if one that the file lists is no voter.
+    List(ControllerList),
+    /// Make a member of a controller that runs with a new state folder, or give one that lost its folder its vote back.
+    #[command(after_help = ADD_HELP)]
+    Add(ControllerAdd),
+    /// Take a controller's membership away; it then stops.
+    Remove(ControllerRemove),
+}
+
+const ADD_HELP: &str = "\
+First put the controller into every node's file, restart the nodes one after the other, and start the new one without \
+--bootstrap. It comes as a learner and gets its vote once it holds everything; the command waits for that.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerList {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerAdd {
+    /// Its name in the file.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerRemove {
+    /// Its name.
+    pub(crate) name: String,
+    /// Even if that leaves a single voter, or fewer live ones than are needed to decide anything.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Who asks, for the record.
+#[derive(Debug, Args)]
+pub(crate) struct Asker {
+    /// Who asks, for the record; your user name by default.
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+impl Asker {
+    /// The name that goes on record.
+    pub(crate) fn name(&self) -> String {
+        let from_environment = || {
+            let users = ["SUDO_USER", "USER", "LOGNAME"].into_iter();
+            users.filter_map(|name| std::env::var(name).ok()).find(|name| !name.is_empty())
+        };
+        let name = self.by.clone().or_else(from_environment);
+        name.unwrap_or_else(|| "an operator".to_owned())
+    }
+}

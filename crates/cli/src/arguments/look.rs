@@ -1,0 +1,70 @@
+//! Commands that look and change nothing.
+
+use crate::admin::Target;
+use crate::output::Output;
+use crate::times;
+use clap::Args;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// What the controller that is asked sees, instead of what the leader sees.
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// Exit with 3 if there is no quorum, a service has no primary, or there is a problem; for scripts and monitoring.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Only of this service.
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+pub(super) const EVENTS_HELP: &str = "\
+Every controller keeps its own log of the last 2048 events since it was started; `backstay history` shows what all of \
+them remember for good. With -o json each line is one object: at (microseconds since 1970), seen_by, service, kind, \
+severity, sentence, and what belongs to the kind.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Only of this service, and those of the controller itself.
+    pub(crate) service: Option<String>,
+    /// Go on with what happens next, until Ctrl-C; exits with 4 if the controller is lost.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only what happened this long ago or later: 90s, 10m, 2h, 1d. With --follow: before what happens next.
+    #[arg(long, value_name = "DURATION", value_parser = times::parse)]
+    pub(crate) since: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Only this service.
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The service.
+    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}

@@ -1,0 +1,205 @@
+//! Clients behind gateways while real primaries die, hang and move: they keep their connections, and lose nothing that
+//! they were told is done.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "these tests touch the world")]
+
+mod support;
+
+use backstay_lab::load::checker::{Expected, missing};
+use backstay_lab::load::connection::{Connection, error_text, is_ok, text};
+use backstay_lab::servers::gateway::GatewayServer;
+use backstay_lab::{Fault, Options};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use support::group::{Group, LIMIT, until};
+
+/// A client that writes one key after the other through a gateway, on one connection for ever.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+    thread: JoinHandle<Written>,
+}
+
+#[derive(Default)]
+struct Written {
+    acknowledged: Vec<String>,
+    /// The error replies.
+    refused: Vec<String>,
+    /// What ended the connection, if anything did.
+    lost: Option<String>,
+}
+
+impl Writer {
+    fn start(gateway: SocketAddr, run: &str) -> Self {
+        let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (run, stopping, count) = (run.to_owned(), Arc::clone(&stop), Arc::clone(&acknowledged));
+        let thread = std::thread::spawn(move || {
+            let mut written = Written::default();
+            let mut connection = Connection::open(gateway, LIMIT).expect("the gateway takes clients");
+            for number in 0_u64.. {
+                if stopping.load(Ordering::Relaxed) {
+                    break;
+                }
+                let key = format!("{run}:{number}");
+                match connection.call(&["SET", &key, "x"]) {
+                    Ok(reply) if is_ok(&reply) => {
+                        written.acknowledged.push(key);
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(reply) => written.refused.push(text(&reply)),
+                    Err(error) => {
+                        written.lost = Some(error.to_string());
+                        break;
+                    }
+                }
+            }
+            written
+        });
+        Self { stop, acknowledged, thread }
+    }
+
+    /// Waits for so many more acknowledgements.
+    fn await_more(&self, count: u64) {
+        let enough = self.acknowledged.load(Ordering::Relaxed) + count;
+        until("more acknowledged writes", || {
+            (self.acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
+        });
+    }
+
+    fn end(self) -> Written {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn behind(gateways: usize) -> (Group, Vec<GatewayServer>) {
+    let group = Group::with(Options { gateways, ..Options::default() });
+    let gateways = group.gateways().unwrap();
+    (group, gateways)
+}
+
+fn lost(group: &Group, written: &Written) -> Vec<String> {
+    let expected =
+        written.acknowledged.iter().map(|key| Expected { key: key.clone(), value: Some("x".into()) });
+    missing(group.primary().unwrap().address(), &expected.collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn clients_of_a_gateway_notice_nothing_of_a_switchover() {
+    let (group, gateways) = behind(1);
+    let writers: Vec<_> =
+        (0..8).map(|number| Writer::start(gateways[0].address(), &format!("w{number}"))).collect();
+    let target = group.replicas().unwrap().into_iter().next().expect("a replica");
+    writers[0].await_more(100);
+    group.await_fit(&target.name).unwrap();
+    let done = group.backstay(&["switchover", "mymaster", "--to", &target.name]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    for writer in &writers {
+        writer.await_more(10);
+    }
+    for written in writers.into_iter().map(Writer::end) {
+        assert_eq!((&written.refused, &written.lost), (&Vec::new(), &None));
+        assert_eq!(lost(&group, &written), Vec::<String>::new());
+    }
+    assert_eq!(group.primary().unwrap().name, target.name);
+}
+
+#[test]
+fn a_crash_costs_a_client_of_a_gateway_no_more_than_the_write_in_flight() {
+    let (group, gateways) = behind(2);
+    let old = group.primary().unwrap();
+    let writers: Vec<_> =
+        (0..8).map(|number| Writer::start(gateways[number % 2].address(), &format!("w{number}"))).collect();
+    writers[0].await_more(100);
+    group.fault(Fault::Kill, &old.name).unwrap();
+    until("another primary", || group.primary().ok().filter(|primary| primary.name != old.name));
+    for writer in &writers {
+        writer.await_more(10);
+    }
+    for written in writers.into_iter().map(Writer::end) {
+        assert_eq!(written.lost, None);
+        assert!(written.refused.len() <= 1, "{:?}", written.refused);
+        assert!(
+            written.refused.iter().all(|error| error.starts_with("UNKNOWNOUTCOME")),
+            "{:?}",
+            written.refused
+        );
+    }
+}
+
+#[test]
+fn a_gateway_that_stands_still_holds_nobody_up_for_long_and_goes_on_with_the_new_primary() {
+    let (group, gateways) = behind(2);
+    let old = group.primary().unwrap();
+    let (asleep, awake) =
+        (Writer::start(gateways[0].address(), "asleep"), Writer::start(gateways[1].address(), "awake"));
+    asleep.await_more(50);
+    group.fault(Fault::Hang, &gateways[0].name).unwrap();
+    group.fault(Fault::Kill, &old.name).unwrap();
+    until("another primary", || group.primary().ok().filter(|primary| primary.name != old.name));
+    awake.await_more(10);
+    group.fault(Fault::Resume, &gateways[0].name).unwrap();
+    asleep.await_more(10);
+    for written in [asleep.end(), awake.end()] {
+        assert_eq!(written.lost, None);
+        assert!(written.refused.len() <= 1, "{:?}", written.refused);
+    }
+}
+
+#[test]
+fn without_controllers_nothing_is_forwarded_once_the_lease_is_over() {
+    let (group, gateways) = behind(1);
+    let writer = Writer::start(gateways[0].address(), "w");
+    writer.await_more(50);
+    group.fault_all(Fault::Hang, &["a", "b", "c"]).unwrap();
+    let status = |key: &str| {
+        let mut connection = Connection::open(group.primary().unwrap().address(), LIMIT).unwrap();
+        text(&connection.call(&["EXISTS", key]).unwrap())
+    };
+    // The writer is held: what it is told stands still.
+    let standing = || {
+        let before = writer.acknowledged.load(Ordering::Relaxed);
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(300);
+        while std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
+        (before == writer.acknowledged.load(Ordering::Relaxed)).then_some(())
+    };
+    until("that nothing is acknowledged any more", standing);
+    group.fault_all(Fault::Resume, &["a", "b", "c"]).unwrap();
+    writer.await_more(10);
+    let written = writer.end();
+    assert_eq!(written.lost, None);
+    assert!(written.refused.len() <= 1, "{:?}", written.refused);
+    assert_eq!(status(written.acknowledged.last().unwrap()), "1");
+}
+
+#[test]
+fn a_gateway_that_is_asked_to_stop_finishes_what_it_began_and_leaves_no_lease_behind() {
+    let (group, gateways) = behind(2);
+    let writer = Writer::start(gateways[1].address(), "w");
+    writer.await_more(20);
+    group.fault(Fault::Restart, &gateways[1].name).unwrap();
+    let written = writer.end();
+    assert!(written.refused.is_empty(), "{:?}", written.refused);
+    assert_eq!(lost(&group, &written), Vec::<String>::new());
+    let again = Writer::start(gateways[1].address(), "again");
+    again.await_more(20);
+    assert!(again.end().refused.is_empty());
+}
+
+#[test]
+fn readers_are_sent_to_replicas() {
+    let (group, gateways) = behind(1);
+    let mut writing = Connection::open(gateways[0].address(), LIMIT).unwrap();
+    assert!(is_ok(&writing.call(&["SET", "key", "value"]).unwrap()));
+    let mut reading = Connection::open(gateways[0].reader_address(), LIMIT).unwrap();
+    until("the value at a replica", || {
+        (text(&reading.call(&["GET", "key"]).unwrap()) == "value").then_some(())
+    });
+    let refused = reading.call(&["SET", "key", "other"]).unwrap();
+    assert!(error_text(&refused).is_some_and(|error| error.starts_with("READONLY")), "{refused:?}");
+    drop(group);
+}

@@ -1,0 +1,29 @@
+//! A gateway in front of one server that never changes, for measurements: `static LISTEN TARGET`.
+
+use backstay_gateway::{Backend, Endpoint, EndpointKind, EndpointLimits, Gateway, Listen, Settings};
+use backstay_lease::Standing;
+use backstay_model::{Epoch, Time};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(listen), Some(target)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: static 127.0.0.1:7000 127.0.0.1:6379".into());
+    };
+    let endpoint = Endpoint {
+        name: "static".to_owned(),
+        service: "static".into(),
+        kind: EndpointKind::Primary,
+        listen: vec![Listen::Tcp(listen.parse()?)],
+        users: Vec::new(),
+        backend: Backend::default(),
+        limits: EndpointLimits::default(),
+        tls: None,
+    };
+    let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
+    let gateway = Gateway::start(settings, |_, _| {})?;
+    let serve = Standing::Serve { epoch: Epoch(1), primary: target.parse()?, until: Time::MAX };
+    gateway.route("static".into(), serve, Vec::new());
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,189 @@
+//! An endpoint: where its commands go now, and what it has open there.
+
+use crate::core::table::Key;
+use crate::settings::{Endpoint, EndpointKind, Login, Otherwise};
+use backstay_lease::MARGIN;
+use backstay_model::{Epoch, Time};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const BACK_OFF_MIN: Duration = Duration::from_millis(5);
+const BACK_OFF_MAX: Duration = Duration::from_millis(500);
+
+/// A server, its name resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) host: Arc<str>,
+}
+
+/// `backstay_lease::Standing`, with the address resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Serve { epoch: Epoch, target: Target, until: Time },
+    Drain { epoch: Epoch, until: Time },
+    Hold { epoch: Epoch },
+}
+
+impl Direction {
+    /// The epoch that this is said in.
+    pub(crate) fn epoch(&self) -> Epoch {
+        match self {
+            Self::Serve { epoch, .. } | Self::Drain { epoch, .. } | Self::Hold { epoch } => *epoch,
+        }
+    }
+}
+
+/// A replica that may be read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) target: Target,
+    pub(crate) zone: String,
+    pub(crate) lag_bytes: u64,
+}
+
+/// Which connections are alike: user, database, RESP3.
+pub(crate) type LaneName = (u16, u32, bool);
+
+pub(crate) struct EndpointState {
+    pub(crate) settings: Endpoint,
+    /// As whom clients speak to servers; the first is everybody's.
+    pub(crate) logins: Vec<Option<Login>>,
+    pub(crate) direction: Direction,
+    pub(crate) sources: Vec<Source>,
+    /// Where commands go now. `None`: nowhere.
+    pub(crate) target: Option<Target>,
+    /// The target is the primary: the lease counts.
+    pub(crate) primary: bool,
+    /// No replica qualifies, and that is answered with an error.
+    pub(crate) refuses: bool,
+    /// Commands may be sent on now.
+    pub(crate) open: bool,
+    /// Since when what is under way is let finish.
+    pub(crate) draining: Option<Draining>,
+
+    pub(crate) lanes: BTreeMap<LaneName, Key>,
+    /// Why a database cannot be selected.
+    pub(crate) refused_databases: BTreeMap<u32, Vec<u8>>,
+    /// Own connections that belong to nobody now.
+    pub(crate) idle: Vec<Key>,
+    /// All own connections.
+    pub(crate) owns: usize,
+    /// Clients that wait for a server.
+    pub(crate) waiting: VecDeque<Key>,
+    pub(crate) held_bytes: usize,
+    pub(crate) clients: usize,
+
+    pub(crate) retry_at: Time,
+    pub(crate) back_off: Duration,
+    /// Why the last connection failed.
+    pub(crate) trouble: String,
+    /// What servers say about their version.
+    pub(crate) version: String,
+}
+
+/// A drain under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Draining {
+    pub(crate) since: Time,
+    /// Blocked connections that were not yet told to stop waiting.
+    pub(crate) to_unblock: Vec<Key>,
+}
+
+impl EndpointState {
+    pub(crate) fn new(settings: Endpoint) -> Self {
+        let mut logins = vec![settings.backend.login.clone()];
+        logins.extend(settings.users.iter().filter_map(|user| user.login.clone()).map(Some));
+        Self {
+            settings,
+            logins,
+            direction: Direction::Hold { epoch: Epoch(0) },
+            sources: Vec::new(),
+            target: None,
+            primary: true,
+            refuses: false,
+            open: false,
+            draining: None,
+            lanes: BTreeMap::new(),
+            refused_databases: BTreeMap::new(),
+            idle: Vec::new(),
+            owns: 0,
+            waiting: VecDeque::new(),
+            held_bytes: 0,
+            clients: 0,
+            retry_at: Time::ZERO,
+            back_off: Duration::ZERO,
+            trouble: String::new(),
+            version: String::new(),
+        }
+    }
+
+    /// The number of the login that this user's commands are sent with.
+    pub(crate) fn login_of(&self, user: usize) -> u16 {
+        let own = |user: usize| self.settings.users.get(user).is_some_and(|user| user.login.is_some());
+        if own(user) { (0..=user).filter(|user| own(*user)).count() as u16 } else { 0 }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.direction.epoch()
+    }
+
+    /// When the lease ends.
+    pub(crate) fn until(&self) -> Time {
+        match self.direction {
+            Direction::Serve { until, .. } | Direction::Drain { until, .. } => until,
+            Direction::Hold { .. } => Time::ZERO,
+        }
+    }
+
+    /// What is read from the primary now is no answer any more.
+    pub(crate) fn is_expired(&self, now: Time) -> bool {
+        now >= self.until()
+    }
+
+    pub(crate) fn look_at_lease(&mut self, now: Time) {
+        let leased = matches!(self.direction, Direction::Serve { until, .. } if now + MARGIN < until);
+        self.open = self.target.is_some() && (!self.primary || leased);
+    }
+
+    pub(crate) fn failed(&mut self, now: Time, why: &str) {
+        why.clone_into(&mut self.trouble);
+        self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
+        self.retry_at = now + self.back_off;
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.trouble.clear();
+        self.back_off = Duration::ZERO;
+    }
+
+    /// Where commands should go by what is known now, whether that is the primary, and whether they are refused.
+    pub(crate) fn choose(&self, zone: &str) -> (Option<Target>, bool, bool) {
+        let primary = match &self.direction {
+            Direction::Serve { target, .. } => Some(target.clone()),
+            Direction::Drain { .. } | Direction::Hold { .. } => None,
+        };
+        let EndpointKind::Reader { max_lag_bytes, otherwise } = &self.settings.kind else {
+            return (primary, true, false);
+        };
+        let rank = |source: &&Source| {
+            let far = zone.is_empty() || source.zone != zone;
+            // Among equals the one that is used already: changing costs connections.
+            (far, self.target.as_ref() != Some(&source.target), source.lag_bytes)
+        };
+        let near = self.sources.iter().filter(|source| source.lag_bytes <= *max_lag_bytes).min_by_key(rank);
+        if let Some(source) = near {
+            return (Some(source.target.clone()), false, false);
+        }
+        match otherwise {
+            Otherwise::Primary => (primary, true, false),
+            Otherwise::Refuse => (None, false, true),
+            Otherwise::Any => {
+                let any = self.sources.iter().min_by_key(|source| source.lag_bytes);
+                (any.map(|source| source.target.clone()), false, any.is_none())
+            }
+        }
+    }
+}

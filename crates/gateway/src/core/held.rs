@@ -1,0 +1,175 @@
+//! Clients that wait for a server: bounded in time, number and bytes. And every other thing that time alone brings.
+
+use super::client::{Again, Wait};
+use super::connect::CONNECT_MAX;
+use super::link::{Purpose, Stage};
+use super::{Core, HOUSEKEEPING, Key, add};
+use crate::scan::RequestScan;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A connection that nobody used for so long is closed.
+const UNUSED_MAX: Duration = Duration::from_secs(60);
+
+impl Core {
+    /// The client's next command waits for a server.
+    pub(super) fn hold(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let endpoint = &mut self.endpoints[client.endpoint];
+        client.waits_since.get_or_insert(self.now);
+        client.begun = None;
+        let requeued = client.requeued.iter().map(|requeued| match &requeued.what {
+            Again::Command(bytes) => bytes.len(),
+            Again::Answer(_) => 0,
+        });
+        let bytes = client.input.len() + requeued.sum::<usize>();
+        endpoint.held_bytes = endpoint.held_bytes - client.held_bytes + bytes;
+        client.held_bytes = bytes;
+        let limits = &endpoint.settings.limits;
+        if endpoint.waiting.len() >= limits.held_commands_max {
+            let text =
+                format!("-HOLDFULL {} commands wait for a primary already\r\n", limits.held_commands_max);
+            return self.give_up(key, &text);
+        }
+        if endpoint.held_bytes > limits.held_bytes_max {
+            let text = format!(
+                "-HOLDFULL commands of {} bytes wait for a primary already\r\n",
+                limits.held_bytes_max
+            );
+            return self.give_up(key, &text);
+        }
+        endpoint.waiting.push_back(key);
+    }
+
+    /// Answers everything of the client that waits with this error.
+    fn give_up(&mut self, key: Key, text: &str) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let (mut errors, mut at) = (0, 0);
+        for requeued in std::mem::take(&mut client.requeued) {
+            let (answer, mute) = match requeued.what {
+                Again::Command(_) => (text.as_bytes(), requeued.mute),
+                Again::Answer(answer) => (answer, requeued.mute),
+            };
+            errors += 1;
+            if !mute {
+                client.output.extend_from_slice(answer);
+            }
+        }
+        while let Ok(Some(request)) = RequestScan::default().next(&client.input[at..]) {
+            at += request.len;
+            if !request.is_empty() {
+                errors += 1;
+                if client.mute == super::Mute::No {
+                    client.output.extend_from_slice(text.as_bytes());
+                }
+            }
+        }
+        client.input.drain(..at);
+        client.scan = RequestScan::default();
+        client.wait = Wait::No;
+        client.waits_since = None;
+        if let Some(special) = &mut client.special {
+            special.blocked = None;
+        }
+        self.endpoints[client.endpoint].held_bytes -= std::mem::take(&mut client.held_bytes);
+        Self::soil_client(&mut self.dirty_clients, client, key);
+        add(&self.counters.refused, errors);
+        self.runnable.push_back(key);
+    }
+
+    /// Does what time alone brings. To be called at `next_wakeup`, or at any other time.
+    pub(crate) fn tick(&mut self) {
+        for number in 0..self.endpoints.len() {
+            let endpoint = &self.endpoints[number];
+            if endpoint.is_expired(self.now)
+                && self.links.iter().any(|(_, link)| link.primary && link.endpoint == number)
+            {
+                self.lose_primary(number, "the lease ended", true);
+            }
+            let endpoint = &self.endpoints[number];
+            if endpoint.open && !endpoint.waiting.is_empty() && self.now >= endpoint.retry_at {
+                self.wake(number);
+            }
+        }
+        if self.now >= self.tick_at {
+            self.tick_at = self.now + HOUSEKEEPING;
+            self.end_waits();
+            self.end_silent_clients();
+            self.end_unused_links();
+        }
+    }
+
+    fn end_waits(&mut self) {
+        let mut held = 0;
+        for number in 0..self.endpoints.len() {
+            let endpoint = &mut self.endpoints[number];
+            let (mut late, mut waiting) = (Vec::new(), std::mem::take(&mut endpoint.waiting));
+            let max = endpoint.settings.limits.hold_max;
+            waiting.retain(|key| {
+                let Some(client) = self.clients.get(*key).filter(|client| client.wait == Wait::Server) else {
+                    return false;
+                };
+                let over = client.waits_since.is_some_and(|since| since + max <= self.now);
+                if over {
+                    late.push(*key);
+                }
+                !over
+            });
+            held += waiting.len();
+            endpoint.waiting = waiting;
+            if late.is_empty() {
+                continue;
+            }
+            let why = if endpoint.trouble.is_empty() { "there is no primary now" } else { &endpoint.trouble };
+            let text = format!("-HOLDTIMEOUT waited {} ms for a primary: {why}\r\n", max.as_millis());
+            for key in late {
+                self.give_up(key, &text);
+            }
+        }
+        self.counters.held.store(held as u64, Ordering::Relaxed);
+    }
+
+    fn end_silent_clients(&mut self) {
+        let mut ended = Vec::new();
+        for (key, client) in self.clients.iter() {
+            let limits = &self.endpoints[client.endpoint].settings.limits;
+            let over = |since, max| self.now >= since + max;
+            let idle = limits.idle_timeout.is_some_and(|max| over(client.active, max))
+                && client.is_settled()
+                && client.unsent() == 0
+                && !client.special.as_ref().is_some_and(|special| special.restore || special.keeps_own());
+            let slow = client.begun.is_some_and(|since| over(since, limits.request_timeout));
+            if idle || slow {
+                tracing::debug!(client = %client.peer, idle, slow, "a client said nothing for too long");
+                ended.push(key);
+            }
+        }
+        for key in ended {
+            self.end_client(key);
+        }
+    }
+
+    fn end_unused_links(&mut self) {
+        for key in self.links.keys() {
+            let Some(link) = self.links.get(key) else {
+                continue;
+            };
+            let unused = link.runs.is_empty() && self.now >= link.used + UNUSED_MAX;
+            let endpoint = &self.endpoints[link.endpoint];
+            match (link.stage, link.purpose) {
+                (Stage::Connecting | Stage::Greeting, _) if self.now >= link.used + CONNECT_MAX => {
+                    self.lose(key, "the server did not answer in time");
+                }
+                (Stage::Ready, Purpose::Own(Key::NONE)) if unused => self.close_own(key),
+                (Stage::Ready, Purpose::Retired) if link.runs.is_empty() => self.forget(key, false),
+                // Blocked connections need another one to be unblocked from.
+                (Stage::Ready, Purpose::Shared) if unused && endpoint.owns == 0 => self.forget(key, false),
+                _ => {}
+            }
+        }
+    }
+}

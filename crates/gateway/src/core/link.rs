@@ -1,0 +1,196 @@
+//! A connection to a server: what is under way on it, in order, with the bytes that were sent, so that what was not
+//! answered can be sent again.
+
+use crate::core::table::Key;
+use crate::scan::ReplyScan;
+use backstay_model::Time;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// Commands of one client that follow each other count as one up to so many bytes: what is kept until a reply is freed
+/// by whole runs.
+const RUN_BYTES_MAX: u32 = 64 * 1024;
+/// Bytes that were answered are dropped at the latest when they are so many.
+const ANSWERED_MAX: usize = 256 * 1024;
+
+pub(crate) struct Link {
+    pub(crate) endpoint: usize,
+    pub(crate) address: SocketAddr,
+    /// It leads to a primary: the lease counts.
+    pub(crate) primary: bool,
+    pub(crate) purpose: Purpose,
+    pub(crate) stage: Stage,
+    pub(crate) login: u16,
+    pub(crate) database: u32,
+    pub(crate) resp3: bool,
+    /// The server's number for it.
+    pub(crate) server_id: Option<u64>,
+    /// When it was opened, and later when it was last used.
+    pub(crate) used: Time,
+
+    /// What was not answered yet, and in front of it what was.
+    pub(crate) output: Vec<u8>,
+    /// How much of it was written.
+    pub(crate) sent: usize,
+    /// How much of it was answered.
+    pub(crate) answered: usize,
+    pub(crate) dirty: bool,
+    pub(crate) runs: VecDeque<Run>,
+
+    /// The beginning of a reply.
+    pub(crate) partial: Vec<u8>,
+    pub(crate) scan: ReplyScan,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Plain commands of many clients.
+    Shared,
+    /// As `Shared`, until what is under way is answered: commands go elsewhere now.
+    Retired,
+    /// It belongs to one client for a while. `Key::NONE`: to nobody now.
+    Own(Key),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Connecting,
+    /// Signing in.
+    Greeting,
+    Ready,
+}
+
+/// Commands of one client that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// Whose; `Key::NONE`: the gateway's.
+    pub(crate) client: Key,
+    /// How many are not answered.
+    pub(crate) left: u32,
+    /// How many are.
+    pub(crate) answered: u32,
+    pub(crate) bytes: u32,
+    pub(crate) after: After,
+    /// The client does not want the replies.
+    pub(crate) mute: bool,
+    /// A part of the next reply was given to the client already.
+    pub(crate) begun: bool,
+}
+
+/// What a reply means beyond itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing.
+    Plain,
+    /// It is not for the client.
+    Swallow,
+    /// Signing in: an error ends the connection.
+    Greeting(Greeting),
+    Multi,
+    /// A command within a transaction.
+    Queued,
+    /// A command that must spoil the transaction, and is answered with an error of ours.
+    Spoiled,
+    Exec,
+    /// The transaction is given up; the client is told that what it watched has changed.
+    ExecWatchLost,
+    /// Answered with OK, whatever happens.
+    Undone,
+    Watch,
+    Blocking,
+    /// A subscription to one channel, or its end.
+    Confirmed,
+    /// The same, from one request with the one before it: its error was told already.
+    ConfirmedToo,
+    /// A subscription that the client was told of long ago.
+    Restored,
+    Monitor,
+    Tracking,
+    TrackingOff,
+    Wait,
+    Selected,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greeting {
+    Auth,
+    Hello,
+    Select,
+    Id,
+    Name,
+}
+
+impl Link {
+    /// Appends commands.
+    #[inline]
+    pub(crate) fn push(&mut self, client: Key, bytes: &[u8], commands: u32, after: After, mute: bool) {
+        self.output.extend_from_slice(bytes);
+        let length = bytes.len() as u32;
+        if after == After::Plain
+            && let Some(last) = self.runs.back_mut()
+            && last.client == client
+            && last.after == After::Plain
+            && last.mute == mute
+            && last.bytes.saturating_add(length) <= RUN_BYTES_MAX
+        {
+            last.left += commands;
+            last.bytes += length;
+            return;
+        }
+        self.runs.push_back(Run {
+            client,
+            left: commands,
+            answered: 0,
+            bytes: length,
+            after,
+            mute,
+            begun: false,
+        });
+    }
+
+    /// So many of the first run's commands are answered. False: they were not even asked.
+    #[inline]
+    pub(crate) fn answered(&mut self, replies: u32) -> bool {
+        let Some(run) = self.runs.front_mut() else {
+            return false;
+        };
+        run.left -= replies;
+        run.answered += replies;
+        run.begun = false;
+        if self.sent == self.answered && run.bytes > 0 {
+            return false;
+        }
+        if run.left == 0 {
+            self.answered += run.bytes as usize;
+            self.runs.pop_front();
+            if self.answered > self.sent {
+                return false;
+            }
+            self.forget_answered();
+        }
+        true
+    }
+
+    fn forget_answered(&mut self) {
+        if self.answered == self.output.len() {
+            self.output.clear();
+            if self.output.capacity() > ANSWERED_MAX {
+                self.output = Vec::new();
+            }
+        } else if self.answered > ANSWERED_MAX && self.answered > self.output.len() / 2 {
+            self.output.drain(..self.answered);
+        } else {
+            return;
+        }
+        self.sent -= self.answered;
+        self.answered = 0;
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.stage == Stage::Ready
+    }
+
+    pub(crate) fn unanswered_bytes(&self) -> usize {
+        self.output.len() - self.answered
+    }
+}

@@ -1,0 +1,179 @@
+//! A connection to a server is gone: who waited for an answer on it is told what is known about it. What was not sent is
+//! sent later, reads are sent again, and a write whose reply is lost has an unknown outcome.
+
+use super::client::{Again, Wait};
+use super::link::{After, Purpose, Run};
+use super::own::nil;
+use super::{Core, Effect, Key, add};
+use crate::commands::{Class, class};
+use crate::scan::{RequestScan, Words};
+use std::sync::atomic::Ordering;
+
+pub(super) const UNKNOWN: &[u8] = b"-UNKNOWNOUTCOME the primary changed before its reply came; \
+    the write may or may not have been done\r\n";
+pub(super) const WAIT_UNKNOWN: &[u8] = b"-UNKNOWNOUTCOME the primary changed; \
+    how many replicas have the write cannot be told\r\n";
+pub(super) const TRANSACTION_LOST: &[u8] =
+    b"-ERR the primary changed; this transaction cannot be executed, begin it again\r\n";
+pub(super) const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because the primary changed\r\n";
+
+impl Core {
+    /// The connection to a server failed or was closed by it.
+    pub(crate) fn link_lost(&mut self, key: Key, why: &str) {
+        self.lose(key, why);
+    }
+
+    /// Gives up a connection; the next one is tried after a back-off.
+    pub(super) fn lose(&mut self, key: Key, why: &str) {
+        if let Some(link) = self.links.get(key) {
+            let endpoint = &mut self.endpoints[link.endpoint];
+            endpoint.failed(self.now, why);
+            tracing::info!(endpoint = endpoint.settings.name, server = %link.address, why, "lost a connection");
+        }
+        self.forget(key, true);
+    }
+
+    /// Gives up every connection of an endpoint to the primary.
+    pub(super) fn lose_primary(&mut self, endpoint: usize, why: &str, drop_unsent: bool) {
+        let links = self.links.iter().filter(|(_, link)| link.endpoint == endpoint && link.primary);
+        let lost: Vec<Key> = links.map(|(key, _)| key).collect();
+        if !lost.is_empty() {
+            let name = &self.endpoints[endpoint].settings.name;
+            tracing::info!(
+                endpoint = name,
+                connections = lost.len(),
+                why,
+                "closes what leads to the primary"
+            );
+        }
+        for key in lost {
+            self.forget(key, drop_unsent);
+        }
+        self.endpoints[endpoint].draining = None;
+        self.endpoints[endpoint].retry_at = self.now;
+    }
+
+    pub(super) fn forget(&mut self, key: Key, drop_unsent: bool) {
+        let Some(link) = self.links.remove(key) else {
+            return;
+        };
+        self.effects.push_back(Effect::CloseLink { link: key, drop_unsent });
+        self.counters.backends.store(self.links.len() as u64, Ordering::Relaxed);
+        let endpoint = &mut self.endpoints[link.endpoint];
+        endpoint.lanes.retain(|_, lane| *lane != key);
+        if let Purpose::Own(_) = link.purpose {
+            endpoint.owns -= 1;
+            endpoint.idle.retain(|idle| *idle != key);
+        }
+        let mut at = link.answered;
+        for run in &link.runs {
+            let end = at + run.bytes as usize;
+            self.forget_run(*run, &link.output[at..end], link.sent.saturating_sub(at));
+            at = end;
+        }
+        if let Purpose::Own(owner) = link.purpose
+            && let Some(client) = self.clients.get_mut(owner)
+        {
+            client.own = None;
+            if let Some(special) = &mut client.special {
+                special.own_lost();
+                if special.is_idle() {
+                    client.special = None;
+                }
+            }
+            self.go_on(owner);
+        }
+    }
+
+    /// The client has something to do other than to wait for answers.
+    fn go_on(&mut self, key: Key) {
+        if let Some(client) = self.clients.get_mut(key) {
+            if client.wait == Wait::Answers && client.in_flight == 0 {
+                client.wait = Wait::No;
+            }
+            self.runnable.push_back(key);
+        }
+    }
+
+    /// `written`: how many of the bytes the kernel took.
+    fn forget_run(&mut self, run: Run, bytes: &[u8], written: usize) {
+        let Some(client) = self.clients.get_mut(run.client) else {
+            return;
+        };
+        client.in_flight -= run.left.min(client.in_flight);
+        if run.begun {
+            // It has the beginning of a reply whose end is lost: nothing it receives can be understood any more.
+            return self.end_client(run.client);
+        }
+        let executed = written >= bytes.len();
+        let again = match run.after {
+            After::Plain => return self.forget_plain(run, bytes, written),
+            After::Swallow | After::Restored | After::Greeting(_) => return,
+            After::Queued | After::Spoiled => Again::Answer(TRANSACTION_LOST),
+            After::Multi | After::Undone => Again::Answer(b"+OK\r\n"),
+            After::Exec if executed => Again::Answer(UNKNOWN),
+            After::Exec => Again::Answer(ABORTED),
+            After::ExecWatchLost => Again::Answer(nil(client.resp3)),
+            After::Wait if executed => Again::Answer(WAIT_UNKNOWN),
+            After::Monitor => {
+                client.special().monitor = false;
+                Again::Command(bytes.to_vec())
+            }
+            After::Tracking => {
+                client.special().tracking = None;
+                Again::Command(bytes.to_vec())
+            }
+            // With the time that it still has.
+            After::Blocking => match &client.special().blocked {
+                Some(blocked) => Again::Command(blocked.request.clone()),
+                None => Again::Command(bytes.to_vec()),
+            },
+            After::Watch
+            | After::Wait
+            | After::Confirmed
+            | After::ConfirmedToo
+            | After::TrackingOff
+            | After::Selected => Again::Command(bytes.to_vec()),
+        };
+        let counter = match again {
+            Again::Answer(text) if text == UNKNOWN => &self.counters.unknown,
+            _ => &self.counters.replayed,
+        };
+        add(counter, 1);
+        client.requeue(again, run.mute);
+        self.go_on(run.client);
+    }
+
+    fn forget_plain(&mut self, run: Run, bytes: &[u8], written: usize) {
+        let Some(client) = self.clients.get_mut(run.client) else {
+            return;
+        };
+        let (mut at, mut number) = (0, 0);
+        while let Ok(Some(request)) = RequestScan::default().next(&bytes[at..]) {
+            let command = &bytes[at..at + request.len];
+            at += request.len;
+            number += 1;
+            if number <= run.answered {
+                continue;
+            }
+            let sent = at <= written;
+            if sent && is_write(command) {
+                client.requeue(Again::Answer(UNKNOWN), run.mute);
+                add(&self.counters.unknown, 1);
+            } else {
+                client.requeue(Again::Command(command.to_vec()), run.mute);
+                add(&self.counters.replayed, u64::from(sent));
+            }
+        }
+        self.go_on(run.client);
+    }
+}
+
+/// Whether a command that was sent as a plain one may have changed something.
+fn is_write(command: &[u8]) -> bool {
+    match Words::of(command).next().map(class) {
+        Some(Class::Read) => false,
+        Some(Class::BlockOption { write } | Class::Limited { write, .. }) => write,
+        _ => true,
+    }
+}

@@ -1,0 +1,312 @@
+//! What the bytes mean: a value that is told what was read and what time it is, and that says what is to be written.
+//! It knows no socket and no clock, so that every sequence of events can be played to it.
+//!
+//! A client's commands are sent on in order. Whatever they must not mix with (another connection, an answer of the
+//! gateway's own) waits until what the client has under way is answered; that one rule keeps its replies in order.
+
+mod answer;
+mod auth;
+mod client;
+mod connect;
+mod endpoint;
+mod held;
+mod intake;
+mod link;
+mod loss;
+mod own;
+mod replies;
+mod route;
+mod stateful;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use endpoint::{Direction, Source, Target};
+pub(crate) use table::{Key, Table};
+
+use crate::counters::{Counters, add};
+use crate::settings::Settings;
+use backstay_model::{Epoch, ServiceName, Time};
+use client::{Again, Client, Mute, Wait};
+use endpoint::EndpointState;
+use link::Link;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often timeouts are looked at that nobody waits for to the millisecond.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+/// Replies that a client has not fetched before its next commands wait for it to do so.
+const OUTPUT_LOW: usize = 256 * 1024;
+
+pub(crate) struct Core {
+    now: Time,
+    zone: String,
+    endpoints: Vec<EndpointState>,
+    clients: Table<Client>,
+    links: Table<Link>,
+    /// Clients whose wait is over.
+    runnable: VecDeque<Key>,
+    dirty_clients: Vec<Key>,
+    dirty_links: Vec<Key>,
+    /// Clients that may be read again.
+    readable: Vec<Key>,
+    effects: VecDeque<Effect>,
+    /// Drains and holds that were not confirmed yet.
+    unconfirmed: BTreeMap<ServiceName, Epoch>,
+    counters: Arc<Counters>,
+    ids: u64,
+    tick_at: Time,
+}
+
+/// What must be done with sockets, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Open this connection to a server.
+    Connect { link: Key, endpoint: usize, address: SocketAddr, host: Arc<str> },
+    /// Close it; with `drop_unsent` what the kernel has not sent yet is not sent any more.
+    CloseLink { link: Key, drop_unsent: bool },
+    /// Close this client's connection.
+    CloseClient(Key),
+    /// What this epoch's `Hold` or `Drain` demands is done.
+    Held(ServiceName, Epoch),
+}
+
+impl Core {
+    pub(crate) fn new(settings: Settings, counters: Arc<Counters>, now: Time) -> Self {
+        Self {
+            now,
+            zone: settings.zone,
+            endpoints: settings.endpoints.into_iter().map(EndpointState::new).collect(),
+            clients: Table::new(),
+            links: Table::new(),
+            runnable: VecDeque::new(),
+            dirty_clients: Vec::new(),
+            dirty_links: Vec::new(),
+            readable: Vec::new(),
+            effects: VecDeque::new(),
+            unconfirmed: BTreeMap::new(),
+            counters,
+            ids: 0,
+            tick_at: now,
+        }
+    }
+
+    /// The time of everything that follows. Must be called before each read from a server is handed in.
+    pub(crate) fn set_now(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        for endpoint in &mut self.endpoints {
+            endpoint.look_at_lease(now);
+        }
+    }
+
+    /// A client connected. `Err`: send it this and close.
+    pub(crate) fn client_opened(&mut self, endpoint: usize, peer: &str) -> Result<Key, &'static [u8]> {
+        let state = &mut self.endpoints[endpoint];
+        if state.clients >= state.settings.limits.clients_max {
+            add(&self.counters.refused, 1);
+            return Err(b"-ERR max number of clients reached\r\n");
+        }
+        state.clients += 1;
+        self.ids += 1;
+        let key = self.clients.insert(Client {
+            id: self.ids,
+            endpoint,
+            peer: peer.into(),
+            name: Box::default(),
+            connected: self.now,
+            active: self.now,
+            begun: None,
+            input: Vec::new(),
+            scan: crate::scan::RequestScan::default(),
+            requeued: VecDeque::new(),
+            wait: Wait::No,
+            waits_since: None,
+            held_bytes: 0,
+            output: Vec::new(),
+            sent: 0,
+            dirty: false,
+            lane: Key::NONE,
+            own: None,
+            in_flight: 0,
+            wrote: Epoch(0),
+            authenticated: state.settings.users.is_empty(),
+            user: None,
+            login: 0,
+            database: 0,
+            resp3: false,
+            mute: Mute::No,
+            special: None,
+            ending: false,
+        });
+        self.counters.clients.store(self.clients.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        Ok(key)
+    }
+
+    /// The client sent its last byte. What was sent on is still answered; what waits for a server is forgotten, because
+    /// nobody can tell whether anybody still wants it done.
+    pub(crate) fn client_eof(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let blocked = client.special.as_ref().is_some_and(|special| special.blocked.is_some());
+        let done = client.is_settled() && client.unsent() == 0;
+        if client.wait == Wait::Server || client.keeps_own() || blocked || done {
+            self.end_client(key);
+        } else {
+            client.ending = true;
+        }
+    }
+
+    /// As `client_eof`, of a client that is not read now: its last bytes may not have been.
+    pub(crate) fn client_hung_up(&mut self, key: Key) {
+        if self.clients.get(key).is_some_and(|client| client.wait == Wait::Server) {
+            self.end_client(key);
+        }
+    }
+
+    /// Lets clients go that have nothing under way: the gateway stops.
+    pub(crate) fn end_settled_clients(&mut self) {
+        for key in self.clients.keys() {
+            let Some(client) = self.clients.get(key) else {
+                continue;
+            };
+            let transaction = client.special.as_ref().is_some_and(|special| special.multi);
+            if client.is_settled() && client.unsent() == 0 && !transaction {
+                self.end_client(key);
+            }
+        }
+    }
+
+    /// No client is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.clients.len() == 0
+    }
+
+    /// The client's connection is gone, or must go at once.
+    pub(crate) fn end_client(&mut self, key: Key) {
+        let Some(client) = self.clients.remove(key) else {
+            return;
+        };
+        let endpoint = &mut self.endpoints[client.endpoint];
+        endpoint.clients -= 1;
+        endpoint.held_bytes -= client.held_bytes;
+        if let Some(own) = client.own {
+            self.close_own(own);
+        }
+        self.effects.push_back(Effect::CloseClient(key));
+        self.counters.clients.store(self.clients.len() as u64, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether the client's bytes are wanted now. If not, it is among `readable` when they are.
+    #[inline]
+    pub(crate) fn wants_input(&self, key: Key) -> bool {
+        self.clients.get(key).is_some_and(|client| client.wait == Wait::No && !client.ending)
+    }
+
+    /// What is to be written to the client, from the second on.
+    pub(crate) fn client_output(&mut self, key: Key) -> Option<(&[u8], usize)> {
+        self.clients.get(key).map(|client| (&client.output[..], client.sent))
+    }
+
+    /// So much of the output was written.
+    pub(crate) fn client_wrote(&mut self, key: Key, written: usize) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.sent += written;
+        if client.sent < client.output.len() {
+            if client.sent > OUTPUT_LOW && client.sent > client.output.len() / 2 {
+                client.output.drain(..client.sent);
+                client.sent = 0;
+            }
+        } else {
+            client.output.clear();
+            client.sent = 0;
+            if client.output.capacity() > 4096 {
+                client.output = Vec::new();
+            }
+            if client.ending && client.is_settled() {
+                self.end_client(key);
+                return;
+            }
+        }
+        if client.wait == Wait::Output && client.unsent() <= OUTPUT_LOW {
+            client.wait = Wait::No;
+            self.runnable.push_back(key);
+        }
+    }
+
+    /// What is to be written to the server, from the second on.
+    pub(crate) fn link_output(&mut self, key: Key) -> Option<(&[u8], usize)> {
+        self.links.get(key).map(|link| (&link.output[..], link.sent))
+    }
+
+    pub(crate) fn link_wrote(&mut self, key: Key, written: usize) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.sent += written;
+        }
+    }
+
+    /// The next thing to do with a socket. To be emptied after every call that takes a key.
+    pub(crate) fn effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    pub(crate) fn dirty_links(&mut self) -> Option<Key> {
+        let key = self.dirty_links.pop()?;
+        if let Some(link) = self.links.get_mut(key) {
+            link.dirty = false;
+        }
+        Some(key)
+    }
+
+    pub(crate) fn dirty_clients(&mut self) -> Option<Key> {
+        let key = self.dirty_clients.pop()?;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.dirty = false;
+        }
+        Some(key)
+    }
+
+    /// Clients whose bytes are wanted again.
+    pub(crate) fn readable(&mut self) -> Option<Key> {
+        self.readable.pop()
+    }
+
+    /// Takes the next commands of clients whose wait is over. To be called after everything that was read was handed in.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            while let Some(key) = self.runnable.pop_front() {
+                self.run(key);
+            }
+            self.drain();
+            if self.runnable.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Whether `settle` has something to do.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        !self.runnable.is_empty()
+    }
+
+    #[inline]
+    fn soil_client(dirty: &mut Vec<Key>, client: &mut Client, key: Key) {
+        if !client.dirty {
+            client.dirty = true;
+            dirty.push(key);
+        }
+    }
+
+    #[inline]
+    fn soil_link(dirty: &mut Vec<Key>, link: &mut Link, key: Key) {
+        if !link.dirty {
+            link.dirty = true;
+            dirty.push(key);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! From a server's bytes to replies, and to the clients that wait for them.
+
+use super::client::Wait;
+use super::link::{After, Purpose, Run};
+use super::{Core, Key, add};
+use crate::commands::Channels;
+use crate::scan::{Violation, Words};
+
+/// The part of a longer reply that has arrived is given to its client at once.
+const STREAM_MIN: usize = 16 * 1024;
+
+/// Why a connection to a server is given up.
+#[derive(Debug, thiserror::Error)]
+enum Bad {
+    #[error("it sent what is no reply: {0}")]
+    Violation(#[from] Violation),
+    #[error("it answered what was not asked")]
+    Unasked,
+    #[error("it sent a reply that is too long")]
+    TooLong,
+}
+
+impl Core {
+    /// Bytes of a server. `set_now` must be told the time after they were read.
+    pub(crate) fn link_read(&mut self, key: Key, data: &[u8]) {
+        let Some(link) = self.links.get_mut(key) else {
+            return;
+        };
+        let endpoint = link.endpoint;
+        if link.primary && self.endpoints[endpoint].is_expired(self.now) {
+            return self.lose_primary(endpoint, "the lease ended", true);
+        }
+        let mut joined = std::mem::take(&mut link.partial);
+        let result = if joined.is_empty() {
+            self.replies(key, data)
+        } else {
+            joined.extend_from_slice(data);
+            self.replies(key, &joined)
+        };
+        match result {
+            Err(bad) => self.lose(key, &bad.to_string()),
+            Ok(taken) => {
+                let Some(link) = self.links.get_mut(key) else {
+                    return;
+                };
+                if !joined.is_empty() {
+                    if taken < joined.len() {
+                        joined.drain(..taken);
+                        link.partial = joined;
+                    }
+                } else if taken < data.len() {
+                    link.partial = data[taken..].to_vec();
+                }
+            }
+        }
+    }
+
+    fn replies(&mut self, key: Key, bytes: &[u8]) -> Result<usize, Bad> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some(link) = self.links.get_mut(key) else {
+                return Ok(bytes.len());
+            };
+            let pushed = link.resp3 && bytes[at] == b'>';
+            match link.runs.front().copied() {
+                Some(run)
+                    if run.after == After::Plain
+                        && !matches!(link.purpose, Purpose::Own(_))
+                        && (run.begun || !pushed) =>
+                {
+                    let (taken, whole) = self.plain_replies(key, run, &bytes[at..])?;
+                    at += taken;
+                    if !whole {
+                        return Ok(at);
+                    }
+                }
+                _ => {
+                    let rest = &bytes[at..];
+                    let Some(length) = link.scan.next(rest)? else {
+                        let max = self.endpoints[link.endpoint].settings.limits.output_bytes_max;
+                        return if rest.len() > max { Err(Bad::TooLong) } else { Ok(at) };
+                    };
+                    at += length;
+                    self.frame(key, &rest[..length])?;
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    /// Gives a client the replies to its run of plain commands. False: the last one is not whole.
+    #[inline]
+    fn plain_replies(&mut self, key: Key, run: Run, bytes: &[u8]) -> Result<(usize, bool), Bad> {
+        let Some(link) = self.links.get_mut(key) else {
+            return Ok((bytes.len(), true));
+        };
+        let (mut at, mut replies) = (0, 0);
+        while replies < run.left {
+            let Some(length) = link.scan.next(&bytes[at..])? else {
+                break;
+            };
+            at += length;
+            replies += 1;
+        }
+        let whole = replies == run.left;
+        if replies > 0 && !link.answered(replies) {
+            return Err(Bad::Unasked);
+        }
+        if !whole && bytes.len() - at >= STREAM_MIN {
+            let certain = link.scan.certain(bytes.len() - at);
+            link.scan.passed(certain);
+            at += certain;
+            if let Some(run) = link.runs.front_mut() {
+                run.begun |= certain > 0;
+            }
+        }
+        self.deliver(run.client, &bytes[..at], replies, run.mute);
+        Ok((at, whole))
+    }
+
+    /// Gives a client bytes that hold so many replies.
+    #[inline]
+    pub(super) fn deliver(&mut self, key: Key, bytes: &[u8], replies: u32, mute: bool) {
+        add(&self.counters.commands, u64::from(replies));
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.in_flight -= replies.min(client.in_flight);
+        if !mute {
+            client.output.extend_from_slice(bytes);
+            Self::soil_client(&mut self.dirty_clients, client, key);
+            let unsent = client.unsent();
+            if unsent > self.endpoints[client.endpoint].settings.limits.output_bytes_max {
+                tracing::warn!(client = %client.peer, unsent, "a client does not fetch its replies; it is dropped");
+                add(&self.counters.refused, 1);
+                return self.end_client(key);
+            }
+        }
+        if client.in_flight == 0 {
+            if client.own.is_some() {
+                self.release_own(key);
+            }
+            self.answered(key);
+        }
+    }
+
+    /// Everything that this client had under way is answered.
+    fn answered(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if client.wait == Wait::Answers {
+            client.wait = Wait::No;
+            self.runnable.push_back(key);
+        } else if client.ending && client.is_settled() && client.unsent() == 0 {
+            self.end_client(key);
+        }
+    }
+
+    /// One reply, or something unasked, on a connection where that makes a difference.
+    fn frame(&mut self, key: Key, frame: &[u8]) -> Result<(), Bad> {
+        let Some(link) = self.links.get_mut(key) else {
+            return Ok(());
+        };
+        let owner = match link.purpose {
+            Purpose::Own(client) => client,
+            Purpose::Shared | Purpose::Retired => Key::NONE,
+        };
+        if self.is_unasked(key, owner, frame) {
+            // Nobody's: a shared connection subscribes to nothing.
+            self.deliver(owner, frame, 0, false);
+            return Ok(());
+        }
+        let Some(link) = self.links.get_mut(key) else {
+            return Ok(());
+        };
+        let run = link.runs.front().copied().ok_or(Bad::Unasked)?;
+        if !link.answered(1) {
+            return Err(Bad::Unasked);
+        }
+        self.reply(key, run, frame);
+        Ok(())
+    }
+
+    fn is_unasked(&self, link: Key, owner: Key, frame: &[u8]) -> bool {
+        let special = self.clients.get(owner).and_then(|client| client.special.as_ref());
+        let Some(link) = self.links.get(link) else {
+            return true;
+        };
+        let front = link.runs.front().map(|run| run.after);
+        let confirming = matches!(front, Some(After::Confirmed | After::ConfirmedToo | After::Restored));
+        if special.is_some_and(|special| special.monitor) && front != Some(After::Monitor) {
+            return frame.starts_with(b"+") && front.is_none();
+        }
+        let message = || {
+            let kind = Words::of(frame).next().unwrap_or_default();
+            [&b"message"[..], b"pmessage", b"smessage"].contains(&kind)
+        };
+        match frame.first() {
+            Some(b'>') => {
+                let confirmation = [
+                    &b"subscribe"[..],
+                    b"unsubscribe",
+                    b"psubscribe",
+                    b"punsubscribe",
+                    b"ssubscribe",
+                    b"sunsubscribe",
+                ];
+                let kind = Words::of(frame).next().unwrap_or_default();
+                !confirming || !confirmation.contains(&kind)
+            }
+            Some(b'*') if !link.resp3 => {
+                let subscribed = special.is_some_and(|special| !special.subscriptions.is_empty());
+                (subscribed || confirming) && message()
+            }
+            _ => false,
+        }
+    }
+
+    /// One channel was subscribed to, or no longer is.
+    pub(super) fn confirmed(&mut self, owner: Key, frame: &[u8]) {
+        if frame.starts_with(b"-") {
+            return;
+        }
+        let mut words = Words::of(frame);
+        let (Some(kind), Some(channel)) = (words.next(), words.next()) else {
+            return;
+        };
+        let Some(client) = self.clients.get_mut(owner) else {
+            return;
+        };
+        let (kind, on) = match kind {
+            b"subscribe" => (Channels::Named, true),
+            b"psubscribe" => (Channels::Patterns, true),
+            b"ssubscribe" => (Channels::Shards, true),
+            b"unsubscribe" => (Channels::Named, false),
+            b"punsubscribe" => (Channels::Patterns, false),
+            _ => (Channels::Shards, false),
+        };
+        let special = client.special();
+        let name = (kind, channel.into());
+        if on {
+            if special.subscriptions.insert(name) {
+                special.subscribed_bytes += channel.len();
+            }
+        } else if special.subscriptions.remove(&name) {
+            special.subscribed_bytes -= channel.len();
+        }
+    }
+}

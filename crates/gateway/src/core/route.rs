@@ -1,0 +1,192 @@
+//! Follows what the controllers say: where commands go, when they must wait, and when that is confirmed.
+
+use super::endpoint::{Direction, Draining};
+use super::link::{After, Purpose};
+use super::{Core, Effect, Key, Source};
+use crate::core::connect::request;
+use backstay_model::{Epoch, ServiceName, Time};
+use std::time::Duration;
+
+/// How long an open transaction may go on when the primary is about to move.
+pub(super) const TRANSACTION_GRACE: Duration = Duration::from_millis(50);
+
+impl Core {
+    /// Where a service's commands go from now on.
+    pub(crate) fn route(&mut self, service: &ServiceName, direction: &Direction, sources: &[Source]) {
+        let mut changed = false;
+        let mut known = false;
+        for number in 0..self.endpoints.len() {
+            if self.endpoints[number].settings.service == *service {
+                known = true;
+                changed |= self.turn(number, direction);
+                sources.clone_into(&mut self.endpoints[number].sources);
+                self.retarget(number);
+            }
+        }
+        if let Direction::Drain { epoch, .. } | Direction::Hold { epoch } = direction
+            && (changed || !known)
+        {
+            self.unconfirmed.insert(service.clone(), *epoch);
+        } else if changed {
+            self.unconfirmed.remove(service);
+        }
+        self.drain();
+    }
+
+    /// True: it is a new order, not a longer lease.
+    fn turn(&mut self, number: usize, direction: &Direction) -> bool {
+        let state = &mut self.endpoints[number];
+        if direction.epoch() < state.epoch() {
+            return false;
+        }
+        match (&mut state.direction, direction) {
+            (
+                Direction::Serve { epoch, target, until },
+                Direction::Serve { epoch: new_epoch, target: new_target, until: new_until },
+            ) if epoch == new_epoch && target == new_target => {
+                *until = *new_until.max(until);
+                return false;
+            }
+            (Direction::Drain { epoch, until }, Direction::Drain { epoch: new_epoch, until: new_until })
+                if epoch == new_epoch =>
+            {
+                *until = *new_until.max(until);
+                return false;
+            }
+            (Direction::Hold { epoch }, Direction::Hold { epoch: new_epoch }) if epoch == new_epoch => {
+                // The first order of all also says the epoch that a gateway starts with.
+                return *epoch == Epoch(0);
+            }
+            (Direction::Serve { .. }, Direction::Drain { .. }) => {
+                state.direction = direction.clone();
+                self.begin_drain(number);
+                return true;
+            }
+            _ => {}
+        }
+        state.direction = direction.clone();
+        self.lose_primary(number, "the primary changes", true);
+        true
+    }
+
+    fn begin_drain(&mut self, number: usize) {
+        let blocked = self.links.iter().filter(|(_, link)| {
+            link.endpoint == number
+                && link.primary
+                && link.runs.front().is_some_and(|run| matches!(run.after, After::Blocking | After::Wait))
+        });
+        let to_unblock = blocked.map(|(key, _)| key).collect();
+        self.endpoints[number].draining = Some(Draining { since: self.now, to_unblock });
+    }
+
+    /// Looks again where an endpoint's commands go.
+    fn retarget(&mut self, number: usize) {
+        let state = &mut self.endpoints[number];
+        let (target, primary, refuses) = state.choose(&self.zone);
+        let draining = state.draining.is_some();
+        if (target != state.target || primary != state.primary) && !draining {
+            for lane in std::mem::take(&mut state.lanes).into_values() {
+                if let Some(link) = self.links.get_mut(lane) {
+                    link.purpose = Purpose::Retired;
+                }
+            }
+            for idle in self.endpoints[number].idle.clone() {
+                self.close_own(idle);
+            }
+            let state = &mut self.endpoints[number];
+            state.refused_databases.clear();
+            state.retry_at = self.now;
+        }
+        let state = &mut self.endpoints[number];
+        (state.target, state.primary, state.refuses) = (target, primary, refuses);
+        state.look_at_lease(self.now);
+        if state.open || state.refuses {
+            self.wake(number);
+        }
+    }
+
+    /// Ends drains in which nothing is under way any more, and confirms what is done.
+    pub(super) fn drain(&mut self) {
+        for number in 0..self.endpoints.len() {
+            if self.endpoints[number].draining.is_some() {
+                self.unblock(number);
+                if self.is_drained(number) {
+                    self.lose_primary(number, "the primary moves", false);
+                }
+            }
+        }
+        if self.unconfirmed.is_empty() {
+            return;
+        }
+        for (service, epoch) in self.unconfirmed.clone() {
+            let of_service = |number: usize| self.endpoints[number].settings.service == service;
+            let busy = self.links.iter().any(|(_, link)| link.primary && of_service(link.endpoint));
+            if !busy {
+                self.unconfirmed.remove(&service);
+                self.effects.push_back(Effect::Held(service, epoch));
+            }
+        }
+    }
+
+    /// Asks the server to let go of blocked connections, on any other.
+    fn unblock(&mut self, number: usize) {
+        let Some(draining) = &mut self.endpoints[number].draining else {
+            return;
+        };
+        if draining.to_unblock.is_empty() {
+            return;
+        }
+        let idle = |purpose| matches!(purpose, Purpose::Shared | Purpose::Own(Key::NONE));
+        let messenger = self.links.iter().find(|(_, link)| {
+            link.endpoint == number && link.primary && link.is_ready() && idle(link.purpose)
+        });
+        let Some(messenger) = messenger.map(|(key, _)| key) else {
+            return;
+        };
+        for blocked in std::mem::take(&mut draining.to_unblock) {
+            let Some(id) = self.links.get(blocked).and_then(|link| link.server_id) else {
+                continue;
+            };
+            if let Some(link) = self.links.get_mut(messenger) {
+                let bytes = request(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]);
+                link.push(Key::NONE, &bytes, 1, After::Swallow, false);
+                Self::soil_link(&mut self.dirty_links, link, messenger);
+            }
+        }
+    }
+
+    fn is_drained(&self, number: usize) -> bool {
+        let Some(draining) = &self.endpoints[number].draining else {
+            return true;
+        };
+        let graced = self.now < draining.since + TRANSACTION_GRACE;
+        let in_transaction = |client: Key| {
+            let special = self.clients.get(client).and_then(|client| client.special.as_ref());
+            special.is_some_and(|special| special.multi && !special.broken)
+        };
+        self.links.iter().filter(|(_, link)| link.endpoint == number && link.primary).all(|(_, link)| {
+            let open = matches!(link.purpose, Purpose::Own(client) if in_transaction(client));
+            link.runs.iter().all(|run| run.client == Key::NONE) && !(graced && open)
+        })
+    }
+
+    /// When something is to be done though nothing is read.
+    pub(crate) fn next_wakeup(&self) -> Time {
+        let leased =
+            |number: usize| self.links.iter().any(|(_, link)| link.primary && link.endpoint == number);
+        let mut at = self.tick_at;
+        for (number, endpoint) in self.endpoints.iter().enumerate() {
+            if endpoint.until() < at && endpoint.until() > self.now && leased(number) {
+                at = endpoint.until();
+            }
+            if endpoint.open && !endpoint.waiting.is_empty() && endpoint.retry_at > self.now {
+                at = at.min(endpoint.retry_at);
+            }
+            if let Some(draining) = &endpoint.draining {
+                let end = draining.since + TRANSACTION_GRACE;
+                at = if end > self.now { at.min(end) } else { at };
+            }
+        }
+        at
+    }
+}

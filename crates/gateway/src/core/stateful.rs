@@ -1,0 +1,437 @@
+//! Commands that are not simply sent on: what each does to the client's state, and on which connection it goes.
+
+use super::answer;
+use super::client::{Blocked, Client, Mute};
+use super::intake::{Taken, wait_for_answers};
+use super::link::After;
+use super::loss::{ABORTED, TRANSACTION_LOST, WAIT_UNKNOWN};
+use super::own::subscribe_word;
+use super::{Core, Key, add};
+use crate::commands::{Channels, Class, TimeoutAt, class};
+use crate::core::connect::request;
+use crate::scan::{Request, Words};
+use backstay_model::Epoch;
+use std::time::Duration;
+
+/// The names of all channels that one client subscribes to.
+const SUBSCRIBED_BYTES_MAX: usize = 4 << 20;
+/// Less is not asked for: a server takes zero for "for ever".
+const REMAINING_MIN: Duration = Duration::from_millis(1);
+
+/// A command that no server accepts: the transaction that it stands in is not executed.
+const SPOILER: &[u8] = b"*1\r\n$3\r\nGET\r\n";
+
+impl Core {
+    /// Takes one command of whatever kind.
+    pub(super) fn take(&mut self, key: Key, found: Request, bytes: &[u8]) -> Taken {
+        if found.is_empty() {
+            return Taken::Done;
+        }
+        if found.inline {
+            let Some(words) = answer::split_line(&bytes[..found.len]) else {
+                return self.end_with(key, b"-ERR Protocol error: unbalanced quotes in request\r\n");
+            };
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let bytes = request(&words);
+            return self.dispatch(key, class(words[0]), &bytes);
+        }
+        let name = &bytes[found.name_at..found.name_at + found.name_len];
+        self.dispatch(key, class(name), bytes)
+    }
+
+    fn dispatch(&mut self, key: Key, class: Class, bytes: &[u8]) -> Taken {
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Ends;
+        };
+        let open = matches!(class, Class::Auth | Class::Hello | Class::Quit | Class::Reset);
+        if !client.authenticated && !open {
+            return self.answer(key, b"-NOAUTH Authentication required.\r\n");
+        }
+        let skips = client.mute == Mute::Next;
+        let mute = client.mute != Mute::No;
+        let taken = if client.special.as_ref().is_some_and(|special| special.multi) {
+            self.in_transaction(key, class, bytes, mute)
+        } else {
+            self.one(key, class, bytes, mute)
+        };
+        if let Some(client) = self.clients.get_mut(key)
+            && skips
+            && taken == Taken::Done
+            && client.mute == Mute::Next
+        {
+            client.mute = Mute::No;
+        }
+        taken
+    }
+
+    /// A command between `MULTI` and `EXEC`.
+    fn in_transaction(&mut self, key: Key, class: Class, bytes: &[u8], mute: bool) -> Taken {
+        let (broken, lost) = self
+            .clients
+            .get(key)
+            .and_then(|client| client.special.as_ref())
+            .map_or((false, false), |special| (special.broken, special.watch_lost));
+        let taken = match class {
+            Class::Quit => return self.quit(key),
+            Class::Reset => return self.reset(key),
+            Class::Exec if broken => self.answer(key, ABORTED),
+            Class::Discard if broken => self.answer(key, b"+OK\r\n"),
+            Class::Exec if lost => self.send_own(key, &request(&[b"DISCARD"]), After::ExecWatchLost, mute),
+            Class::Exec => self.send_own(key, bytes, After::Exec, mute),
+            Class::Discard => self.send_own(key, bytes, After::Undone, mute),
+            _ if broken => return self.answer(key, TRANSACTION_LOST),
+            Class::Select
+            | Class::Hello
+            | Class::Auth
+            | Class::Subscribe(_)
+            | Class::Unsubscribe(_)
+            | Class::Monitor
+            | Class::Refused => {
+                // The transaction must not be executed without it.
+                return self.send_own(key, SPOILER, After::Spoiled, mute);
+            }
+            Class::Client if answer::changes_connection(bytes) => {
+                return self.send_own(key, SPOILER, After::Spoiled, mute);
+            }
+            Class::Limited { allowed, .. } if !answer::is_allowed(bytes, allowed) => {
+                return self.send_own(key, SPOILER, After::Spoiled, mute);
+            }
+            _ => return self.send_own(key, bytes, After::Queued, mute),
+        };
+        if taken == Taken::Done
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            client.wrote = self.endpoints[client.endpoint].epoch();
+            let special = client.special();
+            (special.multi, special.broken, special.watching, special.watch_lost) =
+                (false, false, false, false);
+            self.forget_state(key);
+        }
+        taken
+    }
+
+    /// A command outside of a transaction.
+    fn one(&mut self, key: Key, class: Class, bytes: &[u8], mute: bool) -> Taken {
+        match class {
+            Class::Read => self.plain(key, bytes, false, mute),
+            Class::Write => self.plain(key, bytes, true, mute),
+            Class::Limited { allowed, write } if answer::is_allowed(bytes, allowed) => {
+                self.plain(key, bytes, write, mute)
+            }
+            Class::Limited { .. } | Class::Refused => self.refused(key, bytes),
+            Class::Blocking(at) => self.block(key, bytes, at, mute),
+            Class::BlockOption { write } => match block_word(bytes) {
+                Some(word) => self.block_at(key, bytes, word, true, mute),
+                None => self.plain(key, bytes, write, mute),
+            },
+            Class::Multi => self.begin(key, bytes, After::Multi, mute),
+            Class::Watch => self.begin(key, bytes, After::Watch, mute),
+            Class::Exec => self.answer(key, b"-ERR EXEC without MULTI\r\n"),
+            Class::Discard => self.answer(key, b"-ERR DISCARD without MULTI\r\n"),
+            Class::Unwatch => self.unwatch(key, bytes, mute),
+            Class::Subscribe(kind) => self.subscribe(key, bytes, kind, mute),
+            Class::Unsubscribe(kind) => self.unsubscribe(key, bytes, kind, mute),
+            Class::Monitor => self.monitor(key, bytes, mute),
+            Class::Wait => self.wait_for_replicas(key, bytes, mute),
+            Class::Select => self.select(key, bytes, mute),
+            Class::Hello => self.hello(key, bytes),
+            Class::Auth => self.auth(key, bytes),
+            Class::Reset => self.reset(key),
+            Class::Quit => self.quit(key),
+            Class::Client => self.client_command(key, bytes, mute),
+        }
+    }
+
+    /// A plain command goes where the client's state is.
+    pub(super) fn plain(&mut self, key: Key, bytes: &[u8], write: bool, mute: bool) -> Taken {
+        if self.clients.get(key).is_some_and(Client::keeps_own) {
+            let taken = self.send_own(key, bytes, After::Plain, mute);
+            if let Some(client) = self.clients.get_mut(key)
+                && write
+                && taken == Taken::Done
+            {
+                client.wrote = self.endpoints[client.endpoint].epoch();
+            }
+            return taken;
+        }
+        self.send_plain(key, bytes, 1, write, mute)
+    }
+
+    /// `MULTI` and `WATCH`.
+    fn begin(&mut self, key: Key, bytes: &[u8], after: After, mute: bool) -> Taken {
+        let lost =
+            self.clients.get(key).and_then(|client| client.special.as_ref()).is_some_and(|it| it.watch_lost);
+        if lost && after == After::Watch {
+            // Nothing that is watched from now on makes up for what was missed.
+            return self.answer(key, b"+OK\r\n");
+        }
+        let taken = self.send_own(key, bytes, after, mute);
+        if let Some(client) = self.clients.get_mut(key)
+            && taken == Taken::Done
+        {
+            match after {
+                After::Multi => client.special().multi = true,
+                _ => client.special().watching = true,
+            }
+        }
+        taken
+    }
+
+    fn unwatch(&mut self, key: Key, bytes: &[u8], mute: bool) -> Taken {
+        let keeps = self.clients.get(key).is_some_and(Client::keeps_own);
+        let taken =
+            if keeps { self.send_own(key, bytes, After::Undone, mute) } else { self.answer(key, b"+OK\r\n") };
+        if taken == Taken::Done
+            && let Some(special) = self.clients.get_mut(key).and_then(|client| client.special.as_mut())
+        {
+            (special.watching, special.watch_lost) = (false, false);
+            self.forget_state(key);
+        }
+        taken
+    }
+
+    /// Drops a state that says nothing any more.
+    pub(super) fn forget_state(&mut self, key: Key) {
+        if let Some(client) = self.clients.get_mut(key)
+            && client.own.is_none()
+            && client.special.as_ref().is_some_and(|special| special.is_idle())
+        {
+            client.special = None;
+        }
+    }
+
+    fn block(&mut self, key: Key, bytes: &[u8], at: TimeoutAt, mute: bool) -> Taken {
+        let words = Words::of(bytes).count();
+        let word = match at {
+            TimeoutAt::First => 1,
+            TimeoutAt::Last => words.saturating_sub(1),
+        };
+        self.block_at(key, bytes, word, false, mute)
+    }
+
+    /// A command whose timeout stands at `word`, in seconds or in milliseconds.
+    fn block_at(&mut self, key: Key, bytes: &[u8], word: usize, millis: bool, mute: bool) -> Taken {
+        let timeout = Words::of(bytes).nth(word).and_then(|word| timeout(word, millis));
+        let Some(timeout) = timeout else {
+            // The server finds the words for what is wrong with it.
+            return self.plain(key, bytes, true, mute);
+        };
+        let known = self.clients.get(key).and_then(|client| client.special.as_ref()?.blocked.as_ref());
+        let until = match known {
+            Some(blocked) => blocked.until,
+            None => (!timeout.is_zero()).then(|| self.now + timeout),
+        };
+        let again = known.is_some();
+        let sent = match until {
+            Some(until) if again => with_timeout(bytes, word, millis, until.since(self.now)),
+            _ => bytes.to_vec(),
+        };
+        let taken = self.send_own(key, &sent, After::Blocking, mute);
+        if taken == Taken::Done
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            client.wrote = self.endpoints[client.endpoint].epoch();
+            client.special().blocked = Some(Blocked { until, request: bytes.to_vec() });
+            // A drain unblocks it from another connection.
+            self.find_lane(key);
+        }
+        taken
+    }
+
+    fn subscribe(&mut self, key: Key, bytes: &[u8], kind: Channels, mute: bool) -> Taken {
+        let channels: Vec<&[u8]> = Words::of(bytes).skip(1).collect();
+        let known = self
+            .clients
+            .get(key)
+            .and_then(|client| client.special.as_ref())
+            .map_or(0, |it| it.subscribed_bytes);
+        if known + bytes.len() > SUBSCRIBED_BYTES_MAX {
+            add(&self.counters.refused, 1);
+            return self
+                .answer(key, b"-ERR this gateway does not remember so many channels for one client\r\n");
+        }
+        if channels.is_empty() {
+            return self.plain(key, bytes, false, mute);
+        }
+        self.say_each(key, subscribe_word(kind), &channels, mute)
+    }
+
+    fn unsubscribe(&mut self, key: Key, bytes: &[u8], kind: Channels, mute: bool) -> Taken {
+        let word = Words::of(bytes).next().unwrap_or_default();
+        let channels: Vec<&[u8]> = Words::of(bytes).skip(1).collect();
+        if !channels.is_empty() {
+            return self.say_each(key, word, &channels, mute);
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Ends;
+        };
+        if client.in_flight > 0 {
+            // Which channels there are is known when everything is confirmed.
+            return wait_for_answers(client);
+        }
+        let special = client.special.as_ref();
+        let all = special.into_iter().flat_map(|special| special.subscriptions.iter());
+        let all: Vec<Box<[u8]>> = all.filter(|it| it.0 == kind).map(|it| it.1.clone()).collect();
+        if all.is_empty() {
+            return self.send_own(key, bytes, After::Confirmed, mute);
+        }
+        let all: Vec<&[u8]> = all.iter().map(|channel| &**channel).collect();
+        self.say_each(key, word, &all, mute)
+    }
+
+    /// One command per channel: each has one answer, and the answers are the same.
+    fn say_each(&mut self, key: Key, word: &[u8], channels: &[&[u8]], mute: bool) -> Taken {
+        let mut after = After::Confirmed;
+        for channel in channels {
+            let taken = self.send_own(key, &request(&[word, channel]), after, mute);
+            if taken != Taken::Done {
+                // Only the first can fail: the own connection is ready from then on.
+                return taken;
+            }
+            after = After::ConfirmedToo;
+        }
+        Taken::Done
+    }
+
+    fn monitor(&mut self, key: Key, bytes: &[u8], mute: bool) -> Taken {
+        let taken = self.send_own(key, bytes, After::Monitor, mute);
+        if let Some(client) = self.clients.get_mut(key)
+            && taken == Taken::Done
+        {
+            client.special().monitor = true;
+        }
+        taken
+    }
+
+    /// `WAIT` covers what its own connection wrote. A `PING` before it makes that everything until now.
+    fn wait_for_replicas(&mut self, key: Key, bytes: &[u8], mute: bool) -> Taken {
+        let own = match self.own(key) {
+            Ok(own) => own,
+            Err(taken) => return taken,
+        };
+        let (Some(client), Some(link)) = (self.clients.get_mut(key), self.links.get_mut(own)) else {
+            return Taken::Ends;
+        };
+        if client.wrote != Epoch(0) && client.wrote != self.endpoints[client.endpoint].epoch() {
+            let taken = self.answer(key, WAIT_UNKNOWN);
+            self.release_own(key);
+            return taken;
+        }
+        client.special();
+        link.push(Key::NONE, &request(&[b"PING"]), 1, After::Swallow, false);
+        let taken = self.send_own(key, bytes, After::Wait, mute);
+        self.find_lane(key);
+        taken
+    }
+
+    fn select(&mut self, key: Key, bytes: &[u8], mute: bool) -> Taken {
+        let mut words = Words::of(bytes).skip(1);
+        let (Some(word), None) = (words.next(), words.next()) else {
+            return self.answer(key, b"-ERR wrong number of arguments for 'select' command\r\n");
+        };
+        let Some(database) = std::str::from_utf8(word).ok().and_then(|word| word.parse::<u32>().ok()) else {
+            return self.answer(key, b"-ERR value is not an integer or out of range\r\n");
+        };
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Ends;
+        };
+        if client.in_flight > 0 {
+            return wait_for_answers(client);
+        }
+        if client.keeps_own() {
+            client.special().selecting = database;
+            return self.send_own(key, bytes, After::Selected, mute);
+        }
+        let (number, name) = (client.endpoint, (client.login, database, client.resp3));
+        if let Some(refusal) = self.endpoints[number].refused_databases.get(&database).cloned() {
+            return self.answer(key, &refusal);
+        }
+        // The server says whether it has this database when a connection is opened for it.
+        let Some(lane) = self.lane(number, name) else {
+            return self.no_server(key);
+        };
+        if let Some(client) = self.clients.get_mut(key) {
+            client.database = database;
+            client.lane = lane;
+        }
+        self.answer(key, b"+OK\r\n")
+    }
+
+    /// `RESET`: as if it had just connected.
+    fn reset(&mut self, key: Key) -> Taken {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Ends;
+        };
+        if client.in_flight > 0 {
+            return wait_for_answers(client);
+        }
+        client.special = None;
+        client.resp3 = false;
+        client.mute = Mute::No;
+        client.database = 0;
+        client.lane = Key::NONE;
+        client.name = Box::default();
+        client.user = None;
+        client.login = 0;
+        client.authenticated = self.endpoints[client.endpoint].settings.users.is_empty();
+        if let Some(own) = client.own.take() {
+            self.close_own(own);
+        }
+        self.answer(key, b"+RESET\r\n")
+    }
+
+    fn quit(&mut self, key: Key) -> Taken {
+        let taken = self.answer(key, b"+OK\r\n");
+        if let Some(client) = self.clients.get_mut(key)
+            && taken == Taken::Done
+        {
+            client.ending = true;
+            return Taken::Ends;
+        }
+        taken
+    }
+
+    pub(super) fn refused(&mut self, key: Key, bytes: &[u8]) -> Taken {
+        let words: Vec<_> = Words::of(bytes)
+            .take(2)
+            .map(|word| String::from_utf8_lossy(&word[..word.len().min(40)]))
+            .collect();
+        let text = words.join(" ").to_ascii_uppercase();
+        let text: String = text.chars().filter(|character| !character.is_control()).collect();
+        let taken = self.answer(
+            key,
+            format!(
+                "-ERR '{text}' is not allowed through a gateway; connect to the server itself for it\r\n"
+            )
+            .as_bytes(),
+        );
+        add(&self.counters.refused, u64::from(taken == Taken::Done));
+        taken
+    }
+}
+
+/// The number of the word after `BLOCK`, if that is one of the options.
+fn block_word(bytes: &[u8]) -> Option<usize> {
+    let streams = |word: &&[u8]| !word.eq_ignore_ascii_case(b"STREAMS");
+    Words::of(bytes).take_while(streams).position(|word| word.eq_ignore_ascii_case(b"BLOCK")).map(|at| at + 1)
+}
+
+fn timeout(word: &[u8], millis: bool) -> Option<Duration> {
+    let text = std::str::from_utf8(word).ok()?;
+    if millis {
+        return text.parse().ok().map(Duration::from_millis);
+    }
+    Duration::try_from_secs_f64(text.parse().ok()?).ok()
+}
+
+/// The same command with another timeout.
+fn with_timeout(bytes: &[u8], word: usize, millis: bool, remaining: Duration) -> Vec<u8> {
+    let remaining = remaining.max(REMAINING_MIN);
+    let text =
+        if millis { remaining.as_millis().to_string() } else { format!("{:.3}", remaining.as_secs_f64()) };
+    let words: Vec<&[u8]> = Words::of(bytes)
+        .enumerate()
+        .map(|(at, old)| if at == word { text.as_bytes() } else { old })
+        .collect();
+    request(&words)
+}

@@ -1,0 +1,459 @@
+//! The loop: reads what is there, hands it to `core`, and then writes once per connection what came of it. It decides
+//! nothing. Sockets are watched edge-triggered and registered once; commands of many clients that arrive together go to
+//! the server in one write, and a read from it is answered with one write per client.
+
+mod listener;
+mod socket;
+
+use crate::core::{Core, Direction, Effect, Key, Source};
+use crate::settings::{Backend, Settings};
+use backstay_model::{Epoch, ServiceName, Time};
+use listener::Listener;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Poll, Token, Waker};
+use nix::time::{ClockId, clock_gettime};
+use rustls::{ClientConnection, ServerConfig, ServerConnection};
+use socket::Socket;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Reads go here, whoever they are for: a client that says nothing needs no buffer.
+const SCRATCH: usize = 64 * 1024;
+/// How often one connection is read before the others have their turn.
+const READS_MAX: usize = 4;
+const EVENTS_MAX: usize = 1024;
+const WAKER: Token = Token(0);
+
+/// What other threads ask of the loop. What is newer replaces what is older.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    pub(crate) routes: BTreeMap<ServiceName, (Direction, Vec<Source>)>,
+    /// How long what is under way may still take.
+    pub(crate) stop: Option<Duration>,
+}
+
+pub(crate) struct Plane<F> {
+    poll: Poll,
+    core: Core,
+    inbox: Arc<Mutex<Inbox>>,
+    held: F,
+    listeners: Vec<Listener>,
+    /// By endpoint.
+    server_tls: Vec<Option<Arc<ServerConfig>>>,
+    backends: Vec<Backend>,
+    /// By the index of their keys.
+    clients: Vec<Option<(Key, Socket)>>,
+    links: Vec<Option<(Key, Socket)>>,
+    /// Clients that have more to read.
+    again: Vec<Key>,
+    links_again: Vec<Key>,
+    accept_again: bool,
+    scratch: Vec<u8>,
+    stop_at: Option<Time>,
+}
+
+/// `CLOCK_BOOTTIME`: it goes on while the machine is suspended, and so do leases.
+pub(crate) fn now() -> Time {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Time::ZERO, |time| {
+        Time::from_micros(time.tv_sec() as u64 * 1_000_000 + time.tv_nsec() as u64 / 1000)
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Whose {
+    Nobody,
+    Listener(usize),
+    Client(Key),
+    Link(Key),
+}
+
+impl Whose {
+    fn token(self) -> Token {
+        let of =
+            |key: Key, kind: usize| Token((key.index as usize) << 32 | (key.generation as usize) << 2 | kind);
+        match self {
+            Self::Nobody => WAKER,
+            Self::Listener(number) => Token(number << 32 | 1),
+            Self::Client(key) => of(key, 2),
+            Self::Link(key) => of(key, 3),
+        }
+    }
+
+    fn of(token: Token) -> Self {
+        let index = token.0 >> 32;
+        let key = Key { index: index as u32, generation: (token.0 as u32) >> 2 };
+        match token.0 & 3 {
+            1 => Self::Listener(index),
+            2 => Self::Client(key),
+            3 => Self::Link(key),
+            _ => Self::Nobody,
+        }
+    }
+}
+
+impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
+    /// Opens every listener; clients are accepted once `run` is called.
+    #[allow(clippy::type_complexity, reason = "read at one place")]
+    pub(crate) fn open(
+        settings: Settings,
+        counters: Arc<crate::counters::Counters>,
+        inbox: Arc<Mutex<Inbox>>,
+        held: F,
+    ) -> Result<(Self, Waker, Vec<(String, crate::Listen)>), crate::StartError> {
+        let poll = Poll::new().map_err(crate::StartError::Poll)?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(crate::StartError::Poll)?;
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for (number, endpoint) in settings.endpoints.iter().enumerate() {
+            for listen in &endpoint.listen {
+                let failed = |source| crate::StartError::Listen {
+                    endpoint: endpoint.name.clone(),
+                    listen: listen.clone(),
+                    source,
+                };
+                let mut listener = Listener::open(number, listen).map_err(failed)?;
+                let token = Whose::Listener(listeners.len()).token();
+                listener.register(poll.registry(), token).map_err(failed)?;
+                addresses.push((endpoint.name.clone(), listener.address().map_err(failed)?));
+                listeners.push(listener);
+            }
+        }
+        let plane = Self {
+            poll,
+            server_tls: settings.endpoints.iter().map(|endpoint| endpoint.tls.clone()).collect(),
+            backends: settings.endpoints.iter().map(|endpoint| endpoint.backend.clone()).collect(),
+            core: Core::new(settings, counters, now()),
+            inbox,
+            held,
+            listeners,
+            clients: Vec::new(),
+            links: Vec::new(),
+            again: Vec::new(),
+            links_again: Vec::new(),
+            accept_again: false,
+            scratch: vec![0; SCRATCH],
+            stop_at: None,
+        };
+        Ok((plane, waker, addresses))
+    }
+
+    /// Works until it is told to stop. An error: the kernel refuses to say what happens on the sockets.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            let waits = !(self.again.is_empty() && self.links_again.is_empty());
+            let until = if waits { Duration::ZERO } else { self.core.next_wakeup().since(now()) };
+            // A millisecond is the shortest that the kernel waits.
+            match self.poll.poll(&mut events, Some(until)) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                _ => self.core.set_now(now()),
+            }
+            for event in &events {
+                self.happened(event);
+            }
+            for key in std::mem::take(&mut self.links_again) {
+                self.read_link(key);
+            }
+            for key in std::mem::take(&mut self.again) {
+                self.read_client(key);
+            }
+            self.core.tick();
+            self.act();
+            if std::mem::take(&mut self.accept_again) {
+                for number in 0..self.listeners.len() {
+                    self.accept(number);
+                }
+            }
+            self.flush();
+            if self.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn happened(&mut self, event: &Event) {
+        match Whose::of(event.token()) {
+            Whose::Nobody => self.take_inbox(),
+            Whose::Listener(number) => self.accept(number),
+            Whose::Client(key) => {
+                let Some(socket) = find(&mut self.clients, key) else {
+                    return;
+                };
+                socket.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                socket.closed |= event.is_read_closed() || event.is_error();
+                let gone = socket.closed && !self.core.wants_input(key);
+                if event.is_writable() {
+                    self.flush_client(key);
+                }
+                if gone {
+                    self.core.client_hung_up(key);
+                    self.act();
+                } else {
+                    self.read_client(key);
+                }
+            }
+            Whose::Link(key) => {
+                let Some(socket) = find(&mut self.links, key) else {
+                    return;
+                };
+                socket.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                socket.closed |= event.is_read_closed() || event.is_error();
+                if let Some(error) = socket.error() {
+                    self.core.link_lost(key, &error.to_string());
+                    return self.act();
+                }
+                if event.is_writable() && socket.is_connected() {
+                    self.core.link_connected(key);
+                    self.flush_link(key);
+                }
+                self.read_link(key);
+            }
+        }
+    }
+
+    fn take_inbox(&mut self) {
+        let inbox = std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+        for (service, (direction, sources)) in inbox.routes {
+            self.core.route(&service, &direction, &sources);
+            self.act();
+        }
+        if let Some(drain) = inbox.stop {
+            self.listeners.clear();
+            self.stop_at = Some(now() + drain);
+        }
+    }
+
+    fn accept(&mut self, number: usize) {
+        while let Some(listener) = self.listeners.get(number) {
+            let endpoint = listener.endpoint;
+            match listener.accept() {
+                Ok((socket, peer)) => self.welcome(endpoint, socket, &peer),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // Most likely the process has no more files: clients wait in the kernel's queue.
+                    tracing::warn!(%error, "cannot accept a client");
+                    self.accept_again = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, endpoint: usize, mut socket: Socket, peer: &str) {
+        if let Some(tls) = &self.server_tls[endpoint] {
+            match ServerConnection::new(tls.clone()) {
+                Ok(tls) => socket = socket.with_server_tls(tls),
+                Err(error) => return tracing::warn!(%error, "cannot begin TLS"),
+            }
+        }
+        let key = match self.core.client_opened(endpoint, peer) {
+            Ok(key) => key,
+            Err(text) => {
+                // Nothing is waiting in its buffer yet: this never blocks.
+                let _ = socket.write(text);
+                return;
+            }
+        };
+        if let Err(error) = socket.register(self.poll.registry(), Whose::Client(key).token()) {
+            tracing::warn!(%error, "cannot watch a client's socket");
+            self.core.end_client(key);
+        }
+        // What it has sent already is an event of its own, as is that it can be written to.
+        put(&mut self.clients, key, socket);
+        self.act();
+    }
+
+    fn read_client(&mut self, key: Key) {
+        for _ in 0..READS_MAX {
+            let Some(socket) = find(&mut self.clients, key) else {
+                return;
+            };
+            if !socket.readable || !self.core.wants_input(key) {
+                return;
+            }
+            match socket.read(&mut self.scratch) {
+                Ok(0) => {
+                    socket.readable = false;
+                    self.core.client_eof(key);
+                    return self.act();
+                }
+                Ok(read) => {
+                    socket.readable = read == SCRATCH || !socket.tells_when_empty();
+                    self.core.client_read(key, &self.scratch[..read]);
+                    self.act();
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.core.end_client(key);
+                    return self.act();
+                }
+            }
+        }
+        self.again.push(key);
+    }
+
+    fn read_link(&mut self, key: Key) {
+        for _ in 0..READS_MAX {
+            let Some(socket) = find(&mut self.links, key) else {
+                return;
+            };
+            if !socket.readable {
+                return;
+            }
+            match socket.read(&mut self.scratch) {
+                Ok(0) => {
+                    self.core.link_lost(key, "the server closed the connection");
+                    return self.act();
+                }
+                Ok(read) => {
+                    socket.readable = read == SCRATCH || !socket.tells_when_empty();
+                    // The lease must still last now that the reply has been read.
+                    self.core.set_now(now());
+                    self.core.link_read(key, &self.scratch[..read]);
+                    self.act();
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.core.link_lost(key, &error.to_string());
+                    return self.act();
+                }
+            }
+        }
+        self.links_again.push(key);
+    }
+
+    /// Writes everything, and takes what clients had to wait with until it was written.
+    fn flush(&mut self) {
+        loop {
+            self.core.settle();
+            self.act();
+            while let Some(key) = self.core.dirty_links() {
+                self.flush_link(key);
+            }
+            while let Some(key) = self.core.dirty_clients() {
+                self.flush_client(key);
+            }
+            while let Some(key) = self.core.readable() {
+                if find(&mut self.clients, key).is_some_and(|socket| socket.readable) {
+                    self.again.push(key);
+                }
+            }
+            if !self.core.is_unsettled() {
+                return;
+            }
+        }
+    }
+
+    fn flush_client(&mut self, key: Key) {
+        while let (Some((output, sent)), Some(socket)) =
+            (self.core.client_output(key), find(&mut self.clients, key))
+        {
+            if sent == output.len() {
+                let _ = socket.flush();
+                return;
+            }
+            match socket.write(&output[sent..]) {
+                Ok(written) => {
+                    self.core.client_wrote(key, written);
+                    self.act();
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.core.end_client(key);
+                    return self.act();
+                }
+            }
+        }
+    }
+
+    fn flush_link(&mut self, key: Key) {
+        while let (Some((output, sent)), Some(socket)) =
+            (self.core.link_output(key), find(&mut self.links, key))
+        {
+            if sent == output.len() {
+                let _ = socket.flush();
+                return;
+            }
+            match socket.write(&output[sent..]) {
+                Ok(written) => self.core.link_wrote(key, written),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.core.link_lost(key, &error.to_string());
+                    return self.act();
+                }
+            }
+        }
+    }
+
+    /// Does what `core` wants done with sockets.
+    fn act(&mut self) {
+        while let Some(effect) = self.core.effect() {
+            match effect {
+                Effect::Connect { link, endpoint, address, host } => {
+                    if let Err(why) = self.connect(link, endpoint, address, &host) {
+                        self.core.link_lost(link, &why);
+                    }
+                }
+                Effect::CloseLink { link, drop_unsent } => {
+                    if let Some(socket) = take(&mut self.links, link)
+                        && drop_unsent
+                    {
+                        socket.drop_unsent();
+                    }
+                }
+                Effect::CloseClient(key) => drop(take(&mut self.clients, key)),
+                Effect::Held(service, epoch) => (self.held)(service, epoch),
+            }
+        }
+    }
+
+    fn connect(&mut self, link: Key, endpoint: usize, address: SocketAddr, host: &str) -> Result<(), String> {
+        let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+        let mut socket = Socket::tcp(stream);
+        if let Some((tls, name)) = &self.backends[endpoint].tls {
+            let name = name.clone().unwrap_or_else(|| host.to_owned());
+            let name = name.try_into().map_err(|_| "the server's host is not a name for TLS".to_owned())?;
+            let tls = ClientConnection::new(tls.clone(), name).map_err(|error| error.to_string())?;
+            socket = socket.with_client_tls(tls);
+        }
+        socket
+            .register(self.poll.registry(), Whose::Link(link).token())
+            .map_err(|error| error.to_string())?;
+        put(&mut self.links, link, socket);
+        Ok(())
+    }
+
+    fn is_over(&mut self) -> bool {
+        let Some(at) = self.stop_at else {
+            return false;
+        };
+        self.core.end_settled_clients();
+        self.act();
+        self.core.is_empty() || now() >= at
+    }
+}
+
+fn find(sockets: &mut [Option<(Key, Socket)>], key: Key) -> Option<&mut Socket> {
+    sockets.get_mut(key.index as usize)?.as_mut().filter(|it| it.0 == key).map(|it| &mut it.1)
+}
+
+fn put(sockets: &mut Vec<Option<(Key, Socket)>>, key: Key, socket: Socket) {
+    let index = key.index as usize;
+    if sockets.len() <= index {
+        sockets.resize_with(index + 1, || None);
+    }
+    sockets[index] = Some((key, socket));
+}
+
+fn take(sockets: &mut [Option<(Key, Socket)>], key: Key) -> Option<Socket> {
+    let place = sockets.get_mut(key.index as usize)?;
+    place.take_if(|it| it.0 == key).map(|it| it.1)
+}

@@ -1,0 +1,178 @@
+//! A socket as the loop sees it: bytes, over TCP or Unix, with or without TLS.
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use rustls::{ClientConnection, Connection, ServerConnection};
+use socket2::{SockRef, TcpKeepalive};
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+/// A peer that is silent for so long is asked whether it lives.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+/// A peer that acknowledges nothing for so long is gone.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) struct Socket {
+    stream: Stream,
+    tls: Option<Box<Connection>>,
+    /// There may be more to read.
+    pub(super) readable: bool,
+    /// The peer sends nothing any more: it is read until the end.
+    pub(super) closed: bool,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    pub(super) fn tcp(stream: TcpStream) -> Self {
+        // Without these it still works, later told of a dead peer.
+        let _ = stream.set_nodelay(true);
+        let socket = SockRef::from(&stream);
+        let keepalive =
+            TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_EVERY).with_retries(3);
+        let _ = socket.set_tcp_keepalive(&keepalive);
+        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+        Self { stream: Stream::Tcp(stream), tls: None, readable: false, closed: false }
+    }
+
+    pub(super) fn unix(stream: UnixStream) -> Self {
+        Self { stream: Stream::Unix(stream), tls: None, readable: false, closed: false }
+    }
+
+    pub(super) fn with_server_tls(mut self, tls: ServerConnection) -> Self {
+        self.tls = Some(Box::new(tls.into()));
+        self
+    }
+
+    pub(super) fn with_client_tls(mut self, tls: ClientConnection) -> Self {
+        self.tls = Some(Box::new(tls.into()));
+        self
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream.register(registry, token, both),
+            Stream::Unix(stream) => stream.register(registry, token, both),
+        }
+    }
+
+    /// Why the connection could not be made, if that is so.
+    pub(super) fn error(&self) -> Option<io::Error> {
+        match &self.stream {
+            Stream::Tcp(stream) => match stream.take_error() {
+                Ok(None) => {
+                    stream.peer_addr().err().filter(|error| error.kind() != io::ErrorKind::NotConnected)
+                }
+                Ok(error) => error,
+                Err(error) => Some(error),
+            },
+            Stream::Unix(stream) => stream.take_error().ok().flatten(),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.peer_addr().is_ok(),
+            Stream::Unix(_) => true,
+        }
+    }
+
+    /// What the kernel has not sent yet shall never be sent.
+    pub(super) fn drop_unsent(&self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// A read that does not fill the buffer leaves nothing to read: the next byte is an event.
+    pub(super) fn tells_when_empty(&self) -> bool {
+        self.tls.is_none() && !self.closed
+    }
+
+    /// Reads; zero is the end.
+    #[inline]
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return self.stream.read(buffer);
+        };
+        loop {
+            match tls.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // A peer that closes without saying so has said everything that it will.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                other => return other,
+            }
+            let read = tls.read_tls(&mut self.stream)?;
+            let processed = tls.process_new_packets();
+            // What the handshake has to say goes out even when it is why it failed.
+            while tls.wants_write() && tls.write_tls(&mut self.stream)? > 0 {}
+            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if read == 0 {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// Writes some of it.
+    #[inline]
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return self.stream.write(bytes);
+        };
+        while tls.wants_write() {
+            tls.write_tls(&mut self.stream)?;
+        }
+        let written = tls.writer().write(bytes)?;
+        while tls.wants_write() {
+            match tls.write_tls(&mut self.stream) {
+                Ok(_) => {}
+                // It stays in the session's own bounded buffer.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if written == 0 && !bytes.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(written) }
+    }
+
+    /// Sends what TLS still holds back. True: there is nothing left.
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
+        if let Some(tls) = &mut self.tls {
+            while tls.wants_write() {
+                match tls.write_tls(&mut self.stream) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Bytes that nobody should send, from either side: a clear error, and at most its own connection is closed.
+
+use crate::support::{Front, LIMIT, Server, endpoint, hear, say, send, until};
+use backstay_model::Time;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+fn answer_to(front: &Front, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(front.address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn a_client_that_speaks_nonsense_is_told_and_let_go() {
+    let server = Server::start();
+    let front = Front::of(&server);
+    let mut good = front.client();
+    assert_eq!(say(&mut good, "SET a 1"), "OK");
+    for (bytes, error) in [
+        (&b"*1\r\n$1000000000\r\n"[..], "invalid bulk length"),
+        (b"*99999999\r\n", "invalid multibulk length"),
+        (b"*-5\r\n", "invalid multibulk length"),
+        (b"*1\r\n*1\r\n", "expected '$'"),
+        (b"*1\r\n$4\r\nPINGxx", "a value does not end with a line end"),
+        (b"GET \"a\r\n", "unbalanced quotes in request"),
+        (&[b'a'; 70_000], "too big inline request"),
+    ] {
+        let answer = answer_to(&front, bytes);
+        assert_eq!(
+            answer,
+            format!("-ERR Protocol error: {error}\r\n"),
+            "{:?}",
+            &bytes[..bytes.len().min(20)]
+        );
+    }
+    let after_a_good_one = answer_to(&front, b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*x\r\n");
+    assert_eq!(after_a_good_one, "$1\r\n1\r\n-ERR Protocol error: invalid multibulk length\r\n");
+    assert_eq!(say(&mut good, "GET a"), "1");
+    assert_eq!(server.clients().len(), 1);
+}
+
+/// A server that greets as Redis does and then answers every read with the next of these.
+fn fake(answers: Vec<Vec<u8>>) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut answers = answers.into_iter();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut chunk = [0; 64 * 1024];
+            let mut greeting = Vec::new();
+            while !greeting.ends_with(b"$2\r\nID\r\n") {
+                let read = stream.read(&mut chunk).unwrap();
+                if read == 0 {
+                    return;
+                }
+                greeting.extend_from_slice(&chunk[..read]);
+            }
+            stream.write_all(b"*0\r\n+OK\r\n:1\r\n").unwrap();
+            while let Ok(1..) = stream.read(&mut chunk) {
+                let Some(answer) = answers.next() else {
+                    return;
+                };
+                if answer.is_empty() || stream.write_all(&answer).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+fn in_front_of(answers: &[&[u8]]) -> Front {
+    let front = Front::start(endpoint());
+    let server = fake(answers.iter().map(|answer| answer.to_vec()).collect());
+    front.serve_until(1, server, Time::MAX);
+    front
+}
+
+#[test]
+fn a_server_that_answers_garbage_loses_its_connection_and_the_read_is_repeated() {
+    for garbage in [
+        &b"what?\r\n"[..],
+        b"$-7\r\n",
+        b"$999999999999\r\n",
+        b"*999999999999\r\n",
+        b"+no end\n",
+        b"$3\r\nabcde",
+        b"$?\r\n",
+    ] {
+        let front = in_front_of(&[garbage, b"+fine\r\n"]);
+        let mut client = front.client();
+        assert_eq!(say(&mut client, "GET a"), "fine", "{garbage:?}");
+        let front = in_front_of(&[garbage]);
+        let mut client = front.client();
+        assert!(say(&mut client, "SET a 1").starts_with("UNKNOWNOUTCOME "), "{garbage:?}");
+    }
+}
+
+#[test]
+fn a_server_that_answers_too_much_loses_its_connection() {
+    let front = in_front_of(&[b"+one\r\n+two\r\n", b"+three\r\n"]);
+    let mut client = front.client();
+    assert_eq!(say(&mut client, "GET a"), "one");
+    assert_eq!(say(&mut client, "GET a"), "three");
+}
+
+#[test]
+fn a_server_that_closes_within_a_reply_never_makes_a_client_hear_half_of_one() {
+    // Little of it: it was not given on, and the read is repeated.
+    let front = in_front_of(&[b"$10\r\nabc", b"", b"+fine\r\n"]);
+    let mut client = front.client();
+    send(&mut client, "GET a");
+    front.await_taken();
+    let mut other = front.client();
+    send(&mut other, "GET b");
+    assert_eq!(hear(&mut client), "fine");
+    // Much of it: the client has a part, and can only be let go.
+    let half = [b"$100000\r\n".to_vec(), vec![b'x'; 50_000]].concat();
+    let front = in_front_of(&[&half, b"", b"+fine\r\n"]);
+    let mut client = TcpStream::connect(front.address).unwrap();
+    client.write_all(b"GET a\r\n").unwrap();
+    let mut begun = vec![0; 10_000];
+    client.read_exact(&mut begun).unwrap();
+    let mut other = front.client();
+    send(&mut other, "GET b");
+    let mut rest = Vec::new();
+    let _ = client.read_to_end(&mut rest);
+    assert!(begun.len() + rest.len() <= half.len());
+    until("one client", || front.gateway.load().clients == 1);
+}

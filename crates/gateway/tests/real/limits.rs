@@ -1,0 +1,220 @@
+//! Who may come in, and how much of everything there may be.
+
+use crate::support::{Front, Server, endpoint, hear, say, send, until};
+use backstay_gateway::{Endpoint, EndpointLimits, Login, User};
+use backstay_lab::load::connection::Reply;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+fn limited(limits: EndpointLimits) -> Front {
+    Front::start(Endpoint { limits, ..endpoint() })
+}
+
+#[test]
+fn users_sign_in_with_their_own_passwords() {
+    let server = Server::start();
+    server.ask(&["ACL", "SETUSER", "shop", "on", ">inner", "~*", "+@all"]);
+    server.ask(&["ACL", "SETUSER", "reports", "on", ">deep", "~*", "+@read", "+@connection"]);
+    let mut settings = endpoint();
+    settings.backend.login = Some(Login { user: "shop".to_owned(), password: "inner".into() });
+    let reports = Login { user: "reports".to_owned(), password: "deep".into() };
+    settings.users = vec![
+        User { name: "default".to_owned(), password: "open".into(), login: None },
+        User { name: "report".to_owned(), password: "read".into(), login: Some(reports) },
+    ];
+    let front = Front::start(settings);
+    front.serve(1, &server);
+
+    let mut client = front.client();
+    assert_eq!(say(&mut client, "GET a"), "NOAUTH Authentication required.");
+    assert!(say(&mut client, "HELLO 3").starts_with("NOAUTH "));
+    assert!(say(&mut client, "AUTH wrong").starts_with("WRONGPASS "));
+    assert!(say(&mut client, "AUTH report open").starts_with("WRONGPASS "));
+    assert_eq!(say(&mut client, "AUTH open"), "OK");
+    assert_eq!(say(&mut client, "SET a 1"), "OK");
+    assert_eq!(say(&mut client, "ACL WHOAMI"), "shop");
+
+    assert_eq!(say(&mut client, "AUTH report read"), "OK");
+    assert_eq!(say(&mut client, "ACL WHOAMI").split(' ').next(), Some("NOPERM"));
+    assert_eq!(say(&mut client, "GET a"), "1");
+    assert!(say(&mut client, "SET a 2").starts_with("NOPERM "));
+    assert_eq!(say(&mut client, "RESET"), "RESET");
+    assert!(say(&mut client, "GET a").starts_with("NOAUTH "));
+    let hello = client.call(&["HELLO", "3", "AUTH", "default", "open", "SETNAME", "me"]).unwrap();
+    assert!(matches!(hello, Reply::Map(_)), "{hello:?}");
+    assert_eq!(say(&mut client, "CLIENT GETNAME"), "me");
+}
+
+#[test]
+fn hello_answers_as_a_server_would() {
+    let server = Server::start();
+    let front = Front::of(&server);
+    let mut client = front.client();
+    assert_eq!(say(&mut client, "PING"), "PONG");
+    let (ours, theirs) = (client.call(&["HELLO", "2"]).unwrap(), server.ask(&["HELLO", "2"]));
+    let fields = |reply| {
+        let text = crate::support::show(reply);
+        let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        words.into_iter().enumerate().filter(|(at, _)| *at != 7).map(|it| it.1).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(&ours), fields(&theirs));
+    assert_eq!(say(&mut client, "HELLO 4"), "NOPROTO unsupported protocol version");
+    assert!(say(&mut client, "HELLO 3 BOGUS").starts_with("ERR Syntax error"));
+}
+
+#[test]
+fn a_wrong_password_of_the_gateway_itself_is_named_in_the_error() {
+    let server = Server::start();
+    let mut settings = endpoint();
+    settings.backend.login = Some(Login { user: "nobody".to_owned(), password: "wrong".into() });
+    settings.limits.hold_max = Duration::from_millis(200);
+    let front = Front::start(settings);
+    front.serve(1, &server);
+    let mut client = front.client();
+    let answer = say(&mut client, "GET a");
+    assert!(answer.starts_with("HOLDTIMEOUT waited 200 ms"), "{answer}");
+    assert!(answer.contains("the server refuses to sign in: WRONGPASS"), "{answer}");
+}
+
+#[test]
+fn one_client_too_many_is_told_so() {
+    let server = Server::start();
+    let front = limited(EndpointLimits { clients_max: 2, ..EndpointLimits::default() });
+    front.serve(1, &server);
+    let (mut one, mut two) = (front.client(), front.client());
+    assert_eq!(say(&mut one, "PING"), "PONG");
+    assert_eq!(say(&mut two, "PING"), "PONG");
+    let mut three = front.client();
+    assert_eq!(hear(&mut three), "ERR max number of clients reached");
+    drop(one);
+    until("room", || front.gateway.load().clients == 1);
+    assert_eq!(say(&mut front.client(), "PING"), "PONG");
+}
+
+#[test]
+fn a_hold_that_takes_too_long_or_holds_too_much_is_answered_with_the_reason() {
+    let server = Server::start();
+    let limits = EndpointLimits {
+        hold_max: Duration::from_millis(150),
+        held_commands_max: 1,
+        ..EndpointLimits::default()
+    };
+    let front = limited(limits);
+    let (mut one, mut two) = (front.client(), front.client());
+    one.send(&[&["GET", "a"], &["INCR", "n"]]).unwrap();
+    front.await_held_commands(1);
+    assert_eq!(say(&mut two, "GET a"), "HOLDFULL 1 commands wait for a primary already");
+    let late = "HOLDTIMEOUT waited 150 ms for a primary: there is no primary now";
+    assert_eq!(hear(&mut one), late);
+    assert_eq!(hear(&mut one), late);
+    front.serve(1, &server);
+    assert_eq!(say(&mut one, "INCR n"), "1");
+    assert_eq!(front.gateway.load().refused, 3);
+}
+
+#[test]
+fn held_bytes_are_bounded() {
+    let front = limited(EndpointLimits { held_bytes_max: 10_000, ..EndpointLimits::default() });
+    let mut client = front.client();
+    let value = "x".repeat(20_000);
+    let answer = crate::support::show(&client.call(&["SET", "a", &value]).unwrap());
+    assert_eq!(answer, "HOLDFULL commands of 10000 bytes wait for a primary already");
+}
+
+#[test]
+fn a_held_command_of_a_client_that_left_is_not_sent() {
+    let server = Server::start();
+    let front = Front::start(endpoint());
+    let mut client = front.client();
+    send(&mut client, "SET a 1");
+    front.await_held_commands(1);
+    drop(client);
+    until("no client", || front.gateway.load().clients == 0);
+    front.serve(1, &server);
+    assert_eq!(say(&mut front.client(), "GET a"), "nil");
+}
+
+#[test]
+fn a_client_that_never_reads_is_slowed_down_and_costs_a_bounded_amount() {
+    let server = Server::start();
+    server.ask(&["SET", "a", &"x".repeat(100_000)]);
+    let front = Front::of(&server);
+    let mut stream = TcpStream::connect(front.address).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let ask = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n".repeat(100);
+    let mut asked = 0;
+    while let Ok(written) = stream.write(&ask) {
+        asked += written;
+        assert!(asked < 256 << 20, "it is never slowed down");
+    }
+    // Others are served meanwhile, and it gets everything in the end.
+    assert_eq!(say(&mut front.client(), "PING"), "PONG");
+    let mut replies = 0;
+    let mut chunk = vec![0; 1 << 20];
+    while replies < 100_000 * 50 {
+        replies += stream.read(&mut chunk).unwrap();
+    }
+}
+
+#[test]
+fn a_client_whose_replies_pile_up_is_dropped() {
+    let server = Server::start();
+    server.ask(&["SET", "a", &"x".repeat(1 << 20)]);
+    let front = limited(EndpointLimits { output_bytes_max: 1 << 20, ..EndpointLimits::default() });
+    front.serve(1, &server);
+    let mut stream = TcpStream::connect(front.address).unwrap();
+    stream.write_all(&b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n".repeat(64)).unwrap();
+    until("no client", || front.gateway.load().clients == 0);
+    assert_eq!(say(&mut front.client(), "PING"), "PONG");
+}
+
+#[test]
+fn silent_clients_and_unfinished_requests_end() {
+    let server = Server::start();
+    let limits = EndpointLimits {
+        idle_timeout: Some(Duration::from_millis(100)),
+        request_timeout: Duration::from_millis(100),
+        ..EndpointLimits::default()
+    };
+    let front = limited(limits);
+    front.serve(1, &server);
+    let (mut idle, mut subscriber) = (front.client(), front.client());
+    assert_eq!(say(&mut subscriber, "SUBSCRIBE a"), "[subscribe a 1]");
+    assert_eq!(say(&mut idle, "PING"), "PONG");
+    let mut slow = TcpStream::connect(front.address).unwrap();
+    slow.write_all(b"*2\r\n$3\r\nGE").unwrap();
+    until("one client", || front.gateway.load().clients == 1);
+    server.ask(&["PUBLISH", "a", "x"]);
+    assert_eq!(hear(&mut subscriber), "[message a x]");
+}
+
+#[test]
+fn a_request_that_is_too_long_ends_its_client_alone() {
+    let server = Server::start();
+    let front = limited(EndpointLimits { request_bytes_max: 100_000, ..EndpointLimits::default() });
+    front.serve(1, &server);
+    let mut stream = TcpStream::connect(front.address).unwrap();
+    let _ = stream
+        .write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$300000\r\n{}", "x".repeat(200_000)).as_bytes());
+    until("no client", || front.gateway.load().clients == 0);
+    assert_eq!(say(&mut front.client(), "GET a"), "nil");
+}
+
+#[test]
+fn stopping_answers_what_is_under_way_and_accepts_nobody() {
+    let server = Server::start();
+    let front = Front::of(&server);
+    let mut client = front.client();
+    for number in 0..1000 {
+        send(&mut client, &format!("SET key:{number} x"));
+    }
+    assert_eq!(hear(&mut client), "OK");
+    front.await_taken();
+    let address = front.address;
+    front.gateway.stop(Duration::from_secs(5));
+    for _ in 1..1000 {
+        assert_eq!(hear(&mut client), "OK");
+    }
+    assert!(TcpStream::connect(address).is_err());
+}

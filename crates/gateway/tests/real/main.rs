@@ -1,0 +1,12 @@
+//! The gateway in front of real servers.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "these tests touch the world")]
+
+mod hostile;
+mod limits;
+mod moves;
+mod plain;
+mod reader;
+mod states;
+mod states_move;
+mod support;

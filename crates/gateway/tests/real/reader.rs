@@ -1,0 +1,83 @@
+//! Reader endpoints.
+
+use crate::support::{Front, Server, endpoint, say, show, until};
+use backstay_gateway::{Endpoint, EndpointKind, Otherwise};
+use backstay_lease::Standing;
+use backstay_model::{Epoch, Reader, Time};
+
+fn reader(otherwise: Otherwise) -> Front {
+    let kind = EndpointKind::Reader { max_lag_bytes: 1000, otherwise };
+    Front::start(Endpoint { kind, ..endpoint() })
+}
+
+fn named(server: &Server, name: &str) -> Server2 {
+    server.ask(&["CONFIG", "SET", "maxclients", "1000"]);
+    server.ask(&["SET", "name", name]);
+    Server2 { address: server.redis.address().to_string() }
+}
+
+struct Server2 {
+    address: String,
+}
+
+fn seen(server: &Server2, zone: &str, lag_bytes: u64) -> Reader {
+    Reader {
+        instance: "r".into(),
+        address: server.address.parse().unwrap(),
+        zone: zone.to_owned(),
+        lag_bytes,
+    }
+}
+
+fn serve(front: &Front, primary: &Server2, readers: Vec<Reader>) {
+    let primary = primary.address.parse().unwrap();
+    front.route(Standing::Serve { epoch: Epoch(1), primary, until: Time::MAX }, readers);
+}
+
+#[test]
+fn reads_go_to_the_nearest_replica_that_is_not_too_far_behind() {
+    let servers = [Server::start(), Server::start(), Server::start()];
+    let [primary, near, far] = ["primary", "near", "far"];
+    let [primary, near, far] =
+        [named(&servers[0], primary), named(&servers[1], near), named(&servers[2], far)];
+    let front = reader(Otherwise::Primary);
+    let mut client = front.client();
+    let mut goes_to = |readers: Vec<Reader>, expected: &str| {
+        serve(&front, &primary, readers);
+        until(expected, || say(&mut front.client(), "GET name") == expected);
+        // Clients that are connected follow.
+        until(expected, || say(&mut front.client(), "GET name") == expected);
+        assert_eq!(say(&mut client, "GET name"), expected);
+    };
+    goes_to(vec![seen(&far, "b", 0), seen(&near, "a", 900)], "near");
+    goes_to(vec![seen(&far, "b", 0), seen(&near, "a", 1001)], "far");
+    goes_to(vec![seen(&far, "b", 2000), seen(&near, "a", 1001)], "primary");
+    goes_to(vec![seen(&far, "b", 10), seen(&near, "b", 10)], "far");
+    goes_to(vec![], "primary");
+}
+
+#[test]
+fn when_no_replica_qualifies_the_choice_is_the_operators() {
+    let servers = [Server::start(), Server::start()];
+    let (primary, replica) = (named(&servers[0], "primary"), named(&servers[1], "replica"));
+    let front = reader(Otherwise::Refuse);
+    serve(&front, &primary, vec![seen(&replica, "a", 2000)]);
+    until("a refusal", || say(&mut front.client(), "GET name").starts_with("NOREPLICA "));
+    let front = reader(Otherwise::Any);
+    serve(&front, &primary, vec![seen(&replica, "a", 2000)]);
+    assert_eq!(say(&mut front.client(), "GET name"), "replica");
+}
+
+#[test]
+fn a_real_replica_is_read_while_no_lease_allows_the_primary() {
+    let primary = Server::start();
+    let replica = Server::replica_of(&primary);
+    primary.ask(&["SET", "a", "1"]);
+    until("the write", || show(&replica.ask(&["GET", "a"])) == "1");
+    let front = reader(Otherwise::Primary);
+    let at = Server2 { address: replica.redis.address().to_string() };
+    front.route(Standing::Hold { epoch: Epoch(2) }, vec![seen(&at, "a", 0)]);
+    let mut client = front.client();
+    assert_eq!(say(&mut client, "GET a"), "1");
+    assert!(say(&mut client, "SET a 2").starts_with("READONLY "));
+}

@@ -1,0 +1,288 @@
+//! What can stand between a client and Redis: HAProxy, twemproxy, or a gateway of our own by its command line. It ends
+//! when it is dropped.
+
+use crate::error::{LabError, Result, file_error};
+use crate::load::connection::{Connection, is_ok};
+use crate::servers::process::{Launch, Liveness, Process, find_program};
+use crate::servers::redis::log_tail;
+use crate::wait::poll_every;
+use nix::sys::signal::Signal;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+const READY_LIMIT: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// So many writes in a row, each on a connection of its own, must be done before it counts as ready: HAProxy takes every
+/// server for a primary until it has asked it.
+const READY_WRITES: usize = 10;
+/// HAProxy needs two open files for each, and refuses to start if it may not have them.
+const HAPROXY_CONNECTIONS_MAX: usize = 2_000;
+
+/// A proxy on a loopback port.
+#[derive(Debug)]
+pub struct Proxy {
+    name: &'static str,
+    port: u16,
+    password: Option<&'static str>,
+    process: Process,
+    log: PathBuf,
+}
+
+/// Where a proxy listens, and what it leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// Its port.
+    pub port: u16,
+    /// A folder for its configuration and its log.
+    pub folder: &'a Path,
+    /// The Redis servers.
+    pub servers: &'a [SocketAddr],
+    /// What they demand.
+    pub password: Option<&'static str>,
+}
+
+/// A gateway's command line with places to fill in: `{listen}` and `{target}` become addresses, `{password}` becomes the
+/// password that both sides shall demand. An argument with `{password}` is left out where nobody demands one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayCommand(Vec<String>);
+
+impl FromStr for GatewayCommand {
+    type Err = LabError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        let has = |place: &str| words.iter().skip(1).any(|word| word.contains(place));
+        if has("{listen}") && has("{target}") {
+            return Ok(Self(words));
+        }
+        Err(LabError::Options(format!(
+            "'{text}' is no command line of a gateway: it must be a program with {{listen}} and {{target}} among its arguments."
+        )))
+    }
+}
+
+impl GatewayCommand {
+    /// Starts it. `way` has one server.
+    pub fn start(&self, way: Way<'_>) -> Result<Proxy> {
+        let words = self.fill_in(way);
+        let (program, arguments) = words.split_first().unwrap_or((&self.0[0], &[]));
+        let found = if program.contains('/') { Some(program.into()) } else { find_program(program) };
+        let found = found.ok_or_else(|| missing(program, "it was named as the gateway to measure", None))?;
+        way.start("backstay", &found, arguments.iter().map(Into::into).collect())
+    }
+
+    /// Whether it can be told a password.
+    pub fn takes_password(&self) -> bool {
+        self.0.iter().any(|word| word.contains("{password}"))
+    }
+
+    fn fill_in(&self, way: Way<'_>) -> Vec<String> {
+        let target = way.servers.first().map(SocketAddr::to_string).unwrap_or_default();
+        let wanted = self.0.iter().filter(|word| way.password.is_some() || !word.contains("{password}"));
+        wanted
+            .map(|word| {
+                word.replace("{listen}", &way.address().to_string())
+                    .replace("{target}", &target)
+                    .replace("{password}", way.password.unwrap_or_default())
+            })
+            .collect()
+    }
+}
+
+impl Way<'_> {
+    /// Starts HAProxy, which sends everybody to the server that calls itself a primary.
+    pub fn haproxy(self) -> Result<Proxy> {
+        let program = haproxy()?;
+        let file = self.write("haproxy.cfg", &self.haproxy_configuration())?;
+        self.start("haproxy", &program, vec!["-db".into(), "-f".into(), file.into()])
+    }
+
+    /// Starts twemproxy with one pool; `stats_port` is for its own figures, which it insists on. It does not follow roles:
+    /// it needs one server.
+    pub fn twemproxy(self, stats_port: u16) -> Result<Proxy> {
+        let program = twemproxy()?;
+        let file = self.write("nutcracker.yml", &self.twemproxy_configuration())?;
+        let stats = stats_port.to_string();
+        let arguments =
+            ["-c".into(), file.into(), "-a".into(), "127.0.0.1".into(), "-s".into(), stats.into()];
+        self.start("twemproxy", &program, arguments.into())
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    fn haproxy_configuration(&self) -> String {
+        let login = self.password.map_or_else(String::new, |password| {
+            format!("  tcp-check send AUTH\\ {password}\\r\\n\n  tcp-check expect string +OK\n")
+        });
+        let mut text = format!(
+            "global\n  maxconn {HAPROXY_CONNECTIONS_MAX}\n  nbthread 2\n\
+             defaults\n  mode tcp\n  timeout connect 500ms\n  timeout client 1h\n  timeout server 1h\n  timeout check 250ms\n\
+             listen redis\n  bind {}\n  maxconn {HAPROXY_CONNECTIONS_MAX}\n  option redispatch 1\n  option tcp-check\n  tcp-check connect\n{login}  \
+             tcp-check send INFO\\ replication\\r\\n\n  tcp-check expect string role:master\n  \
+             default-server check inter 100ms fall 2 rise 1 on-marked-down shutdown-sessions\n",
+            self.address()
+        );
+        for (number, server) in self.servers.iter().enumerate() {
+            // Writing into a string does not fail.
+            let _ = writeln!(text, "  server r{} {server}", number + 1);
+        }
+        text
+    }
+
+    fn twemproxy_configuration(&self) -> String {
+        let mut text = format!(
+            "bench:\n  listen: {}\n  redis: true\n  hash: fnv1a_64\n  distribution: ketama\n  preconnect: true\n  \
+             backlog: 1024\n  auto_eject_hosts: false\n",
+            self.address()
+        );
+        if let Some(password) = self.password {
+            let _ = writeln!(text, "  redis_auth: {password}");
+        }
+        text.push_str("  servers:\n");
+        for server in self.servers {
+            let _ = writeln!(text, "   - {server}:1");
+        }
+        text
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.folder.join(name);
+        fs::write(&path, text).map_err(file_error("write", &path))?;
+        Ok(path)
+    }
+
+    fn start(self, name: &'static str, program: &Path, arguments: Vec<OsString>) -> Result<Proxy> {
+        let log = self.folder.join(format!("{name}.log"));
+        let launch = Launch { name, program, arguments, folder: self.folder, log: log.clone() };
+        let process = Process::start(&launch)?;
+        let proxy = Proxy { name, port: self.port, password: self.password, process, log };
+        proxy.await_ready()?;
+        Ok(proxy)
+    }
+}
+
+impl Proxy {
+    /// Where clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// Its process.
+    pub fn process(&self) -> Process {
+        self.process
+    }
+
+    /// Complains if it has ended, with its last words.
+    pub fn check(&self) -> Result<()> {
+        match self.process.liveness() {
+            Liveness::Gone => Err(LabError::Answer {
+                from: self.name.to_owned(),
+                what: format!("it ended. {}", log_tail(&self.log)),
+            }),
+            Liveness::Running | Liveness::Stopped => Ok(()),
+        }
+    }
+
+    fn await_ready(&self) -> Result<()> {
+        let mut complaint = String::new();
+        let mut done = 0;
+        let ready = poll_every(PAUSE, READY_LIMIT, || {
+            if let Err(ended) = self.check() {
+                return Some(Err(ended));
+            }
+            while done < READY_WRITES {
+                if let Err(error) = self.try_write() {
+                    complaint = error.to_string();
+                    done = 0;
+                    return None;
+                }
+                done += 1;
+            }
+            Some(Ok(()))
+        });
+        ready.unwrap_or_else(|| {
+            Err(LabError::Deadline {
+                what: format!("that writes go through {}", self.name),
+                waited: READY_LIMIT,
+                hint: format!("The last one: {complaint}. {}", log_tail(&self.log)),
+            })
+        })
+    }
+
+    fn try_write(&self) -> io::Result<()> {
+        let mut link = Connection::open(self.address(), ANSWER_LIMIT)?;
+        let login = self.password.map(|password| vec!["AUTH", password]);
+        for request in login.into_iter().chain([vec!["SET", "ready", "yes"]]) {
+            let reply = link.call(&request)?;
+            if !is_ok(&reply) {
+                return Err(io::Error::other(format!("{} was answered {reply:?}", request[0])));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may be gone already; either way there is nobody to tell.
+        let _ = self.process.signal(Signal::SIGKILL);
+        self.process.ends_within(END_LIMIT);
+    }
+}
+
+/// The installed HAProxy.
+pub fn haproxy() -> Result<PathBuf> {
+    find_program("haproxy").ok_or_else(|| missing("haproxy", COMPARED, Some("haproxy")))
+}
+
+/// The installed twemproxy.
+pub fn twemproxy() -> Result<PathBuf> {
+    find_program("nutcracker").ok_or_else(|| missing("nutcracker (twemproxy)", COMPARED, Some("nutcracker")))
+}
+
+const COMPARED: &str = "Backstay is compared with it";
+
+fn missing(program: &str, why: &'static str, package: Option<&str>) -> LabError {
+    let remedy = package.map_or_else(
+        || "Name it with its path".to_owned(),
+        |package| {
+            format!(
+                "Install it with `apt-get install {package}`, or leave it out with --systems, then try again"
+            )
+        },
+    );
+    LabError::Missing { program: program.to_owned(), why, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way<'a>(servers: &'a [SocketAddr], password: Option<&'static str>) -> Way<'a> {
+        Way { port: 7000, folder: Path::new("/tmp"), servers, password }
+    }
+
+    #[test]
+    fn a_gateways_command_line_names_its_address_and_its_target_and_a_password_only_where_one_is_demanded() {
+        let command: GatewayCommand =
+            "gateway --listen {listen} --to={target} --password={password}".parse().unwrap();
+        let servers = ["127.0.0.1:6379".parse().unwrap()];
+        let words = command.fill_in(way(&servers, None));
+        assert_eq!(words, ["gateway", "--listen", "127.0.0.1:7000", "--to=127.0.0.1:6379"]);
+        let words = command.fill_in(way(&servers, Some("secret")));
+        assert_eq!(words.last().unwrap(), "--password=secret");
+        let open: GatewayCommand = "gateway {listen} {target}".parse().unwrap();
+        assert!(command.takes_password() && !open.takes_password());
+        assert!("gateway {listen}".parse::<GatewayCommand>().is_err());
+    }
+}
