@@ -13,6 +13,8 @@ pub struct Coverage {
     pub faults: BTreeMap<&'static str, u64>,
     /// What controllers decided to do about it.
     pub decisions: BTreeMap<&'static str, u64>,
+    /// What gateways and their leases went through.
+    pub gateways: BTreeMap<&'static str, u64>,
 }
 
 impl Coverage {
@@ -22,6 +24,7 @@ impl Coverage {
             (&mut self.worlds, &other.worlds),
             (&mut self.faults, &other.faults),
             (&mut self.decisions, &other.decisions),
+            (&mut self.gateways, &other.gateways),
         ];
         for (mine, others) in pairs {
             for (name, count) in others {
@@ -40,5 +43,9 @@ impl Coverage {
 
     pub(crate) fn decision(&mut self, name: &'static str) {
         *self.decisions.entry(name).or_default() += 1;
+    }
+
+    pub(crate) fn gateway(&mut self, name: &'static str) {
+        *self.gateways.entry(name).or_default() += 1;
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Request {
     Command(Command),
     /// A client's write.
     Write(WriteId),
+    /// A client's read, with a number of its own.
+    Read(WriteId),
     /// The dialling end closed: nothing follows.
     Close,
 }
@@ -36,7 +38,9 @@ pub(crate) enum Response {
     Reply(Reply),
     /// The write was accepted.
     Written(WriteId),
-    /// The write was refused: read-only, or closed.
+    /// The read was answered.
+    Value(WriteId),
+    /// The command was refused: read-only, or closed.
     Rejected(WriteId),
 }
 
@@ -58,7 +62,9 @@ pub(crate) enum Deed {
     /// Stream this to the replicas.
     Stream(Item),
     /// A write was accepted, for the checkers.
-    Accepted(WriteId),
+    Accepted(ConnectionId, WriteId),
+    /// A read was answered, for the checkers.
+    Answered(ConnectionId, WriteId),
     /// It took writes by `REPLICAOF NO ONE` while open or closed, for the checkers.
     Promoted {
         /// It was closed.
@@ -310,7 +316,8 @@ impl Redis {
     fn answer(&mut self, connection: ConnectionId, request: Request, deeds: &mut Vec<Deed>) {
         let response = match request {
             Request::Command(command) => Response::Reply(self.obey(connection, command, deeds)),
-            Request::Write(id) => self.write(id, deeds),
+            Request::Write(id) => self.write(connection, id, deeds),
+            Request::Read(id) => self.read(connection, id, deeds),
             Request::Close => {
                 self.forget(connection);
                 return deeds.push(Deed::Forget(connection));
@@ -319,15 +326,23 @@ impl Redis {
         deeds.push(Deed::Respond(connection, response));
     }
 
-    fn write(&mut self, id: WriteId, deeds: &mut Vec<Deed>) -> Response {
+    fn write(&mut self, connection: ConnectionId, id: WriteId, deeds: &mut Vec<Deed>) -> Response {
         if !self.is_writable() || self.ailment.is_some() {
             return Response::Rejected(id);
         }
         self.data.push(id);
         self.append(Item::Write(id));
         deeds.push(Deed::Stream(Item::Write(id)));
-        deeds.push(Deed::Accepted(id));
+        deeds.push(Deed::Accepted(connection, id));
         Response::Written(id)
+    }
+
+    fn read(&self, connection: ConnectionId, id: WriteId, deeds: &mut Vec<Deed>) -> Response {
+        if self.refusal(&Command::Ping).is_some_and(|fault| fault != Fault::DiskError) {
+            return Response::Rejected(id);
+        }
+        deeds.push(Deed::Answered(connection, id));
+        Response::Value(id)
     }
 
     /// It takes part in replication: neither stopped, nor loading, nor busy.

@@ -20,6 +20,8 @@ pub struct Scenario {
     pub instances: usize,
     /// How many clients.
     pub clients: usize,
+    /// How many gateways.
+    pub gateways: usize,
     /// How many faults.
     pub faults: u64,
     /// The kinds that this seed draws from: each seed enables a subset, so that faults meet that rarely meet.
@@ -80,6 +82,11 @@ pub enum FaultKind {
     Settings,
     /// A controller's wall clock is set, by as much as a day.
     Clock,
+    /// A gateway stops, is killed, or is cut off in one direction.
+    Gateway,
+    /// The primary hangs and the leader dies while a gateway still holds a lease of its and can be told nothing; then the
+    /// primary goes on.
+    Inheritance,
 }
 
 impl FaultKind {
@@ -130,11 +137,15 @@ pub enum Mistake {
     PromoteUncompared,
     /// A controller decides without the others.
     DecideAlone,
+    /// A gateway looks at its lease before it forwards, and not when it reads the reply.
+    LeaseCheckedOnlyBefore,
+    /// A new leader forgets the leases that the one before may have granted.
+    NoInheritedLeases,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -143,6 +154,8 @@ impl Mistake {
         Self::PromoteBeforeCommit,
         Self::PromoteUncompared,
         Self::DecideAlone,
+        Self::LeaseCheckedOnlyBefore,
+        Self::NoInheritedLeases,
     ];
 }
 
@@ -169,7 +182,7 @@ impl Scenario {
             .collect();
         let preferred_zone =
             random.chance(200).then(|| (format!("z{}", random.range(0, 2)), *random.pick(&[0, 0, 5, 50])));
-        Self {
+        let mut scenario = Self {
             seed,
             trace: false,
             mistake: None,
@@ -191,7 +204,15 @@ impl Scenario {
             slow_per_mille: if rough { random.range(0, 80) } else { 0 },
             crash_per_100k: if random.chance(200) { random.range(1, 60) } else { 0 },
             stall_per_mille: if random.chance(200) { random.range(1, 60) } else { 0 },
+            gateways: *random.pick(&[0, 0, 0, 1, 2, 3]),
+        };
+        if scenario.gateways > 0 {
+            let kinds = [(FaultKind::Gateway, 600), (FaultKind::Inheritance, 200)];
+            scenario
+                .kinds
+                .extend(kinds.into_iter().filter(|(_, often)| random.chance(*often)).map(|(kind, _)| kind));
         }
+        scenario
     }
 
     pub(crate) fn spec(&self) -> ClusterSpec {

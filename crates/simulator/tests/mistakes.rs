@@ -32,6 +32,15 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.faults = 3;
         }
         Mistake::PromoteUncompared => scenario.kinds = vec![FaultKind::Switchover],
+        Mistake::LeaseCheckedOnlyBefore => {
+            scenario.gateways = 2;
+            scenario.kinds = vec![FaultKind::Gateway];
+        }
+        Mistake::NoInheritedLeases => {
+            scenario.gateways = 2;
+            scenario.controllers = 3;
+            scenario.kinds = vec![FaultKind::Inheritance];
+        }
         _ => {}
     }
 }
@@ -61,6 +70,16 @@ fn a_next_candidate_in_the_same_epoch_is_caught() {
 #[test]
 fn a_switchover_that_does_not_compare_is_caught() {
     is_caught(Mistake::PromoteUncompared);
+}
+
+#[test]
+fn a_lease_that_is_checked_only_before_forwarding_is_caught() {
+    is_caught(Mistake::LeaseCheckedOnlyBefore);
+}
+
+#[test]
+fn a_new_leader_that_forgets_inherited_leases_is_caught() {
+    is_caught(Mistake::NoInheritedLeases);
 }
 
 #[test]

@@ -86,6 +86,9 @@ impl World {
                 ));
             }
         }
+        if let Some(why) = self.gateway_unwell() {
+            return Some(why);
+        }
         (self.checkers.acknowledged() == acknowledged).then(|| "no client wrote".to_owned())
     }
 }

@@ -3,16 +3,20 @@
 
 mod acts;
 mod agreement;
+mod command_order;
 mod convergence;
 mod epochs;
 mod failover_times;
 mod flapping;
 mod identical_state;
+mod lease_at_reply;
 mod lost_writes;
+mod old_primaries;
+mod one_answer;
 mod one_primary;
 mod writes;
 
-use crate::redis::WriteId;
+use crate::redis::{ConnectionId, WriteId};
 use crate::scenario::{FaultKind, Scenario};
 use crate::world::{Sent, World};
 use backstay_model::{Command, Epoch, InstanceName, Order, Route, Time};
@@ -29,6 +33,10 @@ pub(crate) struct Checkers {
     acts: acts::Memory,
     flapping: flapping::Memory,
     writes: lost_writes::Memory,
+    pub(crate) lease_at_reply: lease_at_reply::Memory,
+    pub(crate) old_primaries: old_primaries::Memory,
+    pub(crate) command_order: command_order::Memory,
+    pub(crate) one_answer: one_answer::Memory,
     pub(crate) times: failover_times::Memory,
     /// Whose data an operator ever chose: what was ordered then may run after another choice.
     pub(crate) decided: BTreeSet<InstanceName>,
@@ -47,6 +55,10 @@ impl Checkers {
             acts: acts::Memory::default(),
             flapping: flapping::Memory::default(),
             writes: lost_writes::Memory::default(),
+            lease_at_reply: lease_at_reply::Memory::default(),
+            old_primaries: old_primaries::Memory::default(),
+            command_order: command_order::Memory::default(),
+            one_answer: one_answer::Memory::default(),
             times: failover_times::Memory::default(),
             decided: BTreeSet::new(),
             wiped: None,
@@ -74,6 +86,11 @@ impl Checkers {
 
     pub(crate) const fn next_write(&mut self) -> WriteId {
         self.writes.next_write()
+    }
+
+    /// A server ran a client's command.
+    pub(crate) fn executed(&mut self, connection: ConnectionId, command: WriteId) {
+        self.command_order.executed(connection, command);
     }
 
     pub(crate) const fn fault_began(&mut self, now: Time, primary: bool) {

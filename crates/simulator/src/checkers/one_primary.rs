@@ -47,14 +47,16 @@ impl World {
     /// A primary's guard was opened: only one that reigned may be.
     pub(crate) fn check_opened(&mut self, server: usize) {
         let name = self.servers[server].name.clone();
+        self.checkers.old_primaries.opened(&name, &self.checkers.primaries.reigns);
         if !self.checkers.primaries.reigns.values().any(|reigning| *reigning == name) {
             self.violate("one primary per epoch", format!("{name} was opened but never reigned"));
         }
     }
 
     /// An instance took a write.
-    pub(crate) fn check_accepted(&mut self, server: usize, _write: WriteId) {
+    pub(crate) fn check_accepted(&mut self, server: usize, write: WriteId) {
         let name = self.servers[server].name.clone();
+        self.checkers.old_primaries.accepted(&name, &self.checkers.primaries.reigns, write);
         let memory = &mut self.checkers.primaries;
         if !memory.reigns.values().any(|reigning| *reigning == name) {
             return self.violate("one primary per epoch", format!("{name} took a write but never reigned"));

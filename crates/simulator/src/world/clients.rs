@@ -35,11 +35,15 @@ impl World {
         self.stirred = self.now;
     }
 
+    /// Nothing happened for a while.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.now.since(self.stirred) > UNREST
+    }
+
     /// A client's turn: give up what took too long, connect if need be, write.
     pub(crate) fn client_acts(&mut self, number: usize) {
         let client = &self.clients[number];
-        let mut wait =
-            if self.now.since(self.stirred) > UNREST { BETWEEN_QUIET_WRITES } else { BETWEEN_WRITES };
+        let mut wait = if self.is_quiet() { BETWEEN_QUIET_WRITES } else { BETWEEN_WRITES };
         if let Some((_, since)) = client.waiting {
             let late = self.now.since(since) > TIMEOUT;
             if late && (!client.patient || self.healed) {
@@ -104,7 +108,7 @@ impl World {
                 self.clients[number].waiting = None;
                 self.hang_up(number);
             }
-            Some(Response::Reply(_)) => {}
+            Some(Response::Reply(_) | Response::Value(_)) => {}
             None => {
                 self.hang_up(number);
             }

@@ -6,7 +6,7 @@ use crate::redis::{ConnectionId, Request, Response};
 use crate::scenario::Mistake;
 use backstay_consensus::Settings;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Address, Command, Order, Replication, Time};
+use backstay_model::{Address, Command, EventKind, Order, Replication, Time};
 use backstay_node::{Effect, Input, Node, PeerMessage};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -143,6 +143,14 @@ impl World {
         self.step(to, Input::Message { from, message: *message });
     }
 
+    /// Something from a gateway, once the process goes on.
+    pub(crate) fn controller_hears(&mut self, node: usize, input: Box<Input>) {
+        match self.pause(node) {
+            Some(until) => self.schedule_at(until, Event::FromGateway { node, input }),
+            None => self.step(node, *input),
+        }
+    }
+
     /// One step of a node, and its effects.
     pub(crate) fn step(&mut self, node: usize, input: Input) {
         let now = self.clock(node);
@@ -216,7 +224,12 @@ impl World {
                     self.tell_link(node, start, server, LinkInput::Watch { interval, until });
                 }
             }
+            Effect::TellGateway { gateway, orders } => self.tell_gateway(node, &gateway, &orders),
             Effect::Event(event) => {
+                if let EventKind::GatewaysHeld { how, .. } = &event.kind {
+                    let silent = how.contains("did not answer");
+                    self.coverage.gateway(if silent { "lease waited out" } else { "gateway waited for" });
+                }
                 self.trace
                     .line(self.now, "event", || format!("{}: {}", self.controllers[node].name, event.kind));
             }
@@ -407,7 +420,7 @@ impl World {
     ) {
         let input = match response {
             Some(Response::Reply(reply)) => LinkInput::Reply(reply),
-            Some(Response::Written(_) | Response::Rejected(_)) => return,
+            Some(Response::Written(_) | Response::Value(_) | Response::Rejected(_)) => return,
             None => LinkInput::Closed,
         };
         self.link_input(node, start, server, Some(id), input);
@@ -417,6 +430,7 @@ impl World {
 const fn planted_in_brain(mistake: Option<Mistake>) -> Option<backstay_controller::Mistake> {
     match mistake {
         Some(Mistake::PromoteUncompared) => Some(backstay_controller::Mistake::PromoteUncompared),
+        Some(Mistake::NoInheritedLeases) => Some(backstay_controller::Mistake::NoInheritedLeases),
         Some(Mistake::PromoteBeforeCommit) => Some(backstay_controller::Mistake::PromoteBeforeCommit),
         Some(Mistake::NextCandidateInSameEpoch) => {
             Some(backstay_controller::Mistake::NextCandidateInSameEpoch)

@@ -67,6 +67,14 @@ pub(crate) enum Fault {
         node: usize,
         micros: i64,
     },
+    CrashGateway(usize),
+    /// Only the leader reaches it.
+    LeadersGateway(usize),
+    StartGateways,
+    StopGateway {
+        gateway: usize,
+        stop: Duration,
+    },
 }
 
 impl Fault {
@@ -86,6 +94,9 @@ impl Fault {
             Self::Stranger { .. } => "stranger at an address",
             Self::Settings { .. } => "controller with another file",
             Self::Clock { .. } => "wall clock set",
+            Self::CrashGateway(_) => "gateway killed",
+            Self::LeadersGateway(_) => "gateway reached by the leader alone",
+            Self::StopGateway { .. } => "gateway stopped",
             _ => return None,
         })
     }
@@ -137,6 +148,11 @@ impl World {
                 }
                 FaultKind::Flap => {
                     self.flap(at);
+                    continue;
+                }
+                FaultKind::Gateway => self.gateway_fault(at, lasts, servers, nodes),
+                FaultKind::Inheritance => {
+                    self.inherit_at_the_worst_moment(at);
                     continue;
                 }
                 rarer => self.rarer(rarer, server, node, chosen),
@@ -325,6 +341,14 @@ impl World {
             Fault::RemoveStrangers => self.remove_strangers(),
             Fault::Settings { node, digest } => self.restart_with(node, digest),
             Fault::Clock { node, micros } => self.jump_clock(node, micros),
+            Fault::CrashGateway(gateway) => self.crash_gateway(gateway),
+            Fault::LeadersGateway(gateway) => self.leave_to_leader(gateway),
+            Fault::StopGateway { gateway, stop } => self.stop_gateway(gateway, stop),
+            Fault::StartGateways => {
+                for gateway in 0..self.gateways.len() {
+                    self.start_gateway(gateway);
+                }
+            }
             _ => {}
         }
     }
@@ -434,7 +458,7 @@ impl World {
         if primary { self.primary().unwrap_or(server) } else { server }
     }
 
-    fn leader_instead(&self, node: usize, leader: bool) -> usize {
+    pub(crate) fn leader_instead(&self, node: usize, leader: bool) -> usize {
         let leads =
             |controller: &super::Controller| controller.node().is_some_and(|node| node.brain().leads());
         let found = self.controllers.iter().position(leads);
@@ -449,6 +473,7 @@ impl World {
         self.network.heal();
         self.remove_strangers();
         self.recover_all();
+        self.mend_gateways();
         for server in 0..self.servers.len() {
             self.resume_server(server);
             self.start_server(server, false);

@@ -67,6 +67,7 @@ impl World {
             ("no stale data served", scenario.serves_no_stale_data),
             ("files take time to load", scenario.loads),
             ("clocks skewed", scenario.skewed_clocks),
+            ("gateways", scenario.gateways > 0),
             ("all faults known before", scenario.kinds.iter().all(|kind| FaultKind::FIRST.contains(kind))),
         ];
         for (name, _) in traits.into_iter().filter(|(_, holds)| *holds) {

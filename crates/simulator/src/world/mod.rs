@@ -6,6 +6,7 @@ mod clients;
 mod controllers;
 mod faults;
 mod founding;
+mod gateways;
 mod network;
 mod operators;
 mod queue;
@@ -16,22 +17,23 @@ mod strangers;
 use crate::checkers::Checkers;
 use crate::coverage::Coverage;
 use crate::random::Random;
-use crate::redis::{ConnectionId, Item, Redis, Request, Sync};
+use crate::redis::{ConnectionId, Item, Redis, Request, Response, Sync};
 use crate::scenario::Scenario;
 use crate::trace::Trace;
 use backstay_consensus::Durable;
 use backstay_controller::link::{Link, LinkInput};
 use backstay_model::{
-    ClusterSpec, Digest, Generation, InstanceName, NodeId, NodeName, Now, Order, RunId, ServiceName, Term,
-    Time, UnixMicros,
+    ClusterSpec, Digest, GatewayOrders, Generation, InstanceName, NodeId, NodeName, Now, Order, RunId,
+    ServiceName, Term, Time, UnixMicros,
 };
-use backstay_node::{Effect, Node, PeerMessage};
+use backstay_node::{Effect, Input, Node, PeerMessage};
 use queue::Queue;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 pub(crate) use clients::Client;
 pub(crate) use faults::Fault;
+pub(crate) use gateways::{ClientRun, GatewayRun};
 pub(crate) use network::{Connection, Network, Place};
 
 /// What wall clocks show, in microseconds, when the world's time is 0.
@@ -48,6 +50,7 @@ pub(crate) struct World {
     pub(crate) controllers: Vec<Controller>,
     pub(crate) servers: Vec<Server>,
     pub(crate) clients: Vec<Client>,
+    pub(crate) gateways: Vec<gateways::Gateway>,
     pub(crate) network: Network,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     next_connection: ConnectionId,
@@ -165,6 +168,14 @@ pub(crate) enum Event {
     Loaded { server: usize, run: RunId },
     ReplicationPing,
     Client { client: usize },
+    FromGateway { node: usize, input: Box<Input> },
+    GatewayLook { gateway: usize, start: u64 },
+    GatewayClient { gateway: usize, start: u64, client: usize },
+    GatewayTold { gateway: usize, start: u64, orders: Box<GatewayOrders> },
+    GatewayDialled { gateway: usize, start: u64, connection: Option<ConnectionId> },
+    GatewaySends { gateway: usize, start: u64, connection: ConnectionId, request: Request },
+    GatewayHears { gateway: usize, start: u64, connection: ConnectionId, response: Option<Response> },
+    GatewayWakes { gateway: usize, start: u64 },
     Fault(Fault),
 }
 
@@ -180,6 +191,7 @@ impl World {
             controllers: Vec::new(),
             servers: Vec::new(),
             clients: Vec::new(),
+            gateways: Vec::new(),
             network: Network::new(&scenario),
             connections: BTreeMap::new(),
             next_connection: 1,
@@ -226,6 +238,11 @@ impl World {
             self.clients.push(Client::new(client));
             let start = self.random.micros(0, 5000);
             self.schedule(start, Event::Client { client });
+        }
+        for gateway in 0..self.scenario.gateways {
+            let skew = if self.scenario.skewed_clocks { self.random.range(0, 60) as i64 - 30 } else { 0 };
+            self.gateways.push(gateways::Gateway::new(format!("g{gateway}").into(), skew));
+            self.start_gateway(gateway);
         }
         self.schedule(Duration::from_secs(1), Event::ReplicationPing);
         self.schedule_faults();
@@ -276,6 +293,14 @@ impl World {
             Event::Loaded { server, run } => self.loaded(server, &run),
             Event::ReplicationPing => self.replication_pings(),
             Event::Client { client } => self.client_acts(client),
+            Event::FromGateway { node, input } => self.controller_hears(node, input),
+            Event::GatewayWakes { gateway, start } => self.wake_gateway(gateway, start),
+            gateways @ (Event::GatewayLook { .. }
+            | Event::GatewayClient { .. }
+            | Event::GatewayTold { .. }
+            | Event::GatewayDialled { .. }
+            | Event::GatewaySends { .. }
+            | Event::GatewayHears { .. }) => self.gateway_event(gateways),
             Event::Fault(fault) => self.fault(fault),
         }
     }

@@ -15,6 +15,7 @@ pub(crate) enum Place {
     Controller(usize),
     Server(usize),
     Client(usize),
+    Gateway(usize),
 }
 
 /// Reachability and habits.
@@ -183,6 +184,9 @@ impl World {
         match from {
             Place::Controller(node) => self.link_hears(node, start, server, id, response),
             Place::Client(client) => self.client_hears(client, id, response.as_ref()),
+            Place::Gateway(gateway) => {
+                self.gateway_event(Event::GatewayHears { gateway, start, connection: id, response });
+            }
             Place::Server(_) => {}
         }
     }

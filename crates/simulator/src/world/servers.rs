@@ -31,7 +31,11 @@ impl World {
                 }
                 Deed::DropReplicas => self.drop_replicas(server),
                 Deed::Stream(item) => self.stream(server, item),
-                Deed::Accepted(write) => self.check_accepted(server, write),
+                Deed::Accepted(connection, write) => {
+                    self.checkers.executed(connection, write);
+                    self.check_accepted(server, write);
+                }
+                Deed::Answered(connection, read) => self.checkers.executed(connection, read),
                 Deed::Promoted { closed } => {
                     self.trace.line(self.now, "primary", || {
                         format!("{} closed={closed}", self.servers[server].name)

@@ -100,6 +100,7 @@ impl Summary {
             ("worlds", &self.coverage.worlds),
             ("faults", &self.coverage.faults),
             ("decisions", &self.coverage.decisions),
+            ("gateways", &self.coverage.gateways),
         ] {
             println!("{what}: {}", listed(counts));
         }
