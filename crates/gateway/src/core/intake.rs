@@ -113,6 +113,7 @@ impl Core {
             let Some(client) = self.clients.get_mut(key) else {
                 return false;
             };
+            client.requeued_now = 0;
             let Some(front) = client.requeued.pop_front() else {
                 return true;
             };
