@@ -192,7 +192,8 @@ fn await_acks(crowd: &Crowd, since: &[u64], more: u64) -> Result<()> {
     })
 }
 
-fn sum_up(records: &[ClientRecord], primary: SocketAddr, name: &str) -> Result<Sample> {
+/// What clients of run `name` saw, and what of it `primary` does not have.
+pub fn sum_up(records: &[ClientRecord], primary: SocketAddr, name: &str) -> Result<Sample> {
     let mut expected = Vec::new();
     let mut errors_by_kind: BTreeMap<String, u64> = BTreeMap::new();
     for (client, record) in records.iter().enumerate() {
