@@ -76,7 +76,10 @@ pub(crate) struct EndpointState {
     pub(crate) held_bytes: usize,
     pub(crate) clients: usize,
 
+    /// No connection is opened before this moment.
     pub(crate) retry_at: Time,
+    /// Those that wait were not yet told that it has come.
+    pub(crate) retries: bool,
     pub(crate) back_off: Duration,
     /// Why the last connection failed.
     pub(crate) trouble: String,
@@ -114,6 +117,7 @@ impl EndpointState {
             held_bytes: 0,
             clients: 0,
             retry_at: Time::ZERO,
+            retries: false,
             back_off: Duration::ZERO,
             trouble: String::new(),
             version: String::new(),
@@ -152,6 +156,7 @@ impl EndpointState {
         why.clone_into(&mut self.trouble);
         self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
         self.retry_at = now + self.back_off;
+        self.retries = true;
     }
 
     pub(crate) fn succeeded(&mut self) {
