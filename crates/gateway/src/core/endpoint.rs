@@ -47,6 +47,7 @@ pub(crate) struct Source {
 /// Which connections are alike: user, database, RESP3.
 pub(crate) type LaneName = (u16, u32, bool);
 
+#[allow(clippy::struct_excessive_bools, reason = "what is known of an endpoint, independently of each other")]
 pub(crate) struct EndpointState {
     pub(crate) settings: Endpoint,
     /// As whom clients speak to servers; the first is everybody's.
