@@ -90,8 +90,9 @@ impl Core {
             {
                 self.lose_primary(number, "the lease ended", true);
             }
-            let endpoint = &self.endpoints[number];
-            if endpoint.open && !endpoint.waiting.is_empty() && self.now >= endpoint.retry_at {
+            let endpoint = &mut self.endpoints[number];
+            if endpoint.open && endpoint.retries && self.now >= endpoint.retry_at {
+                endpoint.retries = false;
                 self.wake(number);
             }
         }

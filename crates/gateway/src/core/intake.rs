@@ -219,8 +219,15 @@ impl Core {
             return Taken::Ends;
         };
         if client.own.is_some() {
-            return wait_for_answers(client);
+            if client.in_flight > 0 {
+                return wait_for_answers(client);
+            }
+            // What it was opened for was given up before it could be used.
+            self.release_own(key);
         }
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Ends;
+        };
         let endpoint = &self.endpoints[client.endpoint];
         let usable = endpoint.open
             && self

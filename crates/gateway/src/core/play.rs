@@ -100,7 +100,12 @@ impl World {
         match what % 16 {
             0..=2 => self.ask(who, size),
             3..=5 => self.hand_in(who, usize::from(size)),
-            6..=9 => self.serve(usize::from(size)),
+            6..=8 => self.serve(usize::from(size)),
+            // As when the process was stopped between waking up and reading.
+            9 => {
+                self.now = self.now + Duration::from_millis(u64::from(size) * 4);
+                self.serve(usize::from(size));
+            }
             10 => self.pass(u64::from(size) * 4),
             11 => self.order(size),
             12 if size < 40 => self.lose(usize::from(size)),
@@ -189,7 +194,7 @@ impl World {
         let mut count = 0;
         for key in keys {
             if let Some((output, _)) = self.core.client_output(key) {
-                count += output.iter().filter(|byte| **byte == b':').count();
+                count += String::from_utf8_lossy(output).matches(':').count();
             }
         }
         count
@@ -364,7 +369,7 @@ fn execute(remote: &mut Remote, command: &[u8], executed: &mut BTreeSet<u64>) {
                 let mut text = format!("*{}\r\n", queued.len());
                 for number in queued {
                     write(number);
-                    text += &format!(":{number}\r\n");
+                    text = format!("{text}:{number}\r\n");
                 }
                 text
             }
