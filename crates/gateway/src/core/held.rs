@@ -94,6 +94,7 @@ impl Core {
             if endpoint.open && !endpoint.waiting.is_empty() && self.now >= endpoint.retry_at {
                 self.wake(number);
             }
+            self.herald(number);
         }
         if self.now >= self.tick_at {
             self.tick_at = self.now + HOUSEKEEPING;
