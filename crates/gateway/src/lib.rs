@@ -13,6 +13,20 @@ mod plane;
 mod scan;
 mod settings;
 
+/// Entrances for fuzz targets, which have no sockets.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// Plays a sequence of events that these bytes stand for, and panics if a promise is broken.
+    pub fn play(script: &[u8]) {
+        crate::core::play::play(script);
+    }
+
+    /// Finds requests and replies in these bytes.
+    pub fn scan(bytes: &[u8]) {
+        crate::scan::scan_all(bytes);
+    }
+}
+
 pub use settings::{
     Backend, Endpoint, EndpointKind, EndpointLimits, Listen, Login, Otherwise, Secret, Settings, User,
 };

@@ -324,6 +324,28 @@ fn reply_number(bytes: &[u8], at: usize) -> Result<Option<(Option<u64>, usize)>,
     Ok(number.map(|(value, at)| (Some(value as u64), at)))
 }
 
+/// Reads bytes as requests and as replies, giving each scan one byte more at a time, and compares with all at once.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn scan_all(bytes: &[u8]) {
+    let (mut request, mut reply) = (RequestScan::default(), ReplyScan::default());
+    let (mut requested, mut replied) = (Ok(None), Ok(None));
+    for end in 0..=bytes.len() {
+        if matches!(requested, Ok(None)) {
+            requested = request.next(&bytes[..end]);
+        }
+        if matches!(replied, Ok(None)) {
+            replied = reply.next(&bytes[..end]);
+        }
+    }
+    assert_eq!(requested, RequestScan::default().next(bytes));
+    assert_eq!(replied, ReplyScan::default().next(bytes));
+    if let Ok(Some(found)) = requested
+        && !found.inline
+    {
+        assert!(Words::of(&bytes[..found.len]).map(<[u8]>::len).sum::<usize>() <= found.len);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -428,6 +450,7 @@ mod tests {
             cuts.sort_unstable();
             prop_assert_eq!(requests(&bytes, &cuts).is_ok(), requests(&bytes, &[]).is_ok());
             prop_assert_eq!(replies(&bytes, &cuts, true).is_ok(), replies(&bytes, &[], false).is_ok());
+            scan_all(&bytes);
         }
     }
 

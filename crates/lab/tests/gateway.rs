@@ -31,7 +31,6 @@ fn options(systems: &[System], cases: &[Case]) -> GatewayOptions {
         round: Duration::from_millis(100),
         cases: cases.to_vec(),
         systems: systems.to_vec(),
-        gateway: None,
         runs: 0,
         faults: Vec::new(),
         backstay: None,
@@ -66,31 +65,12 @@ fn a_gateway_that_ends_at_its_start_is_named_with_its_last_words() {
     let program = folder.path().join("gateway");
     fs::write(&program, "#!/bin/sh\necho \"no route to the moon\"\nexit 1\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let command = format!("{} {{listen}} {{target}}", program.display());
     let options = GatewayOptions {
-        gateway: Some(command.parse().unwrap()),
+        backstay: Some(program),
         ..options(&[System::Direct, System::Backstay], &[Case::GetC50])
     };
     let (report, lines) = measure(&options);
     assert!(!report.unwrap().is_complete());
     let line = &lines.0[0];
     assert!(line.contains("FAILED: backstay") && line.contains("no route to the moon"), "{line}");
-}
-
-#[test]
-fn a_gateway_that_cannot_be_told_a_password_stops_the_benchmark_before_it_begins() {
-    let options = GatewayOptions {
-        gateway: Some("gateway {listen} {target}".parse().unwrap()),
-        ..options(&[System::Backstay], &[Case::ConnectAuth])
-    };
-    let error = measure(&options).0.unwrap_err().to_string();
-    assert!(error.contains("{password}"), "{error}");
-}
-
-#[test]
-fn backstay_is_measured_only_where_it_can_be_started() {
-    assert!(!options(&[], &[]).systems().contains(&System::Backstay));
-    let named = options(&[System::Backstay], &[Case::GetC50]);
-    let error = measure(&named).0.unwrap_err().to_string();
-    assert!(error.contains("--gateway"), "{error}");
 }

@@ -4,6 +4,7 @@ mod adopt;
 mod events;
 mod explain;
 mod fold;
+mod gateways;
 mod history;
 mod lab;
 mod status;

@@ -1,5 +1,6 @@
 //! The cluster at a glance.
 
+use super::gateways::gateways;
 use super::table::{Tone, bytes, or_dash};
 use crate::output::Paint;
 use backstay_model::{
@@ -12,7 +13,10 @@ const EXPENDABLE: [&str; 5] = ["offset", "place", "link", "address", "in sync"];
 
 /// `backstay status`, in tables that are no wider than so many columns, as far as that goes.
 pub(crate) fn status(status: &ClusterStatus, paint: Paint, width: usize) -> String {
-    format!("{}\n{}\n{}", head(status, paint), controllers(status, paint), services(status, paint, width))
+    let [head, controllers] = [head(status, paint), controllers(status, paint)];
+    let [gateways, services] = [gateways(status, paint, width), services(status, paint, width)];
+    let gateways = if gateways.is_empty() { gateways } else { format!("{gateways}\n") };
+    format!("{head}\n{controllers}\n{gateways}{services}")
 }
 
 /// The line above everything.

@@ -4,8 +4,8 @@ use super::{EventLine, Picture, event_line, explanation, history, watch};
 use crate::output::Paint;
 use backstay_model::{
     Address, CandidateStatus, ClusterStatus, ControllerStatus, Epoch, Explanation, FailoverRecord,
-    InstanceStatus, LostWrites, MemberRole, Moments, PauseStatus, ProblemStatus, ReplOffset, ServiceStatus,
-    Severity, Term, UnixMicros,
+    GatewayLoad, GatewayStatus, InstanceStatus, LeaseStatus, LostWrites, MemberRole, Moments, PauseStatus,
+    PrimaryOrder, ProblemStatus, ReplOffset, ServiceStatus, Severity, Term, UnixMicros,
 };
 
 const MOMENT: UnixMicros = UnixMicros(1_795_235_922_123_456);
@@ -113,6 +113,51 @@ fn failover() -> FailoverRecord {
 
 fn status(status: &ClusterStatus, paint: Paint) -> String {
     super::status(status, paint, usize::MAX)
+}
+
+#[test]
+fn status_shows_what_each_gateway_may_do_and_is_busy_with() {
+    let service = |name: &str, told, lease_ms| LeaseStatus {
+        service: name.into(),
+        epoch: Epoch(2),
+        told,
+        holds: lease_ms == 0,
+        lease_ms,
+    };
+    let serve = || PrimaryOrder::Serve(address(6379));
+    let gateway = |name: &str, process, services| GatewayStatus {
+        name: name.into(),
+        process,
+        registered: true,
+        connected: true,
+        services,
+        load: GatewayLoad::default(),
+    };
+    let load = GatewayLoad {
+        clients: 900,
+        backends: 4,
+        held: 12,
+        commands: 1_234_567,
+        refused: 3,
+        ..GatewayLoad::default()
+    };
+    let busy = GatewayStatus {
+        load: GatewayLoad { unknown: 2, ..load },
+        ..gateway("app1", 7, vec![service("a", serve(), 391), service("b", PrimaryOrder::Hold, 0)])
+    };
+    let lost = GatewayStatus { connected: false, ..gateway("app2", 8, vec![service("a", serve(), 120)]) };
+    let new = GatewayStatus { registered: false, ..gateway("app3", 9, Vec::new()) };
+    let drains = gateway("app4", 10, vec![service("a", PrimaryOrder::Drain, 12)]);
+    let gateways = vec![busy, lost, new, drains, gateway("app5", 11, vec![service("a", serve(), 400)])];
+    let status = ClusterStatus { gateways, ..cluster() };
+    insta::assert_snapshot!(super::gateways::gateways(&status, Paint::Plain, usize::MAX), @r"
+    gateway  process   state                   lease   clients  backends  held  commands  refused  unknown
+    app1     00000007  serves 1 of 2 services  391 ms  900      4         12    1234567   3        2
+    app2     00000008  not connected           120 ms  0        0         0     0         0        0
+    app3     00000009  waits to be registered  -       0        0         0     0         0        0
+    app4     0000000a  drains                  12 ms   0        0         0     0         0        0
+    app5     0000000b  serves                  400 ms  0        0         0     0         0        0
+    ");
 }
 
 #[test]

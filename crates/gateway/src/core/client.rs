@@ -26,6 +26,8 @@ pub(crate) struct Client {
     pub(crate) scan: RequestScan,
     /// Commands that came back from a lost connection: they come before the input.
     pub(crate) requeued: VecDeque<Requeued>,
+    /// How many of them came back since any was taken.
+    pub(crate) requeued_now: usize,
     pub(crate) wait: Wait,
     /// Since when the first command waits for a server; kept over several waits.
     pub(crate) waits_since: Option<Time>,
@@ -156,8 +158,10 @@ impl Client {
         self.special.as_ref().is_some_and(|special| special.keeps_own())
     }
 
+    /// To be taken again: before what was to be taken again already and had not been sent, in the order of these calls.
     pub(crate) fn requeue(&mut self, what: Again, mute: bool) {
-        self.requeued.push_back(Requeued { what, mute });
+        self.requeued.insert(self.requeued_now, Requeued { what, mute });
+        self.requeued_now += 1;
     }
 
     pub(crate) fn unsent(&self) -> usize {

@@ -48,6 +48,7 @@ pub(crate) struct Source {
 /// Which connections are alike: user, database, RESP3.
 pub(crate) type LaneName = (u16, u32, bool);
 
+#[allow(clippy::struct_excessive_bools, reason = "what is known of an endpoint, independently of each other")]
 pub(crate) struct EndpointState {
     pub(crate) settings: Endpoint,
     /// As whom clients speak to servers; the first is everybody's.
@@ -79,7 +80,10 @@ pub(crate) struct EndpointState {
     pub(crate) held_bytes: usize,
     pub(crate) clients: usize,
 
+    /// No connection is opened before this moment.
     pub(crate) retry_at: Time,
+    /// Those that wait were not yet told that it has come.
+    pub(crate) retries: bool,
     pub(crate) back_off: Duration,
     /// Why the last connection failed.
     pub(crate) trouble: String,
@@ -118,6 +122,7 @@ impl EndpointState {
             held_bytes: 0,
             clients: 0,
             retry_at: Time::ZERO,
+            retries: false,
             back_off: Duration::ZERO,
             trouble: String::new(),
             version: String::new(),
@@ -156,6 +161,7 @@ impl EndpointState {
         why.clone_into(&mut self.trouble);
         self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
         self.retry_at = now + self.back_off;
+        self.retries = true;
     }
 
     pub(crate) fn succeeded(&mut self) {

@@ -90,8 +90,9 @@ impl Core {
             {
                 self.lose_primary(number, "the lease ended", true);
             }
-            let endpoint = &self.endpoints[number];
-            if endpoint.open && !endpoint.waiting.is_empty() && self.now >= endpoint.retry_at {
+            let endpoint = &mut self.endpoints[number];
+            if endpoint.open && endpoint.retries && self.now >= endpoint.retry_at {
+                endpoint.retries = false;
                 self.wake(number);
             }
             self.herald(number);
@@ -125,7 +126,11 @@ impl Core {
             if late.is_empty() {
                 continue;
             }
-            let why = if endpoint.trouble.is_empty() { "there is no primary now" } else { &endpoint.trouble };
+            let why = match &*endpoint.trouble {
+                "" if endpoint.open => "every connection that this endpoint may open is in use",
+                "" => "there is no primary now",
+                trouble => trouble,
+            };
             let text = format!("-HOLDTIMEOUT waited {} ms for a primary: {why}\r\n", max.as_millis());
             for key in late {
                 self.give_up(key, &text);

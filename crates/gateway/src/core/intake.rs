@@ -113,6 +113,7 @@ impl Core {
             let Some(client) = self.clients.get_mut(key) else {
                 return false;
             };
+            client.requeued_now = 0;
             let Some(front) = client.requeued.pop_front() else {
                 return true;
             };
@@ -218,8 +219,15 @@ impl Core {
             return Taken::Ends;
         };
         if client.own.is_some() {
-            return wait_for_answers(client);
+            if client.in_flight > 0 {
+                return wait_for_answers(client);
+            }
+            // What it was opened for was given up before it could be used.
+            self.release_own(key);
         }
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Ends;
+        };
         let endpoint = &self.endpoints[client.endpoint];
         let usable = endpoint.open
             && self

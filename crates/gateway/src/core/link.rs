@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 const RUN_BYTES_MAX: u32 = 64 * 1024;
 /// Bytes that were answered are dropped at the latest when they are so many.
 const ANSWERED_MAX: usize = 256 * 1024;
+/// A larger buffer is given back when it is empty.
+const KEPT_MAX: usize = 4 << 20;
 
 pub(crate) struct Link {
     pub(crate) endpoint: usize,
@@ -174,7 +176,7 @@ impl Link {
     fn forget_answered(&mut self) {
         if self.answered == self.output.len() {
             self.output.clear();
-            if self.output.capacity() > ANSWERED_MAX {
+            if self.output.capacity() > KEPT_MAX {
                 self.output = Vec::new();
             }
         } else if self.answered > ANSWERED_MAX && self.answered > self.output.len() / 2 {

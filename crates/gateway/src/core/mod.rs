@@ -20,8 +20,8 @@ mod route;
 mod stateful;
 mod table;
 
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod play;
 
 pub(crate) use endpoint::{Direction, Source, Target};
 pub(crate) use notices::Here;
@@ -128,6 +128,7 @@ impl Core {
             input: Vec::new(),
             scan: crate::scan::RequestScan::default(),
             requeued: VecDeque::new(),
+            requeued_now: 0,
             wait: Wait::No,
             waits_since: None,
             held_bytes: 0,

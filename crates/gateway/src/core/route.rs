@@ -179,7 +179,7 @@ impl Core {
             if endpoint.until() < at && endpoint.until() > self.now && leased(number) {
                 at = endpoint.until();
             }
-            if endpoint.open && !endpoint.waiting.is_empty() && endpoint.retry_at > self.now {
+            if endpoint.open && endpoint.retries && endpoint.retry_at > self.now {
                 at = at.min(endpoint.retry_at);
             }
             if let Some(draining) = &endpoint.draining {

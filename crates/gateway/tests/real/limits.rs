@@ -218,3 +218,24 @@ fn stopping_answers_what_is_under_way_and_accepts_nobody() {
     }
     assert!(TcpStream::connect(address).is_err());
 }
+
+#[test]
+fn when_every_own_connection_is_in_use_the_next_waits_for_one() {
+    let server = Server::start();
+    let limits = EndpointLimits {
+        own_connections_max: 1,
+        hold_max: Duration::from_millis(200),
+        ..EndpointLimits::default()
+    };
+    let front = limited(limits);
+    front.serve(1, &server);
+    let (mut one, mut two) = (front.client(), front.client());
+    assert_eq!(say(&mut one, "MULTI"), "OK");
+    assert_eq!(
+        say(&mut two, "MULTI"),
+        "HOLDTIMEOUT waited 200 ms for a primary: every connection that this endpoint may open is in use"
+    );
+    send(&mut two, "BLPOP list 0.01");
+    assert_eq!(say(&mut one, "EXEC"), "[]");
+    assert_eq!(hear(&mut two), "nil");
+}

@@ -1,9 +1,11 @@
 //! Plain commands: transparent, and over few connections.
 
 use crate::support::{Front, Server, hear, say, send, until};
+use backstay_gateway::Listen;
 use backstay_lab::load::connection::Connection;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 
 #[test]
 fn plain_commands_of_many_clients_share_one_connection() {
@@ -152,4 +154,26 @@ fn clients_see_each_other_and_not_the_gateways_connections() {
     assert_eq!(say(&mut two, &format!("CLIENT KILL ID {id}")), "1");
     assert!(one.call(&["PING"]).is_err());
     assert_eq!(say(&mut two, &format!("CLIENT KILL ID {id}")), "0");
+}
+
+#[test]
+fn a_unix_socket_is_an_address_too_and_goes_with_its_gateway() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("redis.sock");
+    let mut settings = crate::support::endpoint();
+    settings.listen.push(Listen::Unix(path.clone()));
+    let front = Front::start(settings.clone());
+    front.serve(1, &server);
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"SET a 1\r\nQUIT\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "+OK\r\n+OK\r\n");
+    drop(front);
+    assert!(!path.exists());
+    // One that nobody answers at was left behind by a killed gateway.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let _front = Front::start(settings);
+    assert!(UnixStream::connect(&path).is_ok());
 }

@@ -7,7 +7,7 @@ use backstay_lab::bench::gateway::{self, GatewayOptions, gateway};
 use backstay_lab::bench::scale::{ScaleOptions, scale};
 use backstay_lab::bench::steady::{SteadyOptions, steady};
 use backstay_lab::bench::{BenchOptions, Progress, failover};
-use backstay_lab::servers::proxy::{self, GatewayCommand};
+use backstay_lab::servers::proxy;
 use backstay_lab::servers::{controller, redis, sentinel};
 use backstay_lab::{Result, nursery};
 use clap::{Args, Parser, Subcommand};
@@ -107,9 +107,6 @@ struct Gateway {
     /// Only these systems.
     #[arg(long, value_delimiter = ',', value_name = "direct,backstay,haproxy,twemproxy")]
     systems: Vec<gateway::case::System>,
-    /// The command line of a gateway in front of one Redis server, with {listen}, {target} and {password} to fill in.
-    #[arg(long = "gateway", env = "BACKSTAY_BENCH_GATEWAY", value_name = "COMMAND")]
-    command: Option<GatewayCommand>,
     /// Failovers of each fault behind Backstay; HAProxy gets a tenth, at least 3; 0: none.
     #[arg(long, default_value_t = 10)]
     runs: usize,
@@ -196,7 +193,6 @@ fn run_gateway(arguments: Gateway) -> Result<bool> {
         round: Duration::from_millis(arguments.round_ms),
         cases: arguments.cases,
         systems: arguments.systems,
-        gateway: arguments.command,
         runs: arguments.runs,
         faults: arguments.faults,
         backstay: arguments.backstay,
@@ -216,14 +212,9 @@ fn check_programs(options: &GatewayOptions) -> Result<()> {
         match (system, options.systems().contains(&system)) {
             (System::Haproxy, true) => drop(proxy::haproxy()?),
             (System::Twemproxy, true) => drop(proxy::twemproxy()?),
-            (System::Backstay, false) if options.systems.is_empty() => {
-                eprintln!("backstay is left out: name the command line of a gateway with --gateway");
-            }
+            (System::Backstay, true) => drop(controller::find_backstay(options.backstay.clone())?),
             _ => {}
         }
-    }
-    if options.runs > 0 {
-        controller::find_backstay(options.backstay.clone())?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The demo: a lab, a client that writes all the time, and four ways for a primary to die. It shows each failover as it
+//! The demo: a lab, clients that write all the time, and what can happen to a primary. It shows each failover as it
 //! happens and holds Backstay to its promises: nothing acknowledged is lost, an old primary accepts nothing.
 
 pub mod act;
@@ -34,21 +34,22 @@ pub struct DemoOptions {
     pub backstay: Option<PathBuf>,
 }
 
-/// Plays all four acts. An error means that the demo itself could not go on; broken promises are in the report.
+/// Plays all acts. An error means that the demo itself could not go on; broken promises are in the report.
 pub fn play(options: &DemoOptions) -> Result<DemoReport> {
     nursery::end_all_on_interrupt();
     let begun = Instant::now();
-    let waiting = wait_for("bringing up 3 controllers and 3 Redis servers");
+    let waiting = wait_for("bringing up 3 controllers, 3 Redis servers and 2 gateways");
     let mut lab = ScopedLab::up(&Options {
         dir: options.dir.clone(),
         backstay: options.backstay.clone(),
         down_after: DOWN_AFTER,
+        gateways: 2,
         ..Options::default()
     })?;
     lab.await_healthy(HEALTHY_LIMIT)?;
     waiting.finish_and_clear();
     println!(
-        "A lab of 3 controllers and 3 Redis servers is up after {:.1} s in {}.",
+        "A lab of 3 controllers, 3 Redis servers and 2 gateways is up after {:.1} s in {}.",
         begun.elapsed().as_secs_f64(),
         lab.dir().display()
     );
@@ -57,7 +58,8 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
         (writer.record().lock().acks.len() > 300).then_some(())
     })?;
     println!(
-        "A client that asks the Sentinel ports for the primary writes a new key every 2 ms, all the time."
+        "A client that asks the Sentinel ports for the primary writes a new key every 2 ms, all the time. In each act 50 plain \
+         ones do so through the gateways."
     );
 
     let mut scene = Scene::new(&lab, &writer);

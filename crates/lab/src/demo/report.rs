@@ -41,6 +41,10 @@ pub struct ActResult {
     pub errors: u64,
     /// Writes that an old primary accepted after it woke.
     pub zombie_accepted: Option<u64>,
+    /// The longest that a client of a gateway waited for an acknowledgement.
+    pub gateway_ms: f64,
+    /// Errors that clients of gateways saw.
+    pub gateway_errors: u64,
     /// Promises that were not kept, one sentence each.
     pub broken: Vec<String>,
     /// Why the lab did not become whole again: no act can follow.
@@ -62,6 +66,8 @@ impl ActResult {
             lost: 0,
             errors: 0,
             zombie_accepted: None,
+            gateway_ms: 0.0,
+            gateway_errors: 0,
             broken: Vec::new(),
             stuck: None,
         }
@@ -93,6 +99,8 @@ impl DemoReport {
                 "lost",
                 "errors",
                 "zombie writes",
+                "gateway ms",
+                "gateway errors",
             ]);
         for result in &self.results {
             let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
@@ -106,6 +114,8 @@ impl DemoReport {
                 result.lost.to_string(),
                 result.errors.to_string(),
                 result.zombie_accepted.map_or_else(|| "-".to_owned(), |count| count.to_string()),
+                format!("{:.0}", result.gateway_ms),
+                result.gateway_errors.to_string(),
             ]);
         }
         for column in table.column_iter_mut().skip(1) {

@@ -1,20 +1,23 @@
 //! One act: the lab is whole, something happens to its primary, writes go on elsewhere, what died comes back, and what
 //! was promised is checked.
 
+use crate::bench::gateway::failover::sum_up;
 use crate::demo::act::Act;
 use crate::demo::report::ActResult;
 use crate::demo::timeline::{Timeline, epoch};
 use crate::demo::{HEALTHY_LIMIT, RUN, wait_for};
 use crate::error::{LabError, Result};
 use crate::load::checker::{Expected, missing};
+use crate::load::crowd::Crowd;
 use crate::load::light::{LightWriter, key};
 use crate::load::record::Ack;
 use crate::load::zombie::{PatientReport, PatientWriters};
+use crate::servers::gateway::GatewayServer;
 use crate::servers::process::Moment;
 use crate::servers::redis::RedisServer;
 use crate::stack::fault::Fault;
 use crate::stack::lab::Lab;
-use crate::wait::{poll_every, poll_until};
+use crate::wait::{poll_every, poll_until, wait_until};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -30,12 +33,21 @@ const WRITES_AFTER: usize = 300;
 /// Writes younger than this at the fault may not have reached every replica.
 const SETTLED: Duration = Duration::from_millis(200);
 
+/// Plain clients that know nothing but the address of a gateway.
+const PLAIN_CLIENTS: usize = 50;
+
 /// A lab with a writing client.
 #[derive(Debug)]
 pub struct Scene<'a> {
     lab: &'a Lab,
     writer: &'a LightWriter,
     known_lost: BTreeSet<String>,
+}
+
+/// Plain clients at work.
+struct Shop {
+    crowd: Crowd,
+    run: String,
 }
 
 /// What was done, to be undone later.
@@ -55,6 +67,7 @@ impl<'a> Scene<'a> {
     pub fn play(&mut self, act: Act) -> Result<ActResult> {
         let primary = self.lab.primary()?;
         let before = epoch(self.lab)?;
+        let shop = self.open_shop(act)?;
         let (acks_before, errors_before) = self.counts();
         let deed = self.cause(act, &primary)?;
         let mut timeline = Timeline::new(before, deed.at);
@@ -92,7 +105,47 @@ impl<'a> Scene<'a> {
             "  {:>12}  {} writes acknowledged, {} lost, {} errors seen",
             "", result.acked, result.lost, result.errors
         );
+        self.close_shop(shop, &mut result)?;
         Ok(result)
+    }
+
+    /// Lets plain clients write through the gateways.
+    fn open_shop(&self, act: Act) -> Result<Shop> {
+        let gateways: Vec<_> = self.lab.gateways()?.iter().map(GatewayServer::address).collect();
+        let run = format!("{RUN}-{act:?}");
+        let crowd = Crowd::start(&gateways, PLAIN_CLIENTS, &run);
+        wait_until("the first writes through the gateways", HEALTHY_LIMIT, || {
+            crowd.acknowledged().iter().all(|count| *count > 0).then_some(())
+        })?;
+        Ok(Shop { crowd, run })
+    }
+
+    /// What plain clients saw.
+    fn close_shop(&self, shop: Shop, result: &mut ActResult) -> Result<()> {
+        let records = shop
+            .crowd
+            .stop()
+            .map_err(|source| LabError::Connection { to: "the gateways".to_owned(), source })?;
+        let seen = sum_up(&records, self.lab.primary()?.address(), &shop.run)?;
+        let longest = seen.client_gaps_ms.iter().fold(0.0_f64, |longest, gap| longest.max(*gap));
+        let errors = match seen.errors() {
+            0 => "no error".to_owned(),
+            count => format!("{count} writes whose outcome nobody can tell"),
+        };
+        println!(
+            "  {:>12}  behind gateways, {PLAIN_CLIENTS} plain clients: {errors}, nobody waited longer than {longest:.0} ms, {} \
+             writes acknowledged, {} lost",
+            "", seen.acked, seen.lost
+        );
+        if seen.lost > 0 {
+            result.broken.push(format!("{} writes that a gateway acknowledged are gone", seen.lost));
+        }
+        let other = seen.errors_by_kind.keys().find(|kind| *kind != "UNKNOWNOUTCOME");
+        if let Some(other) = other {
+            result.broken.push(format!("clients of a gateway saw {other}"));
+        }
+        (result.gateway_ms, result.gateway_errors) = (longest, seen.errors());
+        Ok(())
     }
 
     fn counts(&self) -> (usize, u64) {

@@ -1,5 +1,4 @@
-//! What can stand between a client and Redis: HAProxy, twemproxy, or a gateway of our own by its command line. It ends
-//! when it is dropped.
+//! What can stand between a client and Redis: HAProxy, twemproxy, or a gateway of our own. It ends when it is dropped.
 
 use crate::error::{LabError, Result, file_error};
 use crate::load::connection::{Connection, is_ok};
@@ -13,7 +12,6 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
@@ -49,55 +47,15 @@ pub struct Way<'a> {
     pub password: Option<&'static str>,
 }
 
-/// A gateway's command line with places to fill in: `{listen}` and `{target}` become addresses, `{password}` becomes the
-/// password that both sides shall demand. An argument with `{password}` is left out where nobody demands one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GatewayCommand(Vec<String>);
-
-impl FromStr for GatewayCommand {
-    type Err = LabError;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        let has = |place: &str| words.iter().skip(1).any(|word| word.contains(place));
-        if has("{listen}") && has("{target}") {
-            return Ok(Self(words));
-        }
-        Err(LabError::Options(format!(
-            "'{text}' is no command line of a gateway: it must be a program with {{listen}} and {{target}} among its arguments."
-        )))
-    }
-}
-
-impl GatewayCommand {
-    /// Starts it. `way` has one server.
-    pub fn start(&self, way: Way<'_>) -> Result<Proxy> {
-        let words = self.fill_in(way);
-        let (program, arguments) = words.split_first().unwrap_or((&self.0[0], &[]));
-        let found = if program.contains('/') { Some(program.into()) } else { find_program(program) };
-        let found = found.ok_or_else(|| missing(program, "it was named as the gateway to measure", None))?;
-        way.start("backstay", &found, arguments.iter().map(Into::into).collect())
-    }
-
-    /// Whether it can be told a password.
-    pub fn takes_password(&self) -> bool {
-        self.0.iter().any(|word| word.contains("{password}"))
-    }
-
-    fn fill_in(&self, way: Way<'_>) -> Vec<String> {
-        let target = way.servers.first().map(SocketAddr::to_string).unwrap_or_default();
-        let wanted = self.0.iter().filter(|word| way.password.is_some() || !word.contains("{password}"));
-        wanted
-            .map(|word| {
-                word.replace("{listen}", &way.address().to_string())
-                    .replace("{target}", &target)
-                    .replace("{password}", way.password.unwrap_or_default())
-            })
-            .collect()
-    }
-}
-
 impl Way<'_> {
+    /// Starts Backstay: a controller that has this one server to look after, with a gateway in its process. `peer_port` is
+    /// for other controllers, of which there are none.
+    pub fn backstay(self, backstay: &Path, peer_port: u16) -> Result<Proxy> {
+        let file = self.backstay_configuration(peer_port)?;
+        let arguments = ["run".into(), "--config".into(), file.into(), "--node".into(), "a".into()];
+        self.start("backstay", backstay, [&arguments[..], &["--bootstrap".into()]].concat())
+    }
+
     /// Starts HAProxy, which sends everybody to the server that calls itself a primary.
     pub fn haproxy(self) -> Result<Proxy> {
         let program = haproxy()?;
@@ -118,6 +76,34 @@ impl Way<'_> {
 
     fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    fn backstay_configuration(&self, peer_port: u16) -> Result<PathBuf> {
+        let folder = self.folder.display();
+        let (login, users) = match self.password {
+            Some(password) => {
+                let secret = self.write("backstay.pass", password)?;
+                let source = format!("password_file = \"{}\"", secret.display());
+                (format!("{source}\n"), format!("users = [ {{ name = \"default\", {source} }} ]\n"))
+            }
+            None => (String::new(), String::new()),
+        };
+        let instances = self
+            .servers
+            .iter()
+            .zip(1..)
+            .map(|(address, number)| format!("{{ name = \"r{number}\", address = \"{address}\" }}"));
+        let instances: Vec<_> = instances.collect();
+        let text = format!(
+            "cluster = \"bench\"\n\
+             [[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:{peer_port}\"\nsentinel = \"off\"\n\
+             admin = \"{folder}/backstay.sock\"\nstate = \"{folder}/backstay\"\ngateway = true\n\
+             [[redis]]\nname = \"bench\"\n{login}instances = [ {} ]\n\
+             [[endpoints]]\nname = \"bench\"\nservice = \"bench\"\nlisten = \"{}\"\n{users}",
+            instances.join(", "),
+            self.address()
+        );
+        self.write("backstay.toml", &text)
     }
 
     fn haproxy_configuration(&self) -> String {
@@ -262,27 +248,4 @@ fn missing(program: &str, why: &'static str, package: Option<&str>) -> LabError 
         },
     );
     LabError::Missing { program: program.to_owned(), why, remedy }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn way<'a>(servers: &'a [SocketAddr], password: Option<&'static str>) -> Way<'a> {
-        Way { port: 7000, folder: Path::new("/tmp"), servers, password }
-    }
-
-    #[test]
-    fn a_gateways_command_line_names_its_address_and_its_target_and_a_password_only_where_one_is_demanded() {
-        let command: GatewayCommand =
-            "gateway --listen {listen} --to={target} --password={password}".parse().unwrap();
-        let servers = ["127.0.0.1:6379".parse().unwrap()];
-        let words = command.fill_in(way(&servers, None));
-        assert_eq!(words, ["gateway", "--listen", "127.0.0.1:7000", "--to=127.0.0.1:6379"]);
-        let words = command.fill_in(way(&servers, Some("secret")));
-        assert_eq!(words.last().unwrap(), "--password=secret");
-        let open: GatewayCommand = "gateway {listen} {target}".parse().unwrap();
-        assert!(command.takes_password() && !open.takes_password());
-        assert!("gateway {listen}".parse::<GatewayCommand>().is_err());
-    }
 }

@@ -5,7 +5,7 @@ use super::listen::meet;
 use super::{Caller, Mesh};
 use crate::tls::issue::{self, Dates, Issued};
 use crate::tls::{Files, Identity, Keyring, Right};
-use backstay_model::{Address, ControllerSpec, NodeId, NodeName, UnixMicros};
+use backstay_model::{Address, ControllerSpec, UnixMicros};
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;

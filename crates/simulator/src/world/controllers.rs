@@ -234,7 +234,6 @@ impl World {
                     .line(self.now, "event", || format!("{}: {}", self.controllers[node].name, event.kind));
             }
             Effect::Route(route) => self.check_route(&route),
-            Effect::TellGateway { .. } => {}
             Effect::Answer { .. } => {}
             Effect::Unreadable { index } => {
                 self.violate("what is committed is understood", format!("entry {index}"));

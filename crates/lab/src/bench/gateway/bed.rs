@@ -4,10 +4,11 @@
 use crate::bench::gateway::case::System;
 use crate::error::{LabError, Result, file_error};
 use crate::load::connection::{Connection, is_ok, text};
+use crate::servers::controller::find_backstay;
 use crate::servers::nursery;
 use crate::servers::ports::Ports;
 use crate::servers::process::{Liveness, Process};
-use crate::servers::proxy::{GatewayCommand, Proxy, Way};
+use crate::servers::proxy::{Proxy, Way};
 use crate::servers::redis::{Boot, RedisServer, log_tail};
 use crate::servers::usage::Usage;
 use nix::sys::signal::Signal;
@@ -52,8 +53,8 @@ pub struct Look {
 }
 
 impl Bed {
-    /// Starts Redis and what leads to it. `gateway` starts a gateway of ours, where one is among `systems`.
-    pub fn up(systems: &[System], with_password: bool, gateway: Option<&GatewayCommand>) -> Result<Self> {
+    /// Starts Redis and what leads to it. `backstay` is that program; none: it is looked for.
+    pub fn up(systems: &[System], with_password: bool, backstay: Option<&Path>) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("backstay-bench-").tempdir();
         let dir = dir.map_err(file_error("create a folder in", &std::env::temp_dir()))?;
         nursery::note_paths(vec![dir.path().to_path_buf()]);
@@ -68,24 +69,24 @@ impl Bed {
             bed.order(&["CONFIG", "SET", "requirepass", password])?;
         }
         for system in systems {
-            if let Some(proxy) = bed.start(*system, gateway)? {
+            if let Some(proxy) = bed.start(*system, backstay)? {
                 bed.proxies.push((*system, proxy));
             }
         }
         Ok(bed)
     }
 
-    fn start(&mut self, system: System, gateway: Option<&GatewayCommand>) -> Result<Option<Proxy>> {
+    fn start(&mut self, system: System, backstay: Option<&Path>) -> Result<Option<Proxy>> {
         let port = self.ports.claim()?;
         let servers = [self.redis.redis.address()];
         let way = Way { port, folder: self.dir.path(), servers: &servers, password: self.password };
-        match (system, gateway) {
-            (System::Direct, _) => Ok(None),
-            (System::Haproxy, _) => way.haproxy().map(Some),
-            (System::Twemproxy, _) => way.twemproxy(self.ports.claim()?).map(Some),
-            (System::Backstay, Some(gateway)) => gateway.start(way).map(Some),
-            (System::Backstay, None) => {
-                Err(LabError::Refused("there is no gateway of ours to start.".to_owned()))
+        match system {
+            System::Direct => Ok(None),
+            System::Haproxy => way.haproxy().map(Some),
+            System::Twemproxy => way.twemproxy(self.ports.claim()?).map(Some),
+            System::Backstay => {
+                let program = find_backstay(backstay.map(Path::to_path_buf))?;
+                way.backstay(&program, self.ports.claim()?).map(Some)
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::bench::gateway::case::System;
 use crate::error::{LabError, Result, file_error};
 use crate::load::checker::{Expected, missing};
 use crate::load::crowd::{ClientRecord, Crowd, key};
+use crate::servers::gateway::GatewayServer;
 use crate::servers::nursery;
 use crate::servers::ports::Ports;
 use crate::servers::proxy::{Proxy, Way};
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 /// The faults that clients of an address are measured with.
 pub const FAULTS: [BenchFault; 3] = [BenchFault::Crash, BenchFault::Hang, BenchFault::Switchover];
 const CLIENTS: usize = 50;
+const GATEWAYS: usize = 2;
 const DOWN_AFTER: Duration = Duration::from_millis(500);
 const HEALTHY_LIMIT: Duration = Duration::from_secs(20);
 /// How long a failover may take before the run counts as failed.
@@ -99,7 +101,8 @@ pub fn schedule(runs: usize, faults: &[BenchFault], systems: &[System]) -> Resul
 
 /// Makes one run. `name` must be unique among the runs of this program.
 pub fn measure(run: Run, backstay: Option<PathBuf>, name: &str) -> Result<Sample> {
-    let lab = ScopedLab::up(&Options { down_after: DOWN_AFTER, backstay, ..Options::default() })?;
+    let gateways = if run.system == System::Backstay { GATEWAYS } else { 0 };
+    let lab = ScopedLab::up(&Options { down_after: DOWN_AFTER, backstay, gateways, ..Options::default() })?;
     lab.await_healthy(HEALTHY_LIMIT)?;
     let entrance = Entrance::of(run.system, &lab)?;
     let crowd = Crowd::start(&entrance.addresses(), CLIENTS, name);
@@ -128,7 +131,10 @@ enum Entrance {
 impl Entrance {
     fn of(system: System, lab: &Lab) -> Result<Self> {
         match system {
-            System::Backstay => gateways(lab).map(Self::Gateways),
+            System::Backstay => {
+                let gateways = lab.gateways()?;
+                Ok(Self::Gateways(gateways.iter().map(GatewayServer::address).collect()))
+            }
             System::Haproxy => Self::haproxy(lab),
             System::Direct | System::Twemproxy => {
                 Err(LabError::Refused(format!("clients of '{system}' cannot follow a failover.")))
@@ -152,11 +158,6 @@ impl Entrance {
             Self::Haproxy { proxy, .. } => vec![proxy.address()],
         }
     }
-}
-
-/// The addresses of the lab's gateways.
-fn gateways(_lab: &Lab) -> Result<Vec<SocketAddr>> {
-    Err(LabError::Refused("this lab has no gateways to fail over behind.".to_owned()))
 }
 
 fn cause(lab: &Lab, fault: BenchFault, primary: &RedisServer) -> Result<()> {
@@ -191,7 +192,8 @@ fn await_acks(crowd: &Crowd, since: &[u64], more: u64) -> Result<()> {
     })
 }
 
-fn sum_up(records: &[ClientRecord], primary: SocketAddr, name: &str) -> Result<Sample> {
+/// What clients of run `name` saw, and what of it `primary` does not have.
+pub fn sum_up(records: &[ClientRecord], primary: SocketAddr, name: &str) -> Result<Sample> {
     let mut expected = Vec::new();
     let mut errors_by_kind: BTreeMap<String, u64> = BTreeMap::new();
     for (client, record) in records.iter().enumerate() {

@@ -11,7 +11,6 @@ pub mod tool;
 use crate::bench::Progress;
 use crate::bench::case::BenchFault;
 use crate::error::{LabError, Result};
-use crate::servers::proxy::GatewayCommand;
 use bed::Bed;
 use case::{Case, System};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -32,10 +31,8 @@ pub struct GatewayOptions {
     pub round: Duration,
     /// Which cases; empty: all.
     pub cases: Vec<Case>,
-    /// Which systems; empty: all that can be started.
+    /// Which systems; empty: all.
     pub systems: Vec<System>,
-    /// How a gateway of ours is started in front of one Redis server.
-    pub gateway: Option<GatewayCommand>,
     /// Failovers of each fault; 0: none of this part.
     pub runs: usize,
     /// Which faults; empty: all.
@@ -47,32 +44,8 @@ pub struct GatewayOptions {
 impl GatewayOptions {
     /// The systems that are measured, in order.
     pub fn systems(&self) -> Vec<System> {
-        let wanted = |system: &System| match self.systems.as_slice() {
-            // One that was not named is left out where it cannot be started.
-            [] => *system != System::Backstay || self.gateway.is_some(),
-            named => named.contains(system),
-        };
+        let wanted = |system: &System| self.systems.is_empty() || self.systems.contains(system);
         System::ALL.into_iter().filter(wanted).collect()
-    }
-
-    /// Says what is missing to measure a gateway of ours, before anything else is measured.
-    fn check_gateway(&self, systems: &[System], cases: &[Case]) -> Result<()> {
-        if cases.is_empty() || !systems.contains(&System::Backstay) {
-            return Ok(());
-        }
-        match &self.gateway {
-            None => Err(LabError::Options(
-                "there is no gateway of ours to measure: name its command line with --gateway.".to_owned(),
-            )),
-            Some(gateway) if !gateway.takes_password() && cases.iter().any(|case| case.needs_password()) => {
-                Err(LabError::Options(
-                    "the gateway's command line has no {password}, which connect-auth needs. Add it, or choose other \
-                     cases with --cases."
-                        .to_owned(),
-                ))
-            }
-            Some(_) => Ok(()),
-        }
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -86,7 +59,6 @@ pub fn gateway(options: &GatewayOptions, progress: &mut impl Progress) -> Result
     allow_open_files()?;
     let systems = options.systems();
     let cases = if options.rounds == 0 { Vec::new() } else { options.cases() };
-    options.check_gateway(&systems, &cases)?;
     let failovers = failover::schedule(options.runs, &options.faults, &systems)?;
     progress.begin(cases.len() * systems.len() * options.rounds + failovers.len());
     let mut rows = Vec::new();
@@ -96,7 +68,7 @@ pub fn gateway(options: &GatewayOptions, progress: &mut impl Progress) -> Result
         if cases.is_empty() {
             continue;
         }
-        let mut bed = Bed::up(&systems, with_password, options.gateway.as_ref());
+        let mut bed = Bed::up(&systems, with_password, options.backstay.as_deref());
         for case in cases {
             let outcomes = measure(&mut bed, case, &systems, options, progress);
             rows.extend(Row::of_all(case, outcomes));

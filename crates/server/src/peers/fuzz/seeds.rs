@@ -1,7 +1,7 @@
 //! What right callers and right peers send.
 
 use super::super::frames::append;
-use super::super::hello::Hello;
+use super::super::hello::{Caller, Hello};
 use super::{FILE, Letter, moment, settings};
 use backstay_config::Config;
 use backstay_consensus::{Body, Durable, Settings, VERSION};

@@ -149,7 +149,10 @@ impl World {
         for client in 0..CLIENTS {
             while let Some(plane) = &mut self.gateways[gateway].plane {
                 let waits = |it: &Command| matches!(it.state, Progress::Held | Progress::Forwarded);
-                let Some(command) = plane.clients[client].pop_front_if(|command| !waits(command)) else {
+                if plane.clients[client].front().is_none_or(waits) {
+                    break;
+                }
+                let Some(command) = plane.clients[client].pop_front() else {
                     break;
                 };
                 self.answered((gateway, start, client), &command);

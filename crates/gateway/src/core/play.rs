@@ -1,0 +1,424 @@
+//! Plays any sequence of events to a whole gateway without a socket: clients that send, servers that answer, cuts in
+//! every place, leases that end, holds, drains, lost connections. Whatever the sequence, every command is answered exactly once
+//! and in order, no write is executed twice, none is acknowledged that was not executed, and none whose reply was read
+//! after the lease's end.
+
+use super::{Core, Direction, Effect, Key, Target};
+use crate::counters::Counters;
+use crate::scan::{ReplyScan, RequestScan, Words};
+use crate::settings::{Backend, Endpoint, EndpointKind, EndpointLimits, Settings};
+use backstay_model::{Epoch, ServiceName, Time};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+const CLIENTS: usize = 3;
+
+/// What a client may hear for a command.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// This number back.
+    Read(u64),
+    /// This number back, at most once.
+    Write(u64),
+    /// Something of the gateway's own.
+    Own,
+    /// Something of a transaction.
+    Transaction,
+}
+
+#[derive(Default)]
+struct Player {
+    key: Option<Key>,
+    asked: VecDeque<Asked>,
+    heard: Vec<u8>,
+    in_transaction: bool,
+    /// Bytes that were not handed in yet.
+    unsent: Vec<u8>,
+}
+
+/// One connection of a server.
+#[derive(Default)]
+struct Remote {
+    connected: bool,
+    heard: Vec<u8>,
+    answers: Vec<u8>,
+    /// The queued writes of an open transaction.
+    queued: Option<Vec<u64>>,
+}
+
+struct World {
+    core: Core,
+    now: Time,
+    until: Time,
+    epoch: u64,
+    players: Vec<Player>,
+    remotes: BTreeMap<Key, Remote>,
+    executed: BTreeSet<u64>,
+    confirmed: BTreeSet<Epoch>,
+    numbers: u64,
+}
+
+fn service() -> ServiceName {
+    "played".into()
+}
+
+impl World {
+    fn new() -> Self {
+        let endpoint = Endpoint {
+            name: "played".to_owned(),
+            service: service(),
+            kind: EndpointKind::Primary,
+            listen: Vec::new(),
+            users: Vec::new(),
+            backend: Backend::default(),
+            limits: EndpointLimits::default(),
+            tls: None,
+        };
+        let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
+        let now = Time::from_micros(1_000_000);
+        let mut world = Self {
+            core: Core::new(settings, Arc::new(Counters::default()), now),
+            now,
+            until: Time::ZERO,
+            epoch: 1,
+            players: (0..CLIENTS).map(|_| Player::default()).collect(),
+            remotes: BTreeMap::new(),
+            executed: BTreeSet::new(),
+            confirmed: BTreeSet::new(),
+            numbers: 0,
+        };
+        for player in &mut world.players {
+            player.key = world.core.client_opened(0, "player").ok();
+        }
+        world
+    }
+
+    /// One event; `what` and `size` are any numbers.
+    fn step(&mut self, what: u8, size: u8) {
+        let who = usize::from(size) % CLIENTS;
+        match what % 16 {
+            0..=2 => self.ask(who, size),
+            3..=5 => self.hand_in(who, usize::from(size)),
+            6..=8 => self.serve(usize::from(size)),
+            // As when the process was stopped between waking up and reading.
+            9 => {
+                self.now = self.now + Duration::from_millis(u64::from(size) * 4);
+                self.serve(usize::from(size));
+            }
+            10 => self.pass(u64::from(size) * 4),
+            11 => self.order(size),
+            12 if size < 40 => self.lose(usize::from(size)),
+            _ => self.pass(1),
+        }
+        self.settle();
+    }
+
+    fn ask(&mut self, who: usize, size: u8) {
+        self.numbers += 1;
+        let number = self.numbers;
+        let player = &mut self.players[who];
+        let words = match size / 16 {
+            0..=4 => {
+                player.asked.push_back(if player.in_transaction {
+                    Asked::Transaction
+                } else {
+                    Asked::Read(number)
+                });
+                format!("ECHO {number}")
+            }
+            5..=11 => {
+                player.asked.push_back(if player.in_transaction {
+                    Asked::Transaction
+                } else {
+                    Asked::Write(number)
+                });
+                format!("INCRBY {number}")
+            }
+            12 if !player.in_transaction => {
+                player.asked.push_back(Asked::Own);
+                "CLIENT ID".to_owned()
+            }
+            13 if !player.in_transaction => {
+                player.in_transaction = true;
+                player.asked.push_back(Asked::Transaction);
+                "MULTI".to_owned()
+            }
+            _ if player.in_transaction => {
+                player.in_transaction = false;
+                player.asked.push_back(Asked::Transaction);
+                "EXEC".to_owned()
+            }
+            _ => return,
+        };
+        let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+        player.unsent.extend_from_slice(&super::connect::request(&words));
+    }
+
+    fn hand_in(&mut self, who: usize, size: usize) {
+        let player = &mut self.players[who];
+        let Some(key) = player.key.filter(|key| self.core.wants_input(*key)) else {
+            return;
+        };
+        let some: Vec<u8> = player.unsent.drain(..player.unsent.len().min(size)).collect();
+        self.core.client_read(key, &some);
+    }
+
+    /// Lets one server connection read, execute and answer some.
+    fn serve(&mut self, size: usize) {
+        let Some(key) = self.remotes.keys().nth(size % self.remotes.len().max(1)).copied() else {
+            return;
+        };
+        let Some(remote) = self.remotes.get_mut(&key) else {
+            return;
+        };
+        if !remote.connected {
+            remote.connected = true;
+            return self.core.link_connected(key);
+        }
+        while let Ok(Some(request)) = RequestScan::default().next(&remote.heard) {
+            let command: Vec<u8> = remote.heard.drain(..request.len).collect();
+            execute(remote, &command, &mut self.executed);
+        }
+        let some: Vec<u8> = remote.answers.drain(..remote.answers.len().min(size)).collect();
+        if !some.is_empty() {
+            let before = self.heard_numbers();
+            self.core.set_now(self.now);
+            self.core.link_read(key, &some);
+            assert!(self.now < self.until || self.heard_numbers() == before, "acknowledged after the lease");
+        }
+    }
+
+    fn heard_numbers(&mut self) -> usize {
+        let keys: Vec<Key> = self.players.iter().filter_map(|player| player.key).collect();
+        let mut count = 0;
+        for key in keys {
+            if let Some((output, _)) = self.core.client_output(key) {
+                count += String::from_utf8_lossy(output).matches(':').count();
+            }
+        }
+        count
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+        self.core.set_now(self.now);
+        self.core.tick();
+    }
+
+    fn order(&mut self, size: u8) {
+        let epoch = Epoch(self.epoch);
+        let direction = match size % 8 {
+            0 => {
+                self.epoch += 1;
+                Direction::Hold { epoch: Epoch(self.epoch) }
+            }
+            1 => {
+                self.epoch += 1;
+                Direction::Drain { epoch: Epoch(self.epoch), until: self.until }
+            }
+            _ => {
+                self.until = self.now + Duration::from_millis(400);
+                let address = ([127, 0, 0, 1], self.epoch as u16).into();
+                Direction::Serve {
+                    epoch,
+                    target: Target { address, host: "played".into() },
+                    until: self.until,
+                }
+            }
+        };
+        self.core.route(&service(), &direction, &[]);
+    }
+
+    fn lose(&mut self, size: usize) {
+        if let Some(key) = self.remotes.keys().nth(size % self.remotes.len().max(1)).copied() {
+            self.core.link_lost(key, "played");
+        }
+    }
+
+    fn settle(&mut self) {
+        loop {
+            self.core.settle();
+            while let Some(effect) = self.core.effect() {
+                match effect {
+                    Effect::Connect { link, .. } => drop(self.remotes.insert(link, Remote::default())),
+                    // What was written is executed all the same: nobody hears of it.
+                    Effect::CloseLink { link, .. } => {
+                        if let Some(mut remote) = self.remotes.remove(&link) {
+                            while let Ok(Some(request)) = RequestScan::default().next(&remote.heard) {
+                                let command: Vec<u8> = remote.heard.drain(..request.len).collect();
+                                execute(&mut remote, &command, &mut self.executed);
+                            }
+                        }
+                    }
+                    Effect::CloseClient(_) => panic!("no client is ever closed here"),
+                    Effect::Held(_, epoch) => {
+                        self.confirmed.insert(epoch);
+                    }
+                }
+            }
+            while let Some(key) = self.core.dirty_links() {
+                let (Some((output, sent)), Some(remote)) =
+                    (self.core.link_output(key), self.remotes.get_mut(&key))
+                else {
+                    continue;
+                };
+                remote.heard.extend_from_slice(&output[sent..]);
+                let written = output.len() - sent;
+                self.core.link_wrote(key, written);
+            }
+            while let Some(key) = self.core.dirty_clients() {
+                let player = self.players.iter_mut().find(|player| player.key == Some(key));
+                let (Some((output, sent)), Some(player)) = (self.core.client_output(key), player) else {
+                    continue;
+                };
+                player.heard.extend_from_slice(&output[sent..]);
+                let written = output.len() - sent;
+                self.core.client_wrote(key, written);
+                self.executed_before_heard(key);
+            }
+            while self.core.readable().is_some() {}
+            if !self.core.is_unsettled() {
+                return;
+            }
+        }
+    }
+
+    /// Looks at what a client heard.
+    fn executed_before_heard(&mut self, key: Key) {
+        let Some(player) = self.players.iter_mut().find(|player| player.key == Some(key)) else {
+            return;
+        };
+        while let Some(length) = ReplyScan::default().next(&player.heard).unwrap() {
+            let heard: Vec<u8> = player.heard.drain(..length).collect();
+            let heard = String::from_utf8(heard).unwrap();
+            let asked = player.asked.pop_front().expect("an answer that nobody asked for");
+            let held = heard.starts_with("-HOLD");
+            match asked {
+                Asked::Read(number) => {
+                    let length = number.to_string().len();
+                    assert!(held || heard == format!("${length}\r\n{number}\r\n"), "{asked:?}: {heard}");
+                }
+                Asked::Write(number) => {
+                    let known = heard == format!(":{number}\r\n");
+                    assert!(held || known || heard.starts_with("-UNKNOWNOUTCOME "), "{asked:?}: {heard}");
+                    assert!(!known || self.executed.contains(&number), "{number} was never executed");
+                }
+                Asked::Own => assert!(held || heard.starts_with(':'), "{heard}"),
+                Asked::Transaction => {
+                    let error = heard.starts_with('-');
+                    assert!(
+                        error
+                            || ["+OK\r\n", "+QUEUED\r\n"].contains(&&*heard)
+                            || heard.starts_with(['*', ':', '$']),
+                        "{heard}"
+                    );
+                    for number in heard.split(':').skip(1).filter_map(|rest| rest.trim().parse().ok()) {
+                        assert!(self.executed.contains(&number), "{number} was never executed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves until everything is answered.
+    fn finish(&mut self) {
+        for player in &mut self.players {
+            player.in_transaction = false;
+        }
+        for _ in 0..2_000 {
+            self.order(7);
+            self.settle();
+            for who in 0..CLIENTS {
+                self.hand_in(who, usize::MAX);
+                self.settle();
+            }
+            for number in 0..self.remotes.len() {
+                self.serve_all(number);
+                self.settle();
+            }
+            self.pass(10);
+            self.settle();
+            let waits = |player: &Player| !player.asked.is_empty() || !player.unsent.is_empty();
+            if !self.players.iter().any(waits) {
+                let (held, epoch) = (&self.confirmed, Epoch(self.epoch));
+                assert!(held.iter().all(|held| *held <= epoch));
+                return;
+            }
+        }
+        let left: Vec<_> = self.players.iter().map(|player| &player.asked).collect();
+        panic!("never answered: {left:?}");
+    }
+
+    fn serve_all(&mut self, number: usize) {
+        let connections = self.remotes.len().max(1);
+        // The number of bytes chooses the connection, too.
+        self.serve(1_000_000 / connections * connections + number);
+    }
+}
+
+/// Executes one command as Redis does.
+fn execute(remote: &mut Remote, command: &[u8], executed: &mut BTreeSet<u64>) {
+    let words: Vec<String> =
+        Words::of(command).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    let number = words.get(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or_default();
+    let mut write = |number| assert!(executed.insert(number), "{number} is executed twice");
+    let answer = match &*words[0] {
+        "EXEC" => match remote.queued.take() {
+            Some(queued) => {
+                let mut text = format!("*{}\r\n", queued.len());
+                for number in queued {
+                    write(number);
+                    text = format!("{text}:{number}\r\n");
+                }
+                text
+            }
+            None => "-ERR EXEC without MULTI\r\n".to_owned(),
+        },
+        "MULTI" => {
+            remote.queued = Some(Vec::new());
+            "+OK\r\n".to_owned()
+        }
+        "INCRBY" | "ECHO" if remote.queued.is_some() => {
+            if words[0] == "INCRBY"
+                && let Some(queued) = &mut remote.queued
+            {
+                queued.push(number);
+            }
+            "+QUEUED\r\n".to_owned()
+        }
+        "INCRBY" => {
+            write(number);
+            format!(":{number}\r\n")
+        }
+        "ECHO" => format!("${}\r\n{number}\r\n", words[1].len()),
+        "CLIENT" if words[1] == "ID" => ":7\r\n".to_owned(),
+        _ => "+OK\r\n".to_owned(),
+    };
+    remote.answers.extend_from_slice(answer.as_bytes());
+}
+
+/// Plays a sequence that any bytes stand for.
+pub(crate) fn play(script: &[u8]) {
+    let mut world = World::new();
+    for event in script.chunks_exact(2) {
+        world.step(event[0], event[1]);
+    }
+    world.finish();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+        #[test]
+        fn whatever_happens_every_command_is_answered_once_in_order_and_no_write_is_done_twice(
+            script in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            play(&script);
+        }
+    }
+}
