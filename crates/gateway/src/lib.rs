@@ -77,7 +77,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens every endpoint. Commands wait until `route` says where they go. `held` is called on the gateway's own thread
+    /// Opens every endpoint, also where another gateway of the same user listens. Commands wait until `route` says where they go. `held` is called on the gateway's own thread
     /// when a `Hold` or `Drain` was carried out, and must return at once.
     pub fn start(
         settings: Settings,
@@ -132,14 +132,26 @@ impl Gateway {
         self.counters.load()
     }
 
-    /// Accepts nobody any more, lets what is under way finish within `drain`, then closes everything.
+    /// Accepts nobody any more, and returns at once. If another gateway listens at the same address already, clients that
+    /// asked for it are told to go there, and are served until they do; all others until nothing of theirs is under way;
+    /// nobody for longer than `drain`. `route` is still to be called meanwhile.
+    pub fn leave(&self, drain: Duration) {
+        self.inbox().stop = Some(drain);
+        self.wake();
+    }
+
+    /// Everything is closed, after `leave`.
+    pub fn has_left(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// As `leave`, and waits until everything is closed.
     pub fn stop(mut self, drain: Duration) {
         self.end(drain);
     }
 
     fn end(&mut self, drain: Duration) {
-        self.inbox().stop = Some(drain);
-        self.wake();
+        self.leave(drain);
         if let Some(thread) = self.thread.take() {
             // It can only have panicked, and has said so.
             let _ = thread.join();

@@ -86,6 +86,7 @@ impl Core {
                 };
                 if client.mute == Mute::No { self.answer(key, b"+OK\r\n") } else { Taken::Done }
             }
+            [b"MAINT_NOTIFICATIONS", ..] => self.maint_notifications(key, &words[1..]),
             [b"TRACKING", ..] => self.tracking(key, bytes, &words[1..], mute),
             [b"CACHING" | b"GETREDIR" | b"TRACKINGINFO", ..] => {
                 if client.special.as_ref().is_some_and(|special| special.tracking.is_some()) {

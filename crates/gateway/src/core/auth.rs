@@ -83,6 +83,9 @@ impl Core {
         {
             client.resp3 = resp3;
             client.lane = Key::NONE;
+            if !resp3 {
+                client.notices = None;
+            }
         }
         let text = self.welcome(key);
         self.answer(key, text.as_bytes())

@@ -1,6 +1,7 @@
 //! A client: what it sent and waits for, what it is to be sent, and the state that Redis would keep for it.
 
 use crate::commands::Channels;
+use crate::core::notices::Notices;
 use crate::core::table::Key;
 use crate::scan::RequestScan;
 use backstay_model::{Epoch, Time};
@@ -58,6 +59,8 @@ pub(crate) struct Client {
     pub(crate) resp3: bool,
     pub(crate) mute: Mute,
     pub(crate) special: Option<Box<Special>>,
+    /// It wants to be told what is about to happen.
+    pub(crate) notices: Option<Box<Notices>>,
     /// Nothing more is read from it; it ends when everything was answered and fetched.
     pub(crate) ending: bool,
 }

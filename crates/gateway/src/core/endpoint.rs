@@ -1,5 +1,6 @@
 //! An endpoint: where its commands go now, and what it has open there.
 
+use crate::core::notices::Outlook;
 use crate::core::table::Key;
 use crate::settings::{Endpoint, EndpointKind, Login, Otherwise};
 use backstay_lease::MARGIN;
@@ -64,6 +65,8 @@ pub(crate) struct EndpointState {
     pub(crate) open: bool,
     /// Since when what is under way is let finish.
     pub(crate) draining: Option<Draining>,
+    /// What clients are told of all this.
+    pub(crate) outlook: Outlook,
 
     pub(crate) lanes: BTreeMap<LaneName, Key>,
     /// Why a database cannot be selected.
@@ -115,6 +118,7 @@ impl EndpointState {
             refuses: false,
             open: false,
             draining: None,
+            outlook: Outlook::New,
             lanes: BTreeMap::new(),
             refused_databases: BTreeMap::new(),
             idle: Vec::new(),

@@ -95,6 +95,7 @@ impl Core {
                 endpoint.retries = false;
                 self.wake(number);
             }
+            self.herald(number);
         }
         if self.now >= self.tick_at {
             self.tick_at = self.now + HOUSEKEEPING;

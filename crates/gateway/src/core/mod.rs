@@ -13,6 +13,7 @@ mod held;
 mod intake;
 mod link;
 mod loss;
+mod notices;
 mod own;
 mod replies;
 mod route;
@@ -23,6 +24,7 @@ mod table;
 pub(crate) mod play;
 
 pub(crate) use endpoint::{Direction, Source, Target};
+pub(crate) use notices::Here;
 pub(crate) use table::{Key, Table};
 
 use crate::counters::{Counters, add};
@@ -58,6 +60,9 @@ pub(crate) struct Core {
     unconfirmed: BTreeMap<ServiceName, Epoch>,
     counters: Arc<Counters>,
     ids: u64,
+    /// Counts what clients are told. It begins where no earlier gateway of this machine was, because clients drop what
+    /// they believe to know already.
+    notice: u64,
     tick_at: Time,
 }
 
@@ -90,6 +95,7 @@ impl Core {
             unconfirmed: BTreeMap::new(),
             counters,
             ids: 0,
+            notice: now.as_micros() / 1000,
             tick_at: now,
         }
     }
@@ -140,6 +146,7 @@ impl Core {
             resp3: false,
             mute: Mute::No,
             special: None,
+            notices: None,
             ending: false,
         });
         self.counters.clients.store(self.clients.len() as u64, std::sync::atomic::Ordering::Relaxed);
@@ -168,14 +175,14 @@ impl Core {
         }
     }
 
-    /// Lets clients go that have nothing under way: the gateway stops.
+    /// Lets clients go that have nothing under way and do not go by themselves: the gateway stops.
     pub(crate) fn end_settled_clients(&mut self) {
         for key in self.clients.keys() {
             let Some(client) = self.clients.get(key) else {
                 continue;
             };
             let transaction = client.special.as_ref().is_some_and(|special| special.multi);
-            if client.is_settled() && client.unsent() == 0 && !transaction {
+            if client.is_settled() && client.unsent() == 0 && !transaction && !client.is_moving() {
                 self.end_client(key);
             }
         }

@@ -88,21 +88,23 @@ impl Core {
         Ok(at)
     }
 
-    /// Gives a client the replies to its run of plain commands. False: the last one is not whole.
+    /// Gives a client replies to its run of plain commands. False: the last one is not whole.
     #[inline]
     fn plain_replies(&mut self, key: Key, run: Run, bytes: &[u8]) -> Result<(usize, bool), Bad> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok((bytes.len(), true));
         };
         let (mut at, mut replies) = (0, 0);
-        while replies < run.left {
+        // What the client is to be told comes right after a reply that it has a part of.
+        let most = if run.begun { 1 } else { run.left };
+        while replies < most {
             let Some(length) = link.scan.next(&bytes[at..])? else {
                 break;
             };
             at += length;
             replies += 1;
         }
-        let whole = replies == run.left;
+        let whole = replies == most;
         if replies > 0 && !link.answered(replies) {
             return Err(Bad::Unasked);
         }
@@ -115,6 +117,9 @@ impl Core {
             }
         }
         self.deliver(run.client, &bytes[..at], replies, run.mute);
+        if run.begun && whole {
+            self.tell_late(run.client);
+        }
         Ok((at, whole))
     }
 

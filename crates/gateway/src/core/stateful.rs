@@ -374,6 +374,7 @@ impl Core {
             return wait_for_answers(client);
         }
         client.special = None;
+        client.notices = None;
         client.resp3 = false;
         client.mute = Mute::No;
         client.database = 0;

@@ -77,6 +77,9 @@ impl Drop for Listener {
 fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // A successor listens before its predecessor ceases to, and nobody is refused in between. Two gateways at one address
+    // are no harm: leases make what each of them does right.
+    socket.set_reuse_port(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

@@ -2,11 +2,12 @@
 //! nothing. Sockets are watched edge-triggered and registered once; commands of many clients that arrive together go to
 //! the server in one write, and a read from it is answered with one write per client.
 
+mod farewell;
 mod listener;
 mod socket;
 
 use crate::core::{Core, Direction, Effect, Key, Source};
-use crate::settings::{Backend, Settings};
+use crate::settings::{Backend, Listen, Settings};
 use backstay_model::{Epoch, ServiceName, Time};
 use listener::Listener;
 use mio::event::Event;
@@ -103,7 +104,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         counters: Arc<crate::counters::Counters>,
         inbox: Arc<Mutex<Inbox>>,
         held: F,
-    ) -> Result<(Self, Waker, Vec<(String, crate::Listen)>), crate::StartError> {
+    ) -> Result<(Self, Waker, Vec<(String, Listen)>), crate::StartError> {
         let poll = Poll::new().map_err(crate::StartError::Poll)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(crate::StartError::Poll)?;
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -227,8 +228,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             self.act();
         }
         if let Some(drain) = inbox.stop {
-            self.listeners.clear();
-            self.stop_at = Some(now() + drain);
+            self.leave(drain);
         }
     }
 
@@ -440,15 +440,6 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             .map_err(|error| error.to_string())?;
         put(&mut self.links, link, socket);
         Ok(())
-    }
-
-    fn is_over(&mut self) -> bool {
-        let Some(at) = self.stop_at else {
-            return false;
-        };
-        self.core.end_settled_clients();
-        self.act();
-        self.core.is_empty() || now() >= at
     }
 }
 

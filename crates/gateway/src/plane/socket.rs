@@ -6,6 +6,7 @@ use mio::{Interest, Registry, Token};
 use rustls::{ClientConnection, Connection, ServerConnection};
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A peer that is silent for so long is asked whether it lives.
@@ -61,6 +62,22 @@ impl Socket {
         match &mut self.stream {
             Stream::Tcp(stream) => stream.register(registry, token, both),
             Stream::Unix(stream) => stream.register(registry, token, both),
+        }
+    }
+
+    /// The address that the peer has reached.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
+    }
+
+    /// The name that the peer has called.
+    pub(super) fn server_name(&self) -> Option<String> {
+        match self.tls.as_deref()? {
+            Connection::Server(tls) => tls.server_name().map(str::to_owned),
+            Connection::Client(_) => None,
         }
     }
 

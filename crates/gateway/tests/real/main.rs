@@ -5,6 +5,7 @@
 mod hostile;
 mod limits;
 mod moves;
+mod notices;
 mod plain;
 mod reader;
 mod states;

@@ -1,7 +1,7 @@
 //! TLS on both sides, with real certificates and a real server that speaks it.
 
 use crate::support::{Front, LIMIT, endpoint, until};
-use backstay_gateway::{Backend, Endpoint};
+use backstay_gateway::{Backend, Endpoint, Listen};
 use backstay_lab::servers::ports::Ports;
 use backstay_model::Time;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -134,4 +134,30 @@ fn a_client_that_does_not_speak_tls_ends_alone() {
     let mut answer = [0; 2];
     client.read_exact(&mut answer).unwrap();
     assert_eq!(&answer[..1], b":");
+}
+
+#[test]
+fn a_client_that_called_a_name_is_told_to_call_it_again() {
+    let outside = certificate();
+    let settings = Endpoint { tls: Some(outside.server.clone()), ..endpoint() };
+    let front = Front::start(settings.clone());
+    let mut client = connect(&front, &outside);
+    client
+        .write_all(b"HELLO 3\r\nCLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type external-fqdn\r\n")
+        .unwrap();
+    let mut text = String::new();
+    let mut hear = |ending: &str| {
+        while !text.ends_with(ending) {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            text.push(char::from(byte[0]));
+        }
+        std::mem::take(&mut text)
+    };
+    hear("+OK\r\n");
+    let _heir = Front::start(Endpoint { listen: vec![Listen::Tcp(front.address)], ..settings });
+    front.gateway.leave(LIMIT);
+    let name = format!("redis.shop:{}", front.address.port());
+    let notice = hear(&format!("${}\r\n{name}\r\n", name.len()));
+    assert!(notice.starts_with(">4\r\n$6\r\nMOVING\r\n:") && notice.contains("\r\n:10\r\n"), "{notice}");
 }

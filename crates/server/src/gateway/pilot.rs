@@ -130,17 +130,14 @@ impl Pilot {
 
     /// Clients finish while leases are still renewed; then the gateway takes its leave.
     async fn leave(&mut self, radio: &mut Radio) {
-        let Some(gateway) = self.gateway.take() else {
-            return;
-        };
-        let mut stopping = tokio::task::spawn_blocking(move || gateway.stop(FAREWELL));
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut stopping => break,
-                () = self.attend(radio) => {}
-            }
+        if let Some(gateway) = &self.gateway {
+            gateway.leave(FAREWELL);
         }
+        // There is a tick when there is nothing else.
+        while self.gateway.as_ref().is_some_and(|gateway| !gateway.has_left()) {
+            self.attend(radio).await;
+        }
+        self.gateway = None;
         let mut letter = self.letter();
         letter.report.leaving = true;
         radio.letters.send_replace(letter);
