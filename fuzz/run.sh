@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-targets=(resp requests frames replies config hello peers sentinel state admin)
+targets=(resp requests frames replies config hello peers gateways sentinel state admin
+    gateway-scan gateway-play)
 usage() {
     echo "usage: ./dev fuzz [TARGET] [--minutes N]     (each for 1 minute unless told otherwise)"
     cat <<'TEXT'
@@ -15,9 +16,12 @@ usage() {
   config    the configuration file, and how its mistakes are shown
   hello     the first words on the peer port
   peers     letters of a broken peer, to a controller that takes them
+  gateways  reports of a broken gateway, and orders of a broken controller
   sentinel  whole conversations on the Sentinel port
   state     records of the state file
   admin     HTTP on the admin socket
+  gateway-scan  requests and replies as the data plane finds their ends
+  gateway-play  sequences of events in the data plane: clients, servers, leases
 TEXT
 }
 

@@ -67,6 +67,9 @@ fn fail_over(group: &Group) -> FailoverRecord {
     failover
 }
 
+/// The newest version that controllers speak to each other (`backstay_consensus::VERSION`).
+const NEWEST: u32 = 3;
+
 /// Waits until members can change: every controller was heard to speak the newest version.
 fn await_level(group: &Group, level: u32) {
     until("the level", || {
@@ -116,7 +119,7 @@ fn a_fourth_controller_is_added_and_another_one_removed_while_failovers_work() {
     let group = Group::up();
     let writer = group.writer();
     let mut ports = Ports::open().unwrap();
-    await_level(&group, 2);
+    await_level(&group, NEWEST);
 
     list_in_file(&group, "d", &mut ports);
     roll(&group, &["a", "b", "c"]);
@@ -158,7 +161,7 @@ fn a_fourth_controller_is_added_and_another_one_removed_while_failovers_work() {
 fn a_controller_that_lost_its_folder_gets_its_vote_back_and_the_cluster_survives_the_next_loss() {
     let group = Group::up();
     let writer = group.writer();
-    await_level(&group, 2);
+    await_level(&group, NEWEST);
     // The leader loses its folder: nobody waits for it.
     let lost = group.await_leader();
     group.fault(Fault::RestartEmpty, &lost).unwrap();
@@ -296,7 +299,7 @@ fn two_versions_run_side_by_side_until_the_last_controller_is_upgraded() {
     assert!(refused.stderr.contains("members cannot change while controller c"), "{refused:?}");
     assert_eq!(group.cluster_status().unwrap().level, 1);
     roll(&group, &["c"]);
-    await_level(&group, 2);
+    await_level(&group, NEWEST);
     fail_over(&group);
     group.await_healthy(LIMIT).unwrap();
     // There is no way back: what was agreed on may not be understood there.
@@ -304,7 +307,7 @@ fn two_versions_run_side_by_side_until_the_last_controller_is_upgraded() {
     let refused = group.fault(Fault::Restart, "b");
     let log = until("its last words", || {
         let log = fs::read_to_string(group.dir().join("b.log")).ok()?;
-        log.contains("the cluster works at level 2").then_some(log)
+        log.contains(&format!("the cluster works at level {NEWEST}")).then_some(log)
     });
     assert!(log.contains("start the newer version"), "{refused:?} {log}");
     group.process("b").await_liveness("b", Liveness::Gone).unwrap();

@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("config", config),
     ("hello", crate::peers::fuzz::hello),
     ("peers", crate::peers::fuzz::letters),
+    ("gateways", crate::peers::fuzz::gateways),
     ("sentinel", crate::sentinel::fuzz::conversation),
     ("state", crate::storage::fuzz::records),
     ("admin", crate::admin::fuzz::conversation),

@@ -70,7 +70,8 @@ async fn a_controller_whose_state_was_lost_is_not_let_in_with_a_new_one() {
     cluster.start(lost, false);
     let role = async |wanted| {
         until("its part", async || {
-            let status = cluster.status(leader).await.filter(|status| status.level == 2)?;
+            let status =
+                cluster.status(leader).await.filter(|status| status.level == backstay_consensus::VERSION)?;
             (status.controllers[lost].member == wanted).then_some(())
         })
         .await;

@@ -157,7 +157,9 @@ mod tests {
     fn answer_at_the_end(listener: &TcpListener, bytes: usize) -> io::Result<()> {
         let (mut stream, _) = listener.accept()?;
         stream.read_exact(&mut vec![0; bytes])?;
-        stream.write_all("+PONG\r\n".repeat(OPERATIONS).as_bytes())
+        stream.write_all("+PONG\r\n".repeat(OPERATIONS).as_bytes())?;
+        // The end of the connection is the client's to make.
+        stream.read(&mut [0]).map(drop)
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl SentinelServer {
              dir \"{folder}\"\n\
              sentinel monitor {service} {host} {primary_port} {quorum}\n\
              sentinel down-after-milliseconds {service} {down_after}\n\
-             sentinel failover-timeout {service} 60000\n\
+             sentinel failover-timeout {service} 5000\n\
              sentinel parallel-syncs {service} 1\n",
             port = self.port,
             folder = self.folder.display(),

@@ -81,6 +81,7 @@ fn the_seeds_of_what_only_programs_write_are_made_anew() {
     for (target, seeds) in [
         ("hello", crate::peers::fuzz::hello_seeds()),
         ("peers", crate::peers::fuzz::letter_seeds()),
+        ("gateways", crate::peers::fuzz::gateway_seeds()),
         ("state", crate::storage::fuzz::seeds()),
     ] {
         let folder = folder(target);

@@ -4,15 +4,17 @@
 mod seeds;
 
 #[cfg(test)]
-pub(crate) use seeds::{hello_seeds, letter_seeds};
+pub(crate) use seeds::{gateway_seeds, hello_seeds, letter_seeds};
 
 use super::frames::FrameReader;
+use super::gateways::GatewayLetter;
 use super::hello::{HELLO_BYTES_MAX, Hello};
 use crate::driver::Letter;
 use crate::fuzzing::pieces;
 use backstay_config::Config;
 use backstay_consensus::{Durable, Settings, VERSION};
-use backstay_model::{Generation, NodeId, Now, Time, UnixMicros};
+use backstay_lease::{Leases, Standing};
+use backstay_model::{GatewayId, GatewayLoad, GatewayOrders, Generation, NodeId, Now, Time, UnixMicros};
 use backstay_node::{Effect, Input, Node};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -63,6 +65,45 @@ pub(crate) fn letters(bytes: &[u8]) {
     keep(&mut disk, node.step(now, Input::Wake));
     if let Err(error) = start(&disk, now) {
         panic!("what was written down is no beginning: {error}");
+    }
+}
+
+/// What a gateway sends to a controller that leads by itself, and, as far as the same bytes mean that, what a controller
+/// sends to a gateway.
+pub(crate) fn gateways(bytes: &[u8]) {
+    let file = r#"
+        cluster = "shop"
+        controllers = [ { name = "a", address = "127.0.0.1:7601" } ]
+        redis = [ { name = "mymaster", instances = [ { name = "r1", address = "127.0.0.1:6379" } ] } ]
+    "#;
+    let config = Config::parse("backstay.toml", file).expect("the file is right");
+    let me = config.spec.controllers[0].name.clone();
+    let mut now = moment(1_000_000);
+    let (mut node, _) = Node::new(&me, config.spec.clone(), settings(&config), Durable::default(), now)
+        .expect("an empty folder is a beginning");
+    let mut leases = Leases::default();
+    for GatewayLetter { process, report } in read::<GatewayLetter>(bytes, LETTER_BYTES_MAX) {
+        now = moment(now.time.as_micros() + 60_000);
+        let gateway = GatewayId { name: "app1".into(), process: process % 3 };
+        for input in [Input::Wake, Input::Gateway { gateway, report: Some(report) }] {
+            for effect in node.step(now, input) {
+                if let Effect::TellGateway { orders, .. } = effect {
+                    leases.told(orders);
+                }
+            }
+        }
+    }
+    for orders in read::<GatewayOrders>(bytes, LETTER_BYTES_MAX) {
+        leases.report(now.time, GatewayLoad::default());
+        let services: Vec<_> = orders.services.iter().map(|told| told.service.clone()).collect();
+        leases.told(orders);
+        for service in services {
+            if let Some(Standing::Hold { epoch } | Standing::Drain { epoch, .. }) =
+                leases.standing(&service, now.time)
+            {
+                leases.held(&service, epoch);
+            }
+        }
     }
 }
 

@@ -182,8 +182,8 @@ async fn a_certificate_of_another_name_cluster_or_kind_is_refused() {
     let a = || desk.keyring("a");
     let callee = a();
     let (caller, callee) = call(Some(desk.bad(&node("shop", "c"), dates)), Some(callee)).await;
-    says(caller.as_ref(), "the caller's certificate is another controller's");
-    says(callee.as_ref(), "the caller's certificate is another controller's");
+    says(caller.as_ref(), "the caller's certificate is somebody else's");
+    says(callee.as_ref(), "the caller's certificate is somebody else's");
     let callee = a();
     let (caller, callee) = call(Some(desk.bad(&node("another", "b"), dates)), Some(callee)).await;
     says(caller.as_ref(), "that of another cluster");

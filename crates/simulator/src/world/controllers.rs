@@ -181,6 +181,12 @@ impl World {
                 && !self.healed
                 && self.random.range(0, 99_999) < self.scenario.crash_per_100k
             {
+                let written = !matches!(effect, Effect::Persist(_))
+                    && !effects.iter().any(|effect| matches!(effect, Effect::Persist(_)));
+                if self.controllers.len() == 1 && written {
+                    // What it decided alone holds, and may be known to others already.
+                    self.check_state(node);
+                }
                 self.crash_controller(node);
                 let start = self.random.micros(1_000, 3_000_000);
                 self.schedule(start, Event::Fault(super::Fault::StartControllers));

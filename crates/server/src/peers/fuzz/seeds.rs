@@ -1,12 +1,16 @@
 //! What right callers and right peers send.
 
 use super::super::frames::append;
+use super::super::gateways::GatewayLetter;
 use super::super::hello::{Caller, Hello};
 use super::{FILE, Letter, moment, settings};
 use backstay_config::Config;
 use backstay_consensus::{Body, Durable, Settings, VERSION};
 use backstay_controller::Wish;
-use backstay_model::{ControllerSpec, Generation, NodeId, Now};
+use backstay_model::{
+    Address, ControllerSpec, Epoch, GatewayLoad, GatewayOrders, GatewayReport, Generation, LEASE, NodeId,
+    Now, PrimaryOrder, Reader, ServiceOrders,
+};
 use backstay_node::{Effect, Input, Node, PeerMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,6 +21,31 @@ pub(crate) fn hello_seeds() -> Vec<(&'static str, Vec<u8>)> {
     append(&mut out, &Hello::new(VERSION, &"shop".into(), &Caller::Controller("b".into()), &"a".into()))
         .expect("a hello can be written");
     vec![("welcome", out)]
+}
+
+/// Two reports of a gateway, and what a leader answers.
+pub(crate) fn gateway_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let mut reports = vec![7];
+    let load = GatewayLoad { clients: 3, ..GatewayLoad::default() };
+    for number in 1..=2 {
+        let holding = [("mymaster".into(), Epoch(number))].into();
+        let report = GatewayReport { number, holding, load, leaving: number == 2 };
+        append(&mut reports, &GatewayLetter { process: 1, report }).expect("a report can be written");
+    }
+    let address: Address = "127.0.0.1:6379".parse().expect("an address");
+    let reader = Reader { instance: "r2".into(), address: address.clone(), zone: "z".into(), lag_bytes: 5 };
+    let mut orders = vec![0];
+    for primary in [PrimaryOrder::Serve(address), PrimaryOrder::Drain, PrimaryOrder::Hold] {
+        let service = ServiceOrders {
+            service: "mymaster".into(),
+            epoch: Epoch(2),
+            primary,
+            readers: vec![reader.clone()],
+        };
+        let told = GatewayOrders { answers: Some(1), lease: LEASE, services: vec![service] };
+        append(&mut orders, &told).expect("orders can be written");
+    }
+    vec![("reports", reports), ("orders", orders)]
 }
 
 /// Letters that the second of three nodes sends to the first one, from their first start to a committed entry.
