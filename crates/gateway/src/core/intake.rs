@@ -9,9 +9,12 @@ use crate::scan::{Request, RequestScan, Violation};
 
 /// Commands of one client that are under way at once. The next ones wait until these are answered: how long their
 /// replies are is not known before, and a client that does not fetch them may be owed so many.
-const IN_FLIGHT_MAX: u32 = 1024;
+pub(super) const IN_FLIGHT_MAX: u32 = 1024;
 /// Bytes under way on one connection, past which a client with commands under way waits for their answers.
-const UNDER_WAY_MAX: usize = 64 << 20;
+pub(super) const UNDER_WAY_MAX: usize = 64 << 20;
+
+/// The longest request of somebody who has not signed in.
+const STRANGERS_BYTES_MAX: usize = 16 * 1024;
 
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
