@@ -42,7 +42,8 @@ impl Core {
             return;
         };
         client.active = self.now;
-        if client.wait != Wait::No || !client.input.is_empty() || !client.requeued.is_empty() {
+        let restores = client.special.as_ref().is_some_and(|special| special.restore);
+        if client.wait != Wait::No || !client.input.is_empty() || !client.requeued.is_empty() || restores {
             client.input.extend_from_slice(data);
             if client.wait == Wait::No {
                 self.run(key);

@@ -147,6 +147,11 @@ impl Core {
         if !client.special.as_ref().is_some_and(|special| special.restore) {
             return true;
         }
+        if client.own.is_none() && self.endpoints[client.endpoint].refuses {
+            // Nobody asked: there is nothing to refuse.
+            self.wait(key, Wait::Server);
+            return false;
+        }
         let Ok(own) = self.own(key) else {
             return false;
         };
@@ -204,7 +209,10 @@ impl Core {
         };
         match run.after {
             After::Monitor if !done => client.special().monitor = false,
-            After::Tracking if !done => client.special().tracking = None,
+            After::Tracking if !done => {
+                let special = client.special();
+                special.tracking = special.tracking_before.take();
+            }
             After::TrackingOff if done => client.special().tracking = None,
             After::Selected if done => {
                 client.database = client.special().selecting;
