@@ -98,7 +98,9 @@ impl Core {
             }
             Wait::No => {
                 client.begun = (!client.input.is_empty()).then(|| client.begun.unwrap_or(self.now));
-                if client.input.len() > endpoint.settings.limits.request_bytes_max {
+                let max = endpoint.settings.limits.request_bytes_max;
+                let max = if client.authenticated { max } else { max.min(STRANGERS_BYTES_MAX) };
+                if client.input.len() > max {
                     return self.refuse_bytes(
                         key,
                         b"-ERR Protocol error: the request is longer than this gateway allows\r\n",
