@@ -162,6 +162,8 @@ const COMMANDS: &[(&str, Class)] = &[
     ("hlen", Read),
     ("hmget", Read),
     ("hmset", Write),
+    // Here and at `post` Redis hangs up: a browser was made to speak to it.
+    ("host:", Refused),
     ("hrandfield", Read),
     ("hscan", Read),
     ("hset", Write),
@@ -210,6 +212,7 @@ const COMMANDS: &[(&str, Class)] = &[
     ("pfmerge", Write),
     ("pfselftest", Write),
     ("ping", Read),
+    ("post", Refused),
     ("psetex", Write),
     ("psubscribe", Class::Subscribe(Channels::Patterns)),
     ("psync", Refused),

@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 
 pub(super) const NOT_IN_TRANSACTION: &[u8] = b"-ERR not allowed in a transaction through a gateway\r\n";
 
+pub(super) const BAD_NAME: &[u8] =
+    b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
+
 impl Core {
     /// Answers a command, once everything before it is answered.
     pub(super) fn answer(&mut self, key: Key, text: &[u8]) -> Taken {
@@ -49,12 +52,11 @@ impl Core {
         let upper: Vec<Vec<u8>> = words.iter().take(2).map(|word| word.to_ascii_uppercase()).collect();
         let upper: Vec<&[u8]> = upper.iter().map(Vec::as_slice).collect();
         match upper[..] {
-            [b"SETNAME", _] if words[1].iter().all(|byte| (b'!'..=b'~').contains(byte)) => {
+            [b"SETNAME", _] if is_name(words[1]) => {
                 client.name = words[1].into();
                 self.answer(key, b"+OK\r\n")
             }
-            [b"SETNAME", _] => self
-                .answer(key, b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n"),
+            [b"SETNAME", _] => self.answer(key, BAD_NAME),
             [b"GETNAME"] => {
                 let text = value(&client.name.clone(), client.resp3);
                 self.answer(key, &text)
@@ -131,7 +133,8 @@ impl Core {
             && taken == Taken::Done
             && on
         {
-            client.special().tracking = Some(bytes.to_vec());
+            let special = client.special();
+            special.tracking_before = special.tracking.replace(bytes.to_vec());
         }
         taken
     }
@@ -188,6 +191,11 @@ impl Core {
         );
         text
     }
+}
+
+/// Whether a client may be called so.
+pub(super) fn is_name(text: &[u8]) -> bool {
+    text.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
 /// A value, or nil if it is empty.

@@ -118,6 +118,8 @@ pub(crate) struct Special {
     pub(crate) monitor: bool,
     /// The request that switched tracking on.
     pub(crate) tracking: Option<Vec<u8>>,
+    /// The one before it, which goes on if the newer one is refused.
+    pub(crate) tracking_before: Option<Vec<u8>>,
     /// The blocking command that is under way.
     pub(crate) blocked: Option<Blocked>,
     /// The database that was asked for on the own connection.

@@ -50,8 +50,9 @@ impl Core {
     /// Begins to open a connection. `None`: not now.
     pub(super) fn open_link(&mut self, endpoint: usize, purpose: Purpose, name: LaneName) -> Option<Key> {
         let state = &self.endpoints[endpoint];
-        let target = state.target.clone().filter(|_| state.open && self.now >= state.retry_at)?;
         let (login, database, resp3) = name;
+        let refused = state.refused_databases.contains_key(&database);
+        let target = state.target.clone().filter(|_| state.open && !refused && self.now >= state.retry_at)?;
         let key = self.links.insert(Link {
             endpoint,
             address: target.address,
@@ -126,11 +127,13 @@ impl Core {
             Greeting::Hello if !link.resp3 && frame.starts_with(b"-ERR unknown command") => {}
             Greeting::Select if error => {
                 let database = link.database;
-                if endpoint.refused_databases.len() < REFUSED_DATABASES_MAX {
-                    endpoint.refused_databases.insert(database, frame.to_vec());
+                if endpoint.refused_databases.len() >= REFUSED_DATABASES_MAX {
+                    endpoint.refused_databases.pop_first();
                 }
+                endpoint.refused_databases.insert(database, frame.to_vec());
                 let number = link.endpoint;
-                self.lose(key, "the database was refused");
+                // No failure of the server: nobody else has to wait longer for a connection.
+                self.forget(key, true);
                 self.wake(number);
             }
             Greeting::Auth | Greeting::Hello if error => {

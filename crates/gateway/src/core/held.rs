@@ -49,6 +49,7 @@ impl Core {
             return;
         };
         let (mut errors, mut at) = (0, 0);
+        client.requeued_now = 0;
         for requeued in std::mem::take(&mut client.requeued) {
             let (answer, mute) = match requeued.what {
                 Again::Command(_) => (text.as_bytes(), requeued.mute),
@@ -166,12 +167,15 @@ impl Core {
             };
             let unused = link.runs.is_empty() && self.now >= link.used + UNUSED_MAX;
             let endpoint = &self.endpoints[link.endpoint];
+            let silent = !link.primary && self.now >= link.used + CONNECT_MAX;
             match (link.stage, link.purpose) {
                 (Stage::Connecting | Stage::Greeting, _) if self.now >= link.used + CONNECT_MAX => {
                     self.lose(key, "the server did not answer in time");
                 }
                 (Stage::Ready, Purpose::Own(Key::NONE)) if unused => self.close_own(key),
                 (Stage::Ready, Purpose::Retired) if link.runs.is_empty() => self.forget(key, false),
+                // A replica that hangs: it is read elsewhere.
+                (Stage::Ready, Purpose::Retired) if silent => self.forget(key, true),
                 // Blocked connections need another one to be unblocked from.
                 (Stage::Ready, Purpose::Shared) if unused && endpoint.owns == 0 => self.forget(key, false),
                 _ => {}

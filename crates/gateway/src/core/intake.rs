@@ -9,9 +9,12 @@ use crate::scan::{Request, RequestScan, Violation};
 
 /// Commands of one client that are under way at once. The next ones wait until these are answered: how long their
 /// replies are is not known before, and a client that does not fetch them may be owed so many.
-const IN_FLIGHT_MAX: u32 = 1024;
+pub(super) const IN_FLIGHT_MAX: u32 = 1024;
 /// Bytes under way on one connection, past which a client with commands under way waits for their answers.
-const UNDER_WAY_MAX: usize = 64 << 20;
+pub(super) const UNDER_WAY_MAX: usize = 64 << 20;
+
+/// The longest request of somebody who has not signed in.
+const STRANGERS_BYTES_MAX: usize = 16 * 1024;
 
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,8 @@ impl Core {
             return;
         };
         client.active = self.now;
-        if client.wait != Wait::No || !client.input.is_empty() || !client.requeued.is_empty() {
+        let restores = client.special.as_ref().is_some_and(|special| special.restore);
+        if client.wait != Wait::No || !client.input.is_empty() || !client.requeued.is_empty() || restores {
             client.input.extend_from_slice(data);
             if client.wait == Wait::No {
                 self.run(key);
@@ -94,7 +98,9 @@ impl Core {
             }
             Wait::No => {
                 client.begun = (!client.input.is_empty()).then(|| client.begun.unwrap_or(self.now));
-                if client.input.len() > endpoint.settings.limits.request_bytes_max {
+                let max = endpoint.settings.limits.request_bytes_max;
+                let max = if client.authenticated { max } else { max.min(STRANGERS_BYTES_MAX) };
+                if client.input.len() > max {
                     return self.refuse_bytes(
                         key,
                         b"-ERR Protocol error: the request is longer than this gateway allows\r\n",

@@ -120,7 +120,8 @@ impl Core {
                 Again::Command(bytes.to_vec())
             }
             After::Tracking => {
-                client.special().tracking = None;
+                let special = client.special();
+                special.tracking = special.tracking_before.take();
                 Again::Command(bytes.to_vec())
             }
             // With the time that it still has.

@@ -2,7 +2,7 @@
 
 use super::client::{Special, Wait};
 use super::intake::{Taken, wait_for_answers};
-use super::link::{After, Link, Purpose, Run};
+use super::link::{After, Greeting, Link, Purpose, Run};
 use super::route::TRANSACTION_GRACE;
 use super::{Again, Core, Effect, Key, add};
 use crate::commands::Channels;
@@ -69,12 +69,13 @@ impl Core {
         if link.resp3 != client.resp3 {
             link.resp3 = client.resp3;
             let version: &[u8] = if link.resp3 { b"3" } else { b"2" };
-            link.push(Key::NONE, &request(&[b"HELLO", version]), 1, After::Swallow, false);
+            link.push(Key::NONE, &request(&[b"HELLO", version]), 1, After::Greeting(Greeting::Hello), false);
         }
         if link.database != client.database {
             link.database = client.database;
             let database = link.database.to_string();
-            link.push(Key::NONE, &request(&[b"SELECT", database.as_bytes()]), 1, After::Swallow, false);
+            let select = request(&[b"SELECT", database.as_bytes()]);
+            link.push(Key::NONE, &select, 1, After::Greeting(Greeting::Select), false);
         }
     }
 
@@ -111,7 +112,8 @@ impl Core {
         let Some(link) = self.links.get_mut(own) else {
             return;
         };
-        let current = endpoint.target.as_ref().is_some_and(|target| target.address == link.address);
+        let current = endpoint.target.as_ref().is_some_and(|target| target.address == link.address)
+            && endpoint.primary == link.primary;
         if current && link.is_ready() {
             link.purpose = Purpose::Own(Key::NONE);
             link.used = self.now;
@@ -146,6 +148,11 @@ impl Core {
         };
         if !client.special.as_ref().is_some_and(|special| special.restore) {
             return true;
+        }
+        if client.own.is_none() && self.endpoints[client.endpoint].refuses {
+            // Nobody asked: there is nothing to refuse.
+            self.wait(key, Wait::Server);
+            return false;
         }
         let Ok(own) = self.own(key) else {
             return false;
@@ -204,7 +211,10 @@ impl Core {
         };
         match run.after {
             After::Monitor if !done => client.special().monitor = false,
-            After::Tracking if !done => client.special().tracking = None,
+            After::Tracking if !done => {
+                let special = client.special();
+                special.tracking = special.tracking_before.take();
+            }
             After::TrackingOff if done => client.special().tracking = None,
             After::Selected if done => {
                 client.database = client.special().selecting;
@@ -229,7 +239,9 @@ impl Core {
             return self.deliver(run.client, frame, 1, run.mute);
         };
         let over = blocked.until.is_some_and(|until| until <= self.now);
-        if draining && !over && [&b"*-1\r\n"[..], b"$-1\r\n", b"_\r\n"].contains(&frame) {
+        // What stands behind it is on its way: its answer must not overtake this one.
+        let last = client.in_flight == 1;
+        if draining && last && !over && [&b"*-1\r\n"[..], b"$-1\r\n", b"_\r\n"].contains(&frame) {
             client.requeue(Again::Command(blocked.request.clone()), run.mute);
             client.special().blocked = Some(blocked);
             add(&self.counters.replayed, 1);

@@ -421,4 +421,26 @@ mod tests {
             play(&script);
         }
     }
+
+    #[test]
+    fn of_a_transaction_that_nobody_answers_only_so_much_is_taken() {
+        let mut world = World::new();
+        world.order(7);
+        let key = world.players[0].key.unwrap();
+        let command = |words: &[&[u8]]| super::super::connect::request(words);
+        world.players[0].asked.push_back(Asked::Transaction);
+        world.core.client_read(key, &command(&[b"MULTI"]));
+        world.settle();
+        for _ in 0..10 {
+            for number in 0..world.remotes.len() {
+                world.serve_all(number);
+                world.settle();
+            }
+        }
+        let taken = (0..10_000).take_while(|_| {
+            world.core.client_read(key, &command(&[b"ECHO", b"1"]));
+            world.core.wants_input(key)
+        });
+        assert!((100..2_000).contains(&taken.count()));
+    }
 }

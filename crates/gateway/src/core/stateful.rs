@@ -1,9 +1,9 @@
 //! Commands that are not simply sent on: what each does to the client's state, and on which connection it goes.
 
 use super::answer;
-use super::client::{Blocked, Client, Mute};
-use super::intake::{Taken, wait_for_answers};
-use super::link::After;
+use super::client::{Blocked, Client, Mute, Wait};
+use super::intake::{IN_FLIGHT_MAX, Taken, UNDER_WAY_MAX, wait_for_answers};
+use super::link::{After, Link};
 use super::loss::{ABORTED, TRANSACTION_LOST, WAIT_UNKNOWN};
 use super::own::subscribe_word;
 use super::{Core, Key, add};
@@ -46,6 +46,10 @@ impl Core {
         let open = matches!(class, Class::Auth | Class::Hello | Class::Quit | Class::Reset);
         if !client.authenticated && !open {
             return self.answer(key, b"-NOAUTH Authentication required.\r\n");
+        }
+        let under_way = client.own.and_then(|own| self.links.get(own)).map_or(0, Link::unanswered_bytes);
+        if client.in_flight >= IN_FLIGHT_MAX || (client.in_flight > 0 && under_way > UNDER_WAY_MAX) {
+            return self.wait(key, Wait::Answers);
         }
         let skips = client.mute == Mute::Next;
         let mute = client.mute != Mute::No;
@@ -221,10 +225,17 @@ impl Core {
     fn block_at(&mut self, key: Key, bytes: &[u8], word: usize, millis: bool, mute: bool) -> Taken {
         let timeout = Words::of(bytes).nth(word).and_then(|word| timeout(word, millis));
         let Some(timeout) = timeout else {
-            // The server finds the words for what is wrong with it.
-            return self.plain(key, bytes, true, mute);
+            // The server finds the words for what is wrong with it, or reads it otherwise, and waits.
+            return self.send_own(key, bytes, After::Plain, mute);
         };
-        let known = self.clients.get(key).and_then(|client| client.special.as_ref()?.blocked.as_ref());
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Ends;
+        };
+        let known = client.special.as_ref().and_then(|special| special.blocked.as_ref());
+        if known.is_some() && client.in_flight > 0 {
+            // What one waits for is remembered.
+            return wait_for_answers(client);
+        }
         let until = match known {
             Some(blocked) => blocked.until,
             None => (!timeout.is_zero()).then(|| self.now + timeout),
@@ -419,10 +430,23 @@ impl Core {
     }
 }
 
-/// The number of the word after `BLOCK`, if that is one of the options.
+/// The number of the word after `BLOCK`, if that is one of the options. A group may be called like an option.
 fn block_word(bytes: &[u8]) -> Option<usize> {
-    let streams = |word: &&[u8]| !word.eq_ignore_ascii_case(b"STREAMS");
-    Words::of(bytes).take_while(streams).position(|word| word.eq_ignore_ascii_case(b"BLOCK")).map(|at| at + 1)
+    let mut words = Words::of(bytes).enumerate().skip(1);
+    while let Some((at, word)) = words.next() {
+        match &*word.to_ascii_uppercase() {
+            b"BLOCK" => return Some(at + 1),
+            b"STREAMS" => return None,
+            b"GROUP" => {
+                words.nth(1);
+            }
+            b"COUNT" => {
+                words.next();
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn timeout(word: &[u8], millis: bool) -> Option<Duration> {

@@ -138,7 +138,15 @@ impl Socket {
             let read = tls.read_tls(&mut self.stream)?;
             let processed = tls.process_new_packets();
             // What the handshake has to say goes out even when it is why it failed.
-            while tls.wants_write() && tls.write_tls(&mut self.stream)? > 0 {}
+            while tls.wants_write() {
+                match tls.write_tls(&mut self.stream) {
+                    Ok(1..) => {}
+                    // It goes out later; what was read must not wait for that.
+                    Ok(0) => break,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
+                }
+            }
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             if read == 0 {
                 return Ok(0);
@@ -201,5 +209,75 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig, StreamOwned};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(start.elapsed() < LIMIT, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A socket, and the other end of it, over TLS.
+    fn pair() -> (Socket, StreamOwned<ClientConnection, std::net::TcpStream>) {
+        let made = rcgen::generate_simple_self_signed(vec!["shop".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let near = listener.accept().unwrap().0;
+        SockRef::from(&far).set_recv_buffer_size(4096).unwrap();
+        SockRef::from(&near).set_send_buffer_size(4096).unwrap();
+        near.set_nonblocking(true).unwrap();
+        let client = ClientConnection::new(Arc::new(client), ServerName::try_from("shop").unwrap()).unwrap();
+        let socket = Socket::tcp(TcpStream::from_std(near))
+            .with_server_tls(ServerConnection::new(Arc::new(server)).unwrap());
+        (socket, StreamOwned::new(client, far))
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_still_heard() {
+        let (mut socket, mut far) = pair();
+        let mut buffer = [0; 1024];
+        let speaker = std::thread::spawn(move || {
+            far.write_all(b"first").unwrap();
+            far
+        });
+        until("the first word", || socket.read(&mut buffer).ok());
+        let mut far = speaker.join().unwrap();
+        far.write_all(b"second").unwrap();
+        until("the second word", || match &socket.stream {
+            Stream::Tcp(near) => near.peek(&mut [0]).ok(),
+            Stream::Unix(_) => None,
+        });
+        // Neither the kernel nor TLS takes any more.
+        until("a full connection", || {
+            let _ = socket.write(&[b'x'; 16 * 1024]);
+            (!socket.flush().unwrap()).then_some(())
+        });
+        // Nobody says again that it has come.
+        let read = socket.read(&mut buffer).unwrap();
+        assert_eq!(&buffer[..read], b"second");
     }
 }

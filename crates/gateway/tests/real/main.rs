@@ -5,6 +5,7 @@
 mod hostile;
 mod limits;
 mod moves;
+mod neighbours;
 mod notices;
 mod plain;
 mod reader;

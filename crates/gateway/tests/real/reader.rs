@@ -1,9 +1,10 @@
 //! Reader endpoints.
 
-use crate::support::{Front, Server, endpoint, say, show, until};
+use crate::support::{Front, Server, endpoint, hear, say, send, show, until};
 use backstay_gateway::{Endpoint, EndpointKind, Otherwise};
 use backstay_lease::Standing;
 use backstay_model::{Epoch, Reader, Time};
+use nix::sys::signal::Signal;
 
 fn reader(otherwise: Otherwise) -> Front {
     let kind = EndpointKind::Reader { max_lag_bytes: 1000, otherwise };
@@ -80,4 +81,38 @@ fn a_real_replica_is_read_while_no_lease_allows_the_primary() {
     let mut client = front.client();
     assert_eq!(say(&mut client, "GET a"), "1");
     assert!(say(&mut client, "SET a 2").starts_with("READONLY "));
+}
+
+fn reads_from(front: &Front, servers: &[&Server]) {
+    let at = |server: &&Server| seen(&Server2 { address: server.redis.address().to_string() }, "a", 0);
+    front.route(Standing::Hold { epoch: Epoch(1) }, servers.iter().map(at).collect());
+}
+
+#[test]
+fn a_read_from_a_replica_that_hangs_is_sent_to_the_next_one() {
+    let (hung, next) = (Server::start(), Server::start());
+    let front = reader(Otherwise::Primary);
+    reads_from(&front, &[&hung]);
+    let mut client = front.client();
+    assert_eq!(say(&mut client, "GET a"), "nil");
+    hung.process.signal(Signal::SIGSTOP).unwrap();
+    send(&mut client, "GET a");
+    front.await_taken();
+    reads_from(&front, &[&next]);
+    assert_eq!(hear(&mut client), "nil");
+}
+
+#[test]
+fn a_subscription_goes_on_after_a_time_without_any_replica() {
+    let (old, new) = (Server::start(), Server::start());
+    let front = reader(Otherwise::Refuse);
+    reads_from(&front, &[&old]);
+    let mut client = front.client();
+    assert_eq!(say(&mut client, "SUBSCRIBE channel"), "[subscribe channel 1]");
+    reads_from(&front, &[]);
+    old.kill();
+    until("a refusal", || say(&mut front.client(), "GET a").starts_with("NOREPLICA "));
+    reads_from(&front, &[&new]);
+    until("a subscriber", || show(&new.ask(&["PUBLISH", "channel", "news"])) == "1");
+    assert_eq!(hear(&mut client), "[message channel news]");
 }

@@ -1,6 +1,7 @@
 //! States across a change of primary.
 
 use crate::support::{Front, Server, hear, say, send, show, until};
+use backstay_lab::load::connection::Connection;
 
 fn is_blocked(server: &Server) -> bool {
     server.redis.info("blocked_clients").unwrap().as_deref() == Some("1")
@@ -179,4 +180,44 @@ fn the_selected_database_stays_selected() {
     assert_eq!(say(&mut client, "SET a 1"), "OK");
     assert_eq!(say(&mut client, "SELECT 0"), "OK");
     assert_eq!(say(&mut client, "GET a"), "nil");
+}
+
+/// The next replies that are not pushed.
+fn answers(client: &mut Connection) -> impl Iterator<Item = String> {
+    std::iter::from_fn(|| Some(hear(client))).filter(|heard| !heard.starts_with('>'))
+}
+
+#[test]
+fn what_stands_behind_a_blocked_command_is_not_answered_before_it() {
+    let (old, new) = (Server::start(), Server::start());
+    let front = Front::of(&old);
+    let mut client = front.resp3();
+    assert_eq!(say(&mut client, "CLIENT TRACKING ON"), "OK");
+    // On its connection the blocked one is told to go on.
+    assert_eq!(say(&mut front.client(), "GET a"), "nil");
+    send(&mut client, "BLPOP list 0");
+    until("a blocked client", || is_blocked(&old));
+    send(&mut client, "ECHO second");
+    front.await_taken();
+    front.drain(2);
+    front.await_held(2);
+    front.serve(2, &new);
+    assert_eq!(answers(&mut client).take(2).last().as_deref(), Some("second"));
+}
+
+#[test]
+fn each_blocked_command_goes_on_as_what_it_was() {
+    let (old, new) = (Server::start(), Server::start());
+    let front = Front::of(&old);
+    let mut client = front.resp3();
+    assert_eq!(say(&mut client, "CLIENT TRACKING ON"), "OK");
+    send(&mut client, "BLPOP one 0");
+    send(&mut client, "BLPOP two 0");
+    until("a blocked client", || is_blocked(&old));
+    front.await_taken();
+    front.hold(2);
+    new.ask(&["RPUSH", "one", "1"]);
+    new.ask(&["RPUSH", "two", "2", "3"]);
+    front.serve(2, &new);
+    assert_eq!(answers(&mut client).take(2).collect::<Vec<_>>(), ["[one 1]", "[two 2]"]);
 }
