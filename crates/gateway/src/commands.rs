@@ -40,6 +40,19 @@ pub(crate) enum Class {
     Refused,
 }
 
+impl Class {
+    /// Whether the command may change data.
+    pub(crate) const fn may_write(self) -> bool {
+        matches!(
+            self,
+            Self::Write
+                | Self::Blocking(_)
+                | Self::BlockOption { write: true }
+                | Self::Limited { write: true, .. }
+        )
+    }
+}
+
 /// Where a blocking command's timeout stands among its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeoutAt {

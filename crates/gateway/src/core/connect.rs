@@ -113,8 +113,13 @@ impl Core {
         let error = frame.starts_with(b"-");
         match step {
             Greeting::Hello if !error => {
-                if let Some(version) = version_in(frame) {
+                if let Some(version) = field_in(frame, "version") {
                     endpoint.version = version;
+                }
+                // A server that was restarted before the controllers noticed is no primary: it would refuse what can wait
+                // for the next one.
+                if link.primary && field_in(frame, "role").is_some_and(|role| role != "master") {
+                    self.lose(key, "it is no primary any more");
                 }
             }
             // Redis before version 6 knows no HELLO and no users.
@@ -186,9 +191,9 @@ impl Core {
     }
 }
 
-/// The version in a reply to `HELLO`.
-fn version_in(frame: &[u8]) -> Option<String> {
+/// A text in a reply to `HELLO`.
+fn field_in(frame: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(frame).ok()?;
-    let after = text.split_once("version\r\n")?.1;
-    Some(after.split("\r\n").nth(1)?.to_owned())
+    let mut lines = text.split("\r\n").skip_while(|line| *line != name);
+    Some(lines.nth(2)?.to_owned())
 }

@@ -100,6 +100,11 @@ pub(crate) struct Draining {
 }
 
 impl EndpointState {
+    /// Whether its clients may change nothing, wherever their commands go.
+    pub(crate) const fn reads_only(&self) -> bool {
+        matches!(self.settings.kind, EndpointKind::Reader { .. })
+    }
+
     pub(crate) fn new(settings: Endpoint) -> Self {
         let mut logins = vec![settings.backend.login.clone()];
         logins.extend(settings.users.iter().filter_map(|user| user.login.clone()).map(Some));

@@ -161,7 +161,8 @@ impl Core {
             }
             let plain = client.special.is_none() && client.mute == Mute::No && client.authenticated;
             let mut scan = std::mem::take(&mut client.scan);
-            let (end, commands, writes, stop) = plain_commands(&data[at..], &mut scan, plain);
+            let reads_only = self.endpoints[client.endpoint].reads_only();
+            let (end, commands, writes, stop) = plain_commands(&data[at..], &mut scan, plain, reads_only);
             if commands > 0 {
                 let bytes = &data[at..at + end];
                 if self.send_plain(key, bytes, commands, writes, false) != Taken::Done {
@@ -280,7 +281,12 @@ pub(super) fn wait_for_answers(client: &mut Client) -> Taken {
 
 /// The end of the plain commands that `data` begins with, their number, whether a write is among them, and what follows.
 #[inline]
-fn plain_commands(data: &[u8], scan: &mut RequestScan, plain: bool) -> (usize, u32, bool, Stop) {
+fn plain_commands(
+    data: &[u8],
+    scan: &mut RequestScan,
+    plain: bool,
+    reads_only: bool,
+) -> (usize, u32, bool, Stop) {
     let (mut end, mut commands, mut writes) = (0, 0, false);
     let stop = loop {
         let rest = &data[end..];
@@ -294,7 +300,7 @@ fn plain_commands(data: &[u8], scan: &mut RequestScan, plain: bool) -> (usize, u
                 let name = &rest[request.name_at..request.name_at + request.name_len];
                 match class(name) {
                     Class::Read => {}
-                    Class::Write => writes = true,
+                    Class::Write if !reads_only => writes = true,
                     _ => break Stop::Other(request),
                 }
                 end += request.len;

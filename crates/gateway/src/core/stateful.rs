@@ -49,7 +49,15 @@ impl Core {
         }
         let skips = client.mute == Mute::Next;
         let mute = client.mute != Mute::No;
-        let taken = if client.special.as_ref().is_some_and(|special| special.multi) {
+        let multi = client.special.as_ref().is_some_and(|special| special.multi);
+        if class.may_write() && self.endpoints[client.endpoint].reads_only() {
+            if multi {
+                // The transaction must not be executed without it.
+                return self.send_own(key, SPOILER, After::Spoiled, mute);
+            }
+            return self.answer(key, b"-READONLY this address is for reads alone\r\n");
+        }
+        let taken = if multi {
             self.in_transaction(key, class, bytes, mute)
         } else {
             self.one(key, class, bytes, mute)
