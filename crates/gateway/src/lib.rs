@@ -9,6 +9,7 @@
 mod commands;
 mod core;
 mod counters;
+mod names;
 mod plane;
 mod scan;
 mod settings;
@@ -36,10 +37,9 @@ use backstay_model::{Address, Epoch, GatewayLoad, Reader, ServiceName};
 use core::{Direction, Source, Target};
 use counters::Counters;
 use mio::Waker;
+use names::Names;
 use plane::{Inbox, Plane};
-use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -72,8 +72,7 @@ pub struct Gateway {
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
     addresses: Vec<(String, Listen)>,
-    /// Resolved host names: asked once, until a server there is named again under another port.
-    names: Mutex<BTreeMap<Address, SocketAddr>>,
+    names: Names,
 }
 
 impl Gateway {
@@ -93,12 +92,11 @@ impl Gateway {
         };
         let thread = std::thread::Builder::new().name("gateway".to_owned()).spawn(run);
         let thread = Some(thread.map_err(StartError::Thread)?);
-        Ok(Self { inbox, waker, thread, counters, addresses, names: Mutex::default() })
+        Ok(Self { inbox, waker, thread, counters, addresses, names: Names::default() })
     }
 
-    /// Where a service's commands go from now on. A new lease's length is told in the same way. A host name that is new
-    /// is looked up here, which may take as long as the system's resolver does; an address never does. A server whose
-    /// name cannot be looked up is none.
+    /// Where a service's commands go from now on. A new lease's length is told in the same way. Host names
+    /// are looked up on the side: a server whose name is not known yet is none.
     pub fn route(&self, service: ServiceName, standing: Standing, readers: Vec<Reader>) {
         let direction = match standing {
             Standing::Serve { epoch, primary, until } => match self.resolve(&primary) {
@@ -169,25 +167,8 @@ impl Gateway {
     }
 
     fn resolve(&self, address: &Address) -> Option<Target> {
-        let host = address.host.clone();
-        if let Ok(ip) = address.host.parse::<IpAddr>() {
-            return Some(Target { address: SocketAddr::new(ip, address.port), host });
-        }
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = names.get(address) {
-            return Some(Target { address: *known, host });
-        }
-        match (&*address.host, address.port).to_socket_addrs().map(|mut found| found.next()) {
-            Ok(Some(found)) => {
-                names.insert(address.clone(), found);
-                Some(Target { address: found, host })
-            }
-            Ok(None) => None,
-            Err(error) => {
-                tracing::warn!(%address, %error, "a server's name cannot be looked up");
-                None
-            }
-        }
+        let found = self.names.find(address)?;
+        Some(Target { address: found, host: address.host.clone() })
     }
 }
 

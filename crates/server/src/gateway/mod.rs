@@ -24,7 +24,7 @@ pub async fn run_gateway(
     let keyring = keyring_of(&config, options.name.as_str(), me)?;
     let pilot = Pilot::open(&config, &options, keyring)?;
     tracing::info!("gateway {} runs", options.name);
-    pilot.run(shutdown).await;
+    pilot.run(shutdown).await?;
     tracing::info!("gateway {} stops, as asked", options.name);
     Ok(())
 }
@@ -48,7 +48,9 @@ impl Inside {
         let ((land, landing), (done, landed)) = (oneshot::channel(), oneshot::channel());
         let fly = move || {
             // A sender that is dropped asks for the same.
-            runtime.block_on(pilot.run(async { drop(landing.await) }));
+            if let Err(error) = runtime.block_on(pilot.run(async { drop(landing.await) })) {
+                tracing::error!("{error}");
+            }
             let _ = done.send(());
         };
         std::thread::Builder::new().name("pilot".to_owned()).spawn(fly).map_err(GatewayError::NoThread)?;

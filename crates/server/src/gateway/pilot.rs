@@ -71,7 +71,7 @@ impl Pilot {
 
     /// Keeps the data plane informed until `shutdown`; then it finishes what it has begun, and the controllers are told
     /// that nothing of it is left.
-    pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) {
+    pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), GatewayError> {
         tokio::pin!(shutdown);
         let mut tasks = JoinSet::new();
         let letters = watch::Sender::new(self.letter());
@@ -85,9 +85,14 @@ impl Pilot {
                 () = self.attend(&mut radio) => {}
                 () = &mut shutdown => break,
             }
+            // There is a tick when there is nothing else.
+            if self.gateway.as_ref().is_some_and(Gateway::has_left) {
+                return Err(GatewayError::Ended);
+            }
         }
         self.leave(&mut radio).await;
         tasks.shutdown().await;
+        Ok(())
     }
 
     /// Takes what comes next. Cancel-safe.
@@ -133,7 +138,6 @@ impl Pilot {
         if let Some(gateway) = &self.gateway {
             gateway.leave(FAREWELL);
         }
-        // There is a tick when there is nothing else.
         while self.gateway.as_ref().is_some_and(|gateway| !gateway.has_left()) {
             self.attend(radio).await;
         }

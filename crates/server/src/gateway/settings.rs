@@ -50,6 +50,11 @@ pub enum GatewayError {
     /// An endpoint cannot be opened, or there are no threads.
     #[error(transparent)]
     Start(#[from] plane::StartError),
+    /// The data plane failed.
+    #[error(
+        "this gateway stops, because its data plane ended, which is a bug: see the log above, and report it"
+    )]
+    Ended,
     /// No thread for the pilot.
     #[error("the operating system gives no thread ({0}), so this gateway cannot start")]
     NoThread(#[source] io::Error),
@@ -64,7 +69,7 @@ impl GatewayError {
         match self {
             Self::NoEndpoint | Self::UnknownEndpoint(..) | Self::Secret(_) | Self::Tls(_) => 78,
             Self::Resolve { .. } | Self::Start(_) => 69,
-            Self::NoThread(_) | Self::NoEntropy => 70,
+            Self::Ended | Self::NoThread(_) | Self::NoEntropy => 70,
         }
     }
 }
