@@ -223,7 +223,8 @@ impl Consensus {
     /// The members that are not known to understand this level.
     fn below(&self, level: u32) -> Vec<NodeId> {
         let understands = |member: &Member| {
-            let heard = self.heard.get(&member.node).filter(|heard| heard.id == member.id);
+            // One that lost its folder asks to be let in anew, with the program that it runs now.
+            let heard = self.heard.get(&member.node).filter(|heard| heard.id == member.id || heard.applies);
             let version =
                 if member.id == self.me { Some(self.settings.version) } else { heard.map(|it| it.version) };
             version.is_some_and(|version| version >= level)

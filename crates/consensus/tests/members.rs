@@ -338,6 +338,20 @@ fn members_do_not_change_while_one_of_them_would_not_understand() {
 }
 
 #[test]
+fn a_folder_that_is_lost_before_the_newest_version_was_agreed_on_does_not_hold_that_up_for_ever() {
+    let mut world = World::new(92, 3, CALM);
+    world.host_mut(3).settings.version = MEMBERS_CHANGE - 1;
+    world.run_until(LIMIT, "a leader", |world| world.leader().is_some_and(|leader| leader != 3));
+    world.run(600 * MS);
+    world.crash(3);
+    world.host_mut(3).lose_folder();
+    world.host_mut(3).settings.version = VERSION;
+    world.start(NodeId(3));
+    assert_eq!(insist(&mut world, &Change::Add(NodeId(3))), Changed::Replaced(NodeId(3)));
+    wait_for_votes(&mut world, &[1, 2, 3]);
+}
+
+#[test]
 fn who_goes_back_to_an_older_version_is_refused_and_stops() {
     let (mut world, leader) = settled(92);
     let older = leader % 3 + 1;
