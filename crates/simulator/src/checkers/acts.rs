@@ -18,19 +18,22 @@ pub(super) struct Memory {
 struct Seen {
     applied: u64,
     state: ServiceState,
-    /// The state before the last step, if that step applied several entries: an order may stand between them.
-    before: Option<ServiceState>,
+    /// The states that the last step may have passed through, if it applied several entries: orders stand between them.
+    passed: Vec<ServiceState>,
 }
 
 impl Memory {
     /// After every step of a node.
     pub(super) fn note_step(&mut self, node: usize, applied: u64, state: &ServiceState) {
-        let seen =
-            self.nodes.entry(node).or_insert_with(|| Seen { applied, state: state.clone(), before: None });
-        seen.before = None;
+        let new = || Seen { applied, state: state.clone(), passed: Vec::new() };
+        let seen = self.nodes.entry(node).or_insert_with(new);
+        seen.passed.clear();
         if applied != seen.applied {
             let last = std::mem::replace(&mut seen.state, state.clone());
-            seen.before = (applied > seen.applied + 1).then_some(last);
+            if applied > seen.applied + 1 {
+                seen.passed.extend(promoted(&last));
+                seen.passed.push(last);
+            }
             seen.applied = applied;
         }
     }
@@ -71,13 +74,23 @@ impl Memory {
             ));
         }
         self.newest_term = term;
-        let Seen { state, before, .. } = self.nodes.get(&node)?;
-        let allowed = fits(spec, state, order) || before.as_ref().is_some_and(|it| fits(spec, it, order));
+        let Seen { state, passed, .. } = self.nodes.get(&node)?;
+        let allowed = passed.iter().chain([state]).any(|state| fits(spec, state, order));
         (!allowed).then(|| {
             let (epoch, phase) = (state.epoch, &state.phase);
             ("no act without a commit", format!("{order:?} while committed is epoch {epoch}, {phase:?}"))
         })
     }
+}
+
+/// The state in which what this one waits for has happened: the chosen one reigns.
+fn promoted(state: &ServiceState) -> Option<ServiceState> {
+    let (Phase::Promoting { candidate: chosen, .. } | Phase::Moving { to: chosen, .. }) = &state.phase else {
+        return None;
+    };
+    let mut next = ServiceState { phase: Phase::Opening, ..state.clone() };
+    next.reign.as_mut()?.instance = chosen.clone();
+    Some(next)
 }
 
 fn fits(spec: &ServiceSpec, state: &ServiceState, order: &Order) -> bool {
