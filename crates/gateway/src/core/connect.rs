@@ -5,8 +5,6 @@ use super::endpoint::LaneName;
 use super::intake::Taken;
 use super::link::{After, Greeting, Link, Purpose, Stage};
 use super::{Core, Effect, Key};
-use crate::scan::ReplyScan;
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -53,25 +51,9 @@ impl Core {
         let (login, database, resp3) = name;
         let refused = state.refused_databases.contains_key(&database);
         let target = state.target.clone().filter(|_| state.open && !refused && self.now >= state.retry_at)?;
-        let key = self.links.insert(Link {
-            endpoint,
-            address: target.address,
-            primary: state.primary,
-            purpose,
-            stage: Stage::Connecting,
-            login,
-            database,
-            resp3,
-            server_id: None,
-            used: self.now,
-            output: Vec::new(),
-            sent: 0,
-            answered: 0,
-            dirty: false,
-            runs: VecDeque::new(),
-            partial: Vec::new(),
-            scan: ReplyScan::default(),
-        });
+        let link = Link::new(endpoint, target.address, purpose);
+        let (primary, used) = (state.primary, self.now);
+        let key = self.links.insert(Link { primary, login, database, resp3, used, ..link });
         self.effects.push_back(Effect::Connect {
             link: key,
             endpoint,

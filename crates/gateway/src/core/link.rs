@@ -14,6 +14,11 @@ const RUN_BYTES_MAX: u32 = 64 * 1024;
 const ANSWERED_MAX: usize = 256 * 1024;
 /// A larger buffer is given back when it is empty.
 const KEPT_MAX: usize = 4 << 20;
+/// While so many commands are under way on a shared connection, new ones wait for an answer and then go together: a
+/// server takes one connection's commands in order anyway, and every batch costs both sides a wakeup.
+const FLYING_MAX: u32 = 8;
+/// So many bytes go at once.
+const BATCH_BYTES: usize = 64 * 1024;
 
 pub(crate) struct Link {
     pub(crate) endpoint: usize,
@@ -36,6 +41,10 @@ pub(crate) struct Link {
     pub(crate) sent: usize,
     /// How much of it was answered.
     pub(crate) answered: usize,
+    /// Commands that were not answered.
+    pub(crate) unanswered: u32,
+    /// Of these, as many as were written when everything was.
+    pub(crate) flying: u32,
     pub(crate) dirty: bool,
     pub(crate) runs: VecDeque<Run>,
 
@@ -123,10 +132,36 @@ pub(crate) enum Greeting {
 }
 
 impl Link {
+    /// One that is being opened, for the first user without `AUTH`, database 0 and RESP2.
+    pub(crate) fn new(endpoint: usize, address: SocketAddr, purpose: Purpose) -> Self {
+        Self {
+            endpoint,
+            address,
+            primary: true,
+            purpose,
+            stage: Stage::Connecting,
+            login: 0,
+            database: 0,
+            resp3: false,
+            server_id: None,
+            used: Time::ZERO,
+            output: Vec::new(),
+            sent: 0,
+            answered: 0,
+            unanswered: 0,
+            flying: 0,
+            dirty: false,
+            runs: VecDeque::new(),
+            partial: Vec::new(),
+            scan: ReplyScan::default(),
+        }
+    }
+
     /// Appends commands.
     #[inline]
     pub(crate) fn push(&mut self, client: Key, bytes: &[u8], commands: u32, after: After, mute: bool) {
         self.output.extend_from_slice(bytes);
+        self.unanswered += commands;
         let length = bytes.len() as u32;
         if after == After::Plain
             && let Some(last) = self.runs.back_mut()
@@ -156,6 +191,8 @@ impl Link {
         let Some(run) = self.runs.front_mut() else {
             return false;
         };
+        self.unanswered -= replies;
+        self.flying = self.flying.saturating_sub(replies);
         run.left -= replies;
         run.answered += replies;
         run.begun = false;
@@ -171,6 +208,23 @@ impl Link {
             self.forget_answered();
         }
         true
+    }
+
+    /// So many more bytes were written.
+    #[inline]
+    pub(crate) fn wrote(&mut self, written: usize) {
+        self.sent += written;
+        if self.sent == self.output.len() {
+            self.flying = self.unanswered;
+        }
+    }
+
+    /// What was not written yet shall wait for the next answer.
+    #[inline]
+    pub(crate) fn gathers(&self) -> bool {
+        self.flying >= FLYING_MAX
+            && self.purpose == Purpose::Shared
+            && self.output.len() - self.sent < BATCH_BYTES
     }
 
     fn forget_answered(&mut self) {
@@ -194,5 +248,31 @@ impl Link {
 
     pub(crate) fn unanswered_bytes(&self) -> usize {
         self.output.len() - self.answered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_commands_gather_while_enough_are_under_way_and_go_with_the_next_answer() {
+        let mut link = Link::new(0, SocketAddr::from(([127, 0, 0, 1], 1)), Purpose::Shared);
+        let client = Key { index: 0, generation: 1 };
+        let mut say = |link: &mut Link| link.push(client, b"PING\r\n", 1, After::Plain, false);
+        for _ in 0..FLYING_MAX {
+            say(&mut link);
+            assert!(!link.gathers());
+        }
+        link.wrote(link.output.len());
+        say(&mut link);
+        assert!(link.gathers());
+        assert!(link.answered(1));
+        assert!(!link.gathers());
+        link.wrote(6);
+        say(&mut link);
+        assert!(link.gathers());
+        link.purpose = Purpose::Own(client);
+        assert!(!link.gathers(), "nobody else's commands could go with it");
     }
 }

@@ -254,7 +254,7 @@ impl Core {
 
     pub(crate) fn link_wrote(&mut self, key: Key, written: usize) {
         if let Some(link) = self.links.get_mut(key) {
-            link.sent += written;
+            link.wrote(written);
         }
     }
 
@@ -263,12 +263,17 @@ impl Core {
         self.effects.pop_front()
     }
 
+    /// A connection to a server that something is to be written to.
     pub(crate) fn dirty_links(&mut self) -> Option<Key> {
-        let key = self.dirty_links.pop()?;
-        if let Some(link) = self.links.get_mut(key) {
-            link.dirty = false;
+        loop {
+            let key = self.dirty_links.pop()?;
+            if let Some(link) = self.links.get_mut(key) {
+                link.dirty = false;
+                if !link.gathers() {
+                    return Some(key);
+                }
+            }
         }
-        Some(key)
     }
 
     pub(crate) fn dirty_clients(&mut self) -> Option<Key> {

@@ -43,6 +43,10 @@ impl Core {
                 let Some(link) = self.links.get_mut(key) else {
                     return;
                 };
+                // What has gathered meanwhile may go.
+                if link.sent < link.output.len() {
+                    Self::soil_link(&mut self.dirty_links, link, key);
+                }
                 if !joined.is_empty() {
                     if taken < joined.len() {
                         joined.drain(..taken);
