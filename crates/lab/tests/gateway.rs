@@ -31,6 +31,7 @@ fn options(systems: &[System], cases: &[Case]) -> GatewayOptions {
         round: Duration::from_millis(100),
         cases: cases.to_vec(),
         systems: systems.to_vec(),
+        idle_clients: 0,
         runs: 0,
         faults: Vec::new(),
         backstay: None,

@@ -107,12 +107,19 @@ struct Gateway {
     /// Only these systems.
     #[arg(long, value_delimiter = ',', value_name = "direct,backstay,haproxy,twemproxy")]
     systems: Vec<gateway::case::System>,
+    /// Idle clients on one gateway, to see what they cost; 0: none.
+    #[arg(long, default_value_t = 10_000)]
+    idle_clients: usize,
     /// Failovers of each fault behind Backstay; HAProxy gets a tenth, at least 3; 0: none.
     #[arg(long, default_value_t = 10)]
     runs: usize,
     /// Only these faults.
-    #[arg(long, value_delimiter = ',', value_name = "crash,hang,switchover")]
-    faults: Vec<BenchFault>,
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "crash,hang,switchover,crash+gateway-hang,crash+gateway"
+    )]
+    faults: Vec<gateway::fault::GatewayFault>,
     /// The backstay program; by default the one beside this one.
     #[arg(long, env = "BACKSTAY_EXE")]
     backstay: Option<PathBuf>,
@@ -193,6 +200,7 @@ fn run_gateway(arguments: Gateway) -> Result<bool> {
         round: Duration::from_millis(arguments.round_ms),
         cases: arguments.cases,
         systems: arguments.systems,
+        idle_clients: arguments.idle_clients,
         runs: arguments.runs,
         faults: arguments.faults,
         backstay: arguments.backstay,

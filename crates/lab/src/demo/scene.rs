@@ -126,7 +126,7 @@ impl<'a> Scene<'a> {
             .crowd
             .stop()
             .map_err(|source| LabError::Connection { to: "the gateways".to_owned(), source })?;
-        let seen = sum_up(&records, self.lab.primary()?.address(), &shop.run)?;
+        let seen = sum_up(&records, |_| true, self.lab.primary()?.address(), &shop.run)?;
         let longest = seen.client_gaps_ms.iter().fold(0.0_f64, |longest, gap| longest.max(*gap));
         let errors = match seen.errors() {
             0 => "no error".to_owned(),

@@ -24,6 +24,9 @@ const READY_WRITES: usize = 10;
 /// HAProxy needs two open files for each, and refuses to start if it may not have them.
 const HAPROXY_CONNECTIONS_MAX: usize = 2_000;
 
+/// More than any measurement has.
+const GATEWAY_CLIENTS_MAX: usize = 100_000;
+
 /// A proxy on a loopback port.
 #[derive(Debug)]
 pub struct Proxy {
@@ -99,7 +102,8 @@ impl Way<'_> {
              [[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:{peer_port}\"\nsentinel = \"off\"\n\
              admin = \"{folder}/backstay.sock\"\nstate = \"{folder}/backstay\"\ngateway = true\n\
              [[redis]]\nname = \"bench\"\n{login}instances = [ {} ]\n\
-             [[endpoints]]\nname = \"bench\"\nservice = \"bench\"\nlisten = \"{}\"\n{users}",
+             [[endpoints]]\nname = \"bench\"\nservice = \"bench\"\nlisten = \"{}\"\n\
+             clients_max = {GATEWAY_CLIENTS_MAX}\n{users}",
             instances.join(", "),
             self.address()
         );

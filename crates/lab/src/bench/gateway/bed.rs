@@ -117,6 +117,12 @@ impl Bed {
         self.order(&["SET", key, value])
     }
 
+    /// What the process that stands for `system` takes of the machine.
+    pub fn usage(&self, system: System) -> Result<Usage> {
+        let process = self.proxy(system).map_or(self.redis.process, Proxy::process);
+        Usage::of(process).ok_or_else(|| self.redis.unexpected(format!("process {} ended", process.pid)))
+    }
+
     /// What was counted for `system` so far.
     pub fn look(&mut self, system: System) -> Result<Look> {
         let info = self.admin.call(&["INFO", "stats"]).map_err(|source| self.redis.unreachable(source))?;

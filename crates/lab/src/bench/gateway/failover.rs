@@ -1,8 +1,8 @@
 //! A failover as plain clients see it that know one address: how often they get an error, how long nobody or one of them
 //! gets an acknowledgement, and what of the acknowledged is missing afterwards. One fresh lab per run.
 
-use crate::bench::case::BenchFault;
 use crate::bench::gateway::case::System;
+use crate::bench::gateway::fault::GatewayFault;
 use crate::error::{LabError, Result, file_error};
 use crate::load::checker::{Expected, missing};
 use crate::load::crowd::{ClientRecord, Crowd, key};
@@ -11,7 +11,6 @@ use crate::servers::nursery;
 use crate::servers::ports::Ports;
 use crate::servers::proxy::{Proxy, Way};
 use crate::servers::redis::RedisServer;
-use crate::stack::fault::Fault;
 use crate::stack::lab::{Lab, ScopedLab};
 use crate::stack::options::Options;
 use crate::wait::{poll_every, wait_until};
@@ -22,10 +21,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The faults that clients of an address are measured with.
-pub const FAULTS: [BenchFault; 3] = [BenchFault::Crash, BenchFault::Hang, BenchFault::Switchover];
 const CLIENTS: usize = 50;
-const GATEWAYS: usize = 2;
 const DOWN_AFTER: Duration = Duration::from_millis(500);
 const HEALTHY_LIMIT: Duration = Duration::from_secs(20);
 /// How long a failover may take before the run counts as failed.
@@ -46,7 +42,7 @@ pub struct Run {
     /// Behind whose address.
     pub system: System,
     /// What happens.
-    pub fault: BenchFault,
+    pub fault: GatewayFault,
 }
 
 /// What one run showed.
@@ -81,43 +77,41 @@ impl Sample {
 
 /// All runs in their order: each fault behind each system that knows of failovers, in turn. Others than Backstay get a
 /// tenth of the runs.
-pub fn schedule(runs: usize, faults: &[BenchFault], systems: &[System]) -> Result<Vec<Run>> {
-    if let Some(other) = faults.iter().find(|fault| !FAULTS.contains(fault)) {
-        return Err(LabError::Options(format!("the gateway benchmark has no fault '{other}'.")));
-    }
+pub fn schedule(runs: usize, faults: &[GatewayFault], systems: &[System]) -> Vec<Run> {
     let others = (runs / 10).max(OTHERS_RUNS_MIN.min(runs));
     let mut schedule = Vec::new();
     for number in 0..runs {
-        for fault in FAULTS.into_iter().filter(|fault| faults.is_empty() || faults.contains(fault)) {
-            for system in [System::Backstay, System::Haproxy] {
-                if systems.contains(&system) && (system == System::Backstay || number < others) {
+        for fault in GatewayFault::ALL.into_iter().filter(|it| faults.is_empty() || faults.contains(it)) {
+            for system in systems.iter().copied().filter(|system| fault.happens_to(*system)) {
+                if system == System::Backstay || number < others {
                     schedule.push(Run { system, fault });
                 }
             }
         }
     }
-    Ok(schedule)
+    schedule
 }
 
 /// Makes one run. `name` must be unique among the runs of this program.
 pub fn measure(run: Run, backstay: Option<PathBuf>, name: &str) -> Result<Sample> {
-    let gateways = if run.system == System::Backstay { GATEWAYS } else { 0 };
+    let gateways = if run.system == System::Backstay { run.fault.gateways() } else { 0 };
     let lab = ScopedLab::up(&Options { down_after: DOWN_AFTER, backstay, gateways, ..Options::default() })?;
     lab.await_healthy(HEALTHY_LIMIT)?;
     let entrance = Entrance::of(run.system, &lab)?;
     let crowd = Crowd::start(&entrance.addresses(), CLIENTS, name);
-    let since = crowd.acknowledged();
-    await_acks(&crowd, &since, ACKS_BEFORE + getrandom::u64().unwrap_or_default() % ACKS_SPREAD)?;
+    let everybody = |_| true;
+    // Clients are dealt out to the gateways in turn; the first one's clients wait for it.
+    let goes_on = |client: usize| !(run.fault.takes_gateway() && client.is_multiple_of(run.fault.gateways()));
+    await_acks(&crowd, everybody, ACKS_BEFORE + getrandom::u64().unwrap_or_default() % ACKS_SPREAD)?;
     let old = lab.primary()?;
-    cause(&lab, run.fault, &old)?;
+    run.fault.cause(&lab, &old)?;
     let new = await_other(&lab, &old)?;
-    let since = crowd.acknowledged();
-    await_acks(&crowd, &since, ACKS_AFTER)?;
+    await_acks(&crowd, goes_on, ACKS_AFTER)?;
     let records = crowd.stop().map_err(|source| LabError::Connection {
         to: format!("{}, as {CLIENTS} clients", run.system),
         source,
     })?;
-    sum_up(&records, new.address(), name)
+    sum_up(&records, goes_on, new.address(), name)
 }
 
 /// What clients connect to. It ends when it is dropped.
@@ -160,21 +154,6 @@ impl Entrance {
     }
 }
 
-fn cause(lab: &Lab, fault: BenchFault, primary: &RedisServer) -> Result<()> {
-    match fault {
-        BenchFault::Crash => lab.fault(Fault::Kill, &primary.name).map(drop),
-        BenchFault::Hang => lab.fault(Fault::Hang, &primary.name).map(drop),
-        BenchFault::Switchover => {
-            let next = lab.instances()?.into_iter().find(|instance| instance.name != primary.name);
-            let next = next.ok_or_else(|| LabError::Refused("this lab has one instance only.".to_owned()))?;
-            lab.switch_over(&next.name).map(drop)
-        }
-        BenchFault::CrashWithLeader | BenchFault::Zombie => {
-            Err(LabError::Refused(format!("the gateway benchmark has no fault '{fault}'.")))
-        }
-    }
-}
-
 fn await_other(lab: &Lab, old: &RedisServer) -> Result<RedisServer> {
     let other = || lab.primary().ok().filter(|primary| primary != old);
     poll_every(PAUSE, RECOVERY_LIMIT, other).ok_or_else(|| LabError::Deadline {
@@ -184,16 +163,23 @@ fn await_other(lab: &Lab, old: &RedisServer) -> Result<RedisServer> {
     })
 }
 
-/// Waits until every client got `more` acknowledgements since it had as many as in `since`.
-fn await_acks(crowd: &Crowd, since: &[u64], more: u64) -> Result<()> {
+/// Waits until each of these clients got `more` acknowledgements than now.
+fn await_acks(crowd: &Crowd, of: impl Fn(usize) -> bool, more: u64) -> Result<()> {
+    let since = crowd.acknowledged();
     wait_until("that every client's writes are acknowledged", RECOVERY_LIMIT, || {
         let now = crowd.acknowledged();
-        now.iter().zip(since).all(|(now, since)| now - since >= more).then_some(())
+        let mut counts = now.iter().zip(&since).enumerate().filter(|(client, _)| of(*client));
+        counts.all(|(_, (now, since))| now - since >= more).then_some(())
     })
 }
 
-/// What clients of run `name` saw, and what of it `primary` does not have.
-pub fn sum_up(records: &[ClientRecord], primary: SocketAddr, name: &str) -> Result<Sample> {
+/// What `measured` clients of run `name` saw, and what of all that was acknowledged `primary` does not have.
+pub fn sum_up(
+    records: &[ClientRecord],
+    measured: impl Fn(usize) -> bool,
+    primary: SocketAddr,
+    name: &str,
+) -> Result<Sample> {
     let mut expected = Vec::new();
     let mut errors_by_kind: BTreeMap<String, u64> = BTreeMap::new();
     for (client, record) in records.iter().enumerate() {
@@ -201,16 +187,17 @@ pub fn sum_up(records: &[ClientRecord], primary: SocketAddr, name: &str) -> Resu
             key: key(name, client, *number),
             value: Some(number.to_string()),
         }));
-        for (kind, count) in &record.errors {
+        for (kind, count) in record.errors.iter().filter(|_| measured(client)) {
             *errors_by_kind.entry(kind.clone()).or_default() += count;
         }
     }
+    let records = || records.iter().enumerate().filter(|(client, _)| measured(*client)).map(|(_, it)| it);
     let times: Vec<Vec<Instant>> =
-        records.iter().map(|record| record.acks.iter().map(|(_, at)| *at).collect()).collect();
+        records().map(|record| record.acks.iter().map(|(_, at)| *at).collect()).collect();
     Ok(Sample {
         longest_gap_ms: longest_gap_of_all(&times),
         client_gaps_ms: times.iter().map(|times| longest_gap(times)).collect(),
-        client_errors: records.iter().map(|record| record.errors.values().sum()).collect(),
+        client_errors: records().map(|record| record.errors.values().sum()).collect(),
         errors_by_kind,
         acked: expected.len() as u64,
         lost: missing(primary, &expected)?.len() as u64,
@@ -245,14 +232,15 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_run_behind_every_system_that_follows_a_failover() {
-        let runs = schedule(20, &[], &System::ALL).unwrap();
+    fn every_fault_is_run_behind_every_system_that_it_can_happen_to() {
+        let runs = schedule(20, &[], &System::ALL);
         let count = |system, fault| runs.iter().filter(|run| **run == Run { system, fault }).count();
-        for fault in FAULTS {
-            assert_eq!((count(System::Backstay, fault), count(System::Haproxy, fault)), (20, 3));
+        for fault in GatewayFault::ALL {
+            let haproxys = if fault.takes_gateway() { 0 } else { 3 };
+            assert_eq!((count(System::Backstay, fault), count(System::Haproxy, fault)), (20, haproxys));
         }
-        assert_eq!(runs.len(), 3 * 23);
-        assert!(schedule(0, &[], &System::ALL).unwrap().is_empty());
-        assert!(schedule(1, &[BenchFault::Zombie], &System::ALL).is_err());
+        assert_eq!(runs.len(), 5 * 20 + 3 * 3);
+        assert!(schedule(0, &[], &System::ALL).is_empty());
+        assert_eq!(schedule(1, &[GatewayFault::CrashWithGateway], &System::ALL).len(), 1);
     }
 }

@@ -4,15 +4,18 @@
 pub mod bed;
 pub mod case;
 pub mod failover;
+pub mod fault;
+pub mod memory;
 pub mod report;
 pub mod round;
 pub mod tool;
 
 use crate::bench::Progress;
-use crate::bench::case::BenchFault;
 use crate::error::{LabError, Result};
 use bed::Bed;
 use case::{Case, System};
+use fault::GatewayFault;
+use memory::Memory;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use report::{FailoverRow, Report, Row};
 use round::{Pace, Round};
@@ -21,6 +24,8 @@ use std::time::Duration;
 
 /// HAProxy needs the most: two for each of its clients.
 const OPEN_FILES: u64 = 5_000;
+/// What a process with many idle clients has open beside them.
+const OPEN_FILES_BESIDE: u64 = 2_000;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -33,10 +38,12 @@ pub struct GatewayOptions {
     pub cases: Vec<Case>,
     /// Which systems; empty: all.
     pub systems: Vec<System>,
+    /// Idle clients on one gateway; 0: none of this part.
+    pub idle_clients: usize,
     /// Failovers of each fault; 0: none of this part.
     pub runs: usize,
     /// Which faults; empty: all.
-    pub faults: Vec<BenchFault>,
+    pub faults: Vec<GatewayFault>,
     /// The `backstay` program; none: it is looked for.
     pub backstay: Option<PathBuf>,
 }
@@ -56,11 +63,12 @@ impl GatewayOptions {
 
 /// Measures everything that was selected. A round that fails is counted in its row; the others go on.
 pub fn gateway(options: &GatewayOptions, progress: &mut impl Progress) -> Result<Report> {
-    allow_open_files()?;
+    allow_open_files(options.idle_clients)?;
     let systems = options.systems();
     let cases = if options.rounds == 0 { Vec::new() } else { options.cases() };
-    let failovers = failover::schedule(options.runs, &options.faults, &systems)?;
-    progress.begin(cases.len() * systems.len() * options.rounds + failovers.len());
+    let failovers = failover::schedule(options.runs, &options.faults, &systems);
+    let crowded = options.idle_clients > 0 && systems.contains(&System::Backstay);
+    progress.begin(cases.len() * systems.len() * options.rounds + failovers.len() + usize::from(crowded));
     let mut rows = Vec::new();
     for with_password in [false, true] {
         let cases: Vec<_> =
@@ -75,7 +83,15 @@ pub fn gateway(options: &GatewayOptions, progress: &mut impl Progress) -> Result
         }
     }
     rows.sort_by_key(|row: &Row| Case::ALL.iter().position(|case| *case == row.case));
-    Ok(Report::of(options.rounds, rows, fail_over(options, &failovers, progress)))
+    let memory = crowded.then(|| {
+        progress.run(&"memory");
+        let outcome = memory::measure(options.idle_clients, options.backstay.as_deref());
+        progress.done(
+            &outcome.as_ref().map_or_else(|error| format!("memory: FAILED: {error}"), Memory::sentences),
+        );
+        outcome.ok()
+    });
+    Ok(Report::of(options.rounds, rows, memory, fail_over(options, &failovers, progress)))
 }
 
 /// Round after round through all systems, each round beginning with another one.
@@ -143,12 +159,13 @@ fn fail_over(
 }
 
 /// What is started from here on may open enough files.
-fn allow_open_files() -> Result<()> {
+fn allow_open_files(idle_clients: usize) -> Result<()> {
+    let wanted = OPEN_FILES.max(idle_clients as u64 + OPEN_FILES_BESIDE);
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
-    if hard < OPEN_FILES || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
+    if hard < wanted || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
         return Err(LabError::Options(format!(
-            "1,000 connections through a proxy need {OPEN_FILES} open files, and this process may have {hard}. \
-             Raise the limit (`ulimit -Hn {OPEN_FILES}`)."
+            "1,000 connections through a proxy and {idle_clients} idle clients need {wanted} open files, and this \
+             process may have {hard}. Raise the limit (`ulimit -Hn {wanted}`), or ask for less with --idle-clients."
         )));
     }
     Ok(())

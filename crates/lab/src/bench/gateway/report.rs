@@ -1,9 +1,10 @@
 //! What the gateway benchmark says in the end: a row per case and system and a row per fault, as tables for people and
 //! as JSON for `bars`.
 
-use crate::bench::case::BenchFault;
 use crate::bench::gateway::case::{Case, System};
 use crate::bench::gateway::failover::{Run, Sample};
+use crate::bench::gateway::fault::GatewayFault;
+use crate::bench::gateway::memory::Memory;
 use crate::bench::gateway::round::Round;
 use crate::bench::report::Quantiles;
 use crate::error::Result;
@@ -20,6 +21,9 @@ pub struct Report {
     pub rounds: usize,
     /// One per case and system.
     pub cases: Vec<Row>,
+    /// What idle clients cost; null: that could not be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Option<Memory>>,
     /// One per system and fault.
     pub failover: Vec<FailoverRow>,
 }
@@ -71,7 +75,7 @@ pub struct FailoverRow {
     /// Behind whose address.
     pub system: System,
     /// What happened.
-    pub fault: BenchFault,
+    pub fault: GatewayFault,
     /// Runs in which the clients went on.
     pub runs: usize,
     /// Runs in which they did not, or that could not be made.
@@ -94,13 +98,20 @@ pub struct FailoverRow {
 
 impl Report {
     /// Puts it together.
-    pub fn of(rounds: usize, cases: Vec<Row>, failover: Vec<FailoverRow>) -> Self {
-        Self { bench: "gateway", rounds, cases, failover }
+    pub fn of(
+        rounds: usize,
+        cases: Vec<Row>,
+        memory: Option<Option<Memory>>,
+        failover: Vec<FailoverRow>,
+    ) -> Self {
+        Self { bench: "gateway", rounds, cases, memory, failover }
     }
 
     /// Whether every round and every run was measured.
     pub fn is_complete(&self) -> bool {
-        self.cases.iter().all(|row| row.failed == 0) && self.failover.iter().all(|row| row.failed == 0)
+        self.cases.iter().all(|row| row.failed == 0)
+            && self.memory.as_ref().is_none_or(|memory| memory.as_ref().is_some_and(Memory::is_complete))
+            && self.failover.iter().all(|row| row.failed == 0)
     }
 
     /// For people.
@@ -115,10 +126,12 @@ impl Report {
                 self.cases_table()
             ));
         }
+        parts.extend(self.memory.iter().flatten().map(Memory::sentences));
         if !self.failover.is_empty() {
             parts.push(format!(
                 "{}\n\n\
                  gap: the longest time without an acknowledgement to anybody, over the runs; of a client: to one of them.\n\
+                 crash+gateway-hang, crash+gateway: one of three gateways stops or dies too; clients of the others.\n\
                  lost: acknowledged writes that the final primary does not have.\n",
                 self.failover_table()
             ));
@@ -349,7 +362,7 @@ mod tests {
                 (System::Twemproxy, vec![failed()]),
             ],
         );
-        let report = Report::of(3, rows, Vec::new());
+        let report = Report::of(3, rows, None, Vec::new());
         assert!(!report.is_complete());
         assert!(report.table().contains("get-c50-p16"));
         let report = serde_json::to_value(report).unwrap();
@@ -376,11 +389,11 @@ mod tests {
                 lost: 1,
             })
         };
-        let crash = Run { system: System::Backstay, fault: BenchFault::Crash };
-        let hang = Run { system: System::Haproxy, fault: BenchFault::Hang };
+        let crash = Run { system: System::Backstay, fault: GatewayFault::Crash };
+        let hang = Run { system: System::Haproxy, fault: GatewayFault::Hang };
         let rows =
             FailoverRow::of_all(vec![(crash, sample(20.0, 1)), (hang, failed()), (crash, sample(40.0, 2))]);
-        let report = serde_json::to_value(Report::of(0, Vec::new(), rows)).unwrap();
+        let report = serde_json::to_value(Report::of(0, Vec::new(), None, rows)).unwrap();
         assert_eq!(
             report["failover"][0],
             json!({"system": "backstay", "fault": "crash", "runs": 2, "failed": 0, "errors": 3,
