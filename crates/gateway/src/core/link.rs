@@ -259,7 +259,7 @@ mod tests {
     fn new_commands_gather_while_enough_are_under_way_and_go_with_the_next_answer() {
         let mut link = Link::new(0, SocketAddr::from(([127, 0, 0, 1], 1)), Purpose::Shared);
         let client = Key { index: 0, generation: 1 };
-        let mut say = |link: &mut Link| link.push(client, b"PING\r\n", 1, After::Plain, false);
+        let say = |link: &mut Link| link.push(client, b"PING\r\n", 1, After::Plain, false);
         for _ in 0..FLYING_MAX {
             say(&mut link);
             assert!(!link.gathers());
