@@ -38,7 +38,7 @@ impl Core {
             return Err(wait_for_answers(client));
         }
         if !endpoint.open {
-            return Err(self.no_server(key));
+            return Err(self.no_server(key, 1));
         }
         let (number, login) = (client.endpoint, client.login);
         let name = (login, client.database, client.resp3);

@@ -68,7 +68,7 @@ impl Core {
         };
         if let Some(client) = self.clients.get_mut(key)
             && skips
-            && taken == Taken::Done
+            && taken.is_over()
             && client.mute == Mute::Next
         {
             client.mute = Mute::No;
@@ -110,7 +110,7 @@ impl Core {
             }
             _ => return self.send_own(key, bytes, After::Queued, mute),
         };
-        if taken == Taken::Done
+        if taken.is_over()
             && let Some(client) = self.clients.get_mut(key)
         {
             client.wrote = self.endpoints[client.endpoint].epoch();
@@ -246,6 +246,12 @@ impl Core {
             _ => bytes.to_vec(),
         };
         let taken = self.send_own(key, &sent, After::Blocking, mute);
+        if taken == Taken::Refused {
+            if let Some(special) = self.clients.get_mut(key).and_then(|client| client.special.as_mut()) {
+                special.blocked = None;
+            }
+            self.forget_state(key);
+        }
         if taken == Taken::Done
             && let Some(client) = self.clients.get_mut(key)
         {
@@ -367,7 +373,7 @@ impl Core {
         }
         // The server says whether it has this database when a connection is opened for it.
         let Some(lane) = self.lane(number, name) else {
-            return self.no_server(key);
+            return self.no_server(key, 1);
         };
         if let Some(client) = self.clients.get_mut(key) {
             client.database = database;

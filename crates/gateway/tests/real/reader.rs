@@ -116,3 +116,50 @@ fn a_subscription_goes_on_after_a_time_without_any_replica() {
     until("a subscriber", || show(&new.ask(&["PUBLISH", "channel", "news"])) == "1");
     assert_eq!(hear(&mut client), "[message channel news]");
 }
+
+#[test]
+fn each_command_of_a_pipeline_that_no_replica_takes_is_refused() {
+    let front = reader(Otherwise::Refuse);
+    reads_from(&front, &[]);
+    let mut client = front.client();
+    until("a refusal", || say(&mut front.client(), "GET a").starts_with("NOREPLICA "));
+    let before = front.gateway.load().refused;
+    client
+        .send(&[&["GET", "a"], &["GET", "b"], &["SET", "a", "1"], &["GET", "c"], &["CLIENT", "ID"]])
+        .unwrap();
+    assert!(hear(&mut client).starts_with("NOREPLICA "));
+    assert!(hear(&mut client).starts_with("NOREPLICA "));
+    assert!(hear(&mut client).starts_with("READONLY "));
+    assert!(hear(&mut client).starts_with("NOREPLICA "));
+    assert!(hear(&mut client).parse::<u64>().is_ok());
+    assert_eq!(front.gateway.load().refused - before, 3);
+}
+
+#[test]
+fn a_state_that_no_replica_took_never_began() {
+    let server = Server::start();
+    server.ask(&["SET", "a", "1"]);
+    let front = reader(Otherwise::Refuse);
+    reads_from(&front, &[]);
+    until("a refusal", || say(&mut front.client(), "GET a").starts_with("NOREPLICA "));
+    let begun =
+        ["MULTI", "WATCH a", "MONITOR", "CLIENT TRACKING ON", "SUBSCRIBE x", "XREAD BLOCK 60000 STREAMS s $"];
+    let mut clients: Vec<_> = begun.iter().map(|_| front.resp3()).collect();
+    for (client, command) in clients.iter_mut().zip(begun) {
+        assert!(say(client, command).starts_with("NOREPLICA "), "{command}");
+    }
+    reads_from(&front, &[&server]);
+    until("a read", || say(&mut front.client(), "GET a") == "1");
+    for (client, command) in clients.iter_mut().zip(begun) {
+        // In a transaction it would be queued.
+        assert_eq!(say(client, "GET a"), "1", "{command}");
+        assert_eq!(say(client, "EXEC"), "ERR EXEC without MULTI", "{command}");
+        assert_eq!(say(client, "XREAD BLOCK 1 STREAMS s $"), "nil", "{command}");
+    }
+    server.ask(&["SET", "a", "2"]);
+    server.ask(&["PUBLISH", "x", "news"]);
+    for (client, command) in clients.iter_mut().zip(begun) {
+        // Neither a message, nor a change, nor what others do.
+        assert_eq!(say(client, "GET a"), "2", "{command}");
+    }
+}
