@@ -17,6 +17,7 @@ mod notices;
 mod own;
 mod replies;
 mod route;
+mod secrets;
 mod stateful;
 mod table;
 

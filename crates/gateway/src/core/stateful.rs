@@ -6,7 +6,7 @@ use super::intake::{IN_FLIGHT_MAX, Taken, UNDER_WAY_MAX, wait_for_answers};
 use super::link::{After, Link};
 use super::loss::{ABORTED, TRANSACTION_LOST, WAIT_UNKNOWN};
 use super::own::subscribe_word;
-use super::{Core, Key, add};
+use super::{Core, Key, add, secrets};
 use crate::commands::{Channels, Class, TimeoutAt, class};
 use crate::core::connect::request;
 use crate::scan::{Request, Words};
@@ -105,7 +105,9 @@ impl Core {
             Class::Client if answer::changes_connection(bytes) => {
                 return self.send_own(key, SPOILER, After::Spoiled, mute);
             }
-            Class::Limited { allowed, .. } if !answer::is_allowed(bytes, allowed) => {
+            Class::Limited { allowed, .. }
+                if !answer::is_allowed(bytes, allowed) || secrets::asked_for(bytes) =>
+            {
                 return self.send_own(key, SPOILER, After::Spoiled, mute);
             }
             _ => return self.send_own(key, bytes, After::Queued, mute),
@@ -127,6 +129,11 @@ impl Core {
         match class {
             Class::Read => self.plain(key, bytes, false, mute),
             Class::Write => self.plain(key, bytes, true, mute),
+            Class::Limited { .. } if secrets::asked_for(bytes) => {
+                let taken = self.answer(key, secrets::REFUSED);
+                add(&self.counters.refused, u64::from(taken == Taken::Done));
+                taken
+            }
             Class::Limited { allowed, write } if answer::is_allowed(bytes, allowed) => {
                 self.plain(key, bytes, write, mute)
             }

@@ -239,3 +239,23 @@ fn when_every_own_connection_is_in_use_the_next_waits_for_one() {
     assert_eq!(say(&mut one, "EXEC"), "[]");
     assert_eq!(hear(&mut two), "nil");
 }
+
+#[test]
+fn passwords_of_the_server_are_not_shown_to_clients() {
+    let server = Server::start();
+    server.ask(&["CONFIG", "SET", "masterauth", "hunter2"]);
+    let front = Front::of(&server);
+    let mut client = front.client();
+    for line in
+        ["CONFIG GET masterauth", "config get MASTER*", "CONFIG GET *", "CONFIG GET maxmemory m?sterauth"]
+    {
+        assert!(say(&mut client, line).starts_with("ERR CONFIG GET of passwords is not allowed"), "{line}");
+    }
+    assert_eq!(say(&mut client, "CONFIG GET maxmemory maxclients-x"), "[maxmemory 0]");
+    assert_eq!(say(&mut client, "MULTI"), "OK");
+    assert_eq!(say(&mut client, "SET a 1"), "QUEUED");
+    assert_eq!(say(&mut client, "CONFIG GET *auth"), "ERR not allowed in a transaction through a gateway");
+    assert!(say(&mut client, "EXEC").starts_with("EXECABORT "));
+    assert_eq!(say(&mut client, "GET a"), "nil");
+    assert_eq!(say(&mut client, "ACL WHOAMI"), "default");
+}

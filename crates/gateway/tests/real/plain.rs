@@ -122,6 +122,8 @@ fn what_a_gateway_cannot_allow_is_refused_by_name() {
         "CONFIG SET maxmemory 1",
         "DEBUG SLEEP 1",
         "ACL SETUSER x",
+        "ACL LIST",
+        "ACL GETUSER default",
         "MODULE LOAD x",
         "CLUSTER RESET",
         "SYNC",
