@@ -61,7 +61,9 @@ pub(crate) struct Client {
     pub(crate) special: Option<Box<Special>>,
     /// It wants to be told what is about to happen.
     pub(crate) notices: Option<Box<Notices>>,
-    /// Nothing more is read from it; it ends when everything was answered and fetched.
+    /// It has sent its last byte: when everything before it was taken, it is `ending`.
+    pub(crate) eof: bool,
+    /// Nothing more is taken from it; it ends when everything was answered and fetched.
     pub(crate) ending: bool,
 }
 
@@ -164,6 +166,11 @@ impl Client {
     pub(crate) fn requeue(&mut self, what: Again, mute: bool) {
         self.requeued.insert(self.requeued_now, Requeued { what, mute });
         self.requeued_now += 1;
+    }
+
+    /// It waits for what may never come, or keeps a state that is of no use to somebody who is gone.
+    pub(crate) fn lingers(&self) -> bool {
+        self.keeps_own() || self.special.as_ref().is_some_and(|special| special.blocked.is_some())
     }
 
     pub(crate) fn unsent(&self) -> usize {

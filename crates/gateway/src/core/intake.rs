@@ -99,9 +99,11 @@ impl Core {
         match client.wait {
             Wait::Server => return self.hold(key),
             Wait::Answers | Wait::Output => client.begun = None,
-            Wait::No if client.ending => {
+            Wait::No if client.eof || client.ending => {
+                // What is begun stays so.
                 client.input = Vec::new();
-                if client.is_settled() && client.unsent() == 0 {
+                client.ending = true;
+                if (client.eof && client.lingers()) || (client.is_settled() && client.unsent() == 0) {
                     return self.end_client(key);
                 }
             }

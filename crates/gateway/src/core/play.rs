@@ -1,7 +1,7 @@
-//! Plays any sequence of events to a whole gateway without a socket: clients that send, servers that answer, cuts in
-//! every place, leases that end, holds, drains, lost connections. Whatever the sequence, every command is answered exactly once
-//! and in order, no write is executed twice, none is acknowledged that was not executed, and none whose reply was read
-//! after the lease's end.
+//! Plays any sequence of events to a whole gateway without a socket: clients that send, and that end when they have said
+//! everything, servers that answer, cuts in every place, leases that end, holds, drains, lost connections. Whatever the
+//! sequence, every command is answered exactly once and in order, no write is executed twice, none is acknowledged that
+//! was not executed, and none whose reply was read after the lease's end.
 
 use super::{Core, Direction, Effect, Key, Target};
 use crate::counters::Counters;
@@ -33,6 +33,8 @@ struct Player {
     asked: VecDeque<Asked>,
     heard: Vec<u8>,
     in_transaction: bool,
+    /// It has sent its last byte; within a transaction: true.
+    closed: Option<bool>,
     /// Bytes that were not handed in yet.
     unsent: Vec<u8>,
 }
@@ -109,6 +111,7 @@ impl World {
             10 => self.pass(u64::from(size) * 4),
             11 => self.order(size),
             12 if size < 40 => self.lose(usize::from(size)),
+            13 if size < 80 => self.half_close(who),
             _ => self.pass(1),
         }
         self.settle();
@@ -118,6 +121,9 @@ impl World {
         self.numbers += 1;
         let number = self.numbers;
         let player = &mut self.players[who];
+        if player.closed.is_some() {
+            return;
+        }
         let words = match size / 16 {
             0..=4 => {
                 player.asked.push_back(if player.in_transaction {
@@ -162,6 +168,26 @@ impl World {
         };
         let some: Vec<u8> = player.unsent.drain(..player.unsent.len().min(size)).collect();
         self.core.client_read(key, &some);
+    }
+
+    /// A client says what it has left to say, and that this is all. It is dropped if it leaves a transaction open.
+    fn half_close(&mut self, who: usize) {
+        self.hand_in(who, usize::MAX);
+        let player = &mut self.players[who];
+        if let Some(key) = player.key.filter(|key| self.core.wants_input(*key)) {
+            player.closed = Some(player.in_transaction);
+            self.core.client_eof(key);
+        }
+    }
+
+    /// A client ended: everything was answered, and somebody else comes.
+    fn replace(&mut self, key: Key) {
+        let Some(player) = self.players.iter_mut().find(|player| player.key == Some(key)) else {
+            return;
+        };
+        let in_transaction = player.closed.expect("no client ends that has more to say");
+        assert!(in_transaction || player.asked.is_empty(), "never answered: {:?}", player.asked);
+        *player = Player { key: self.core.client_opened(0, "player").ok(), ..Player::default() };
     }
 
     /// Lets one server connection read, execute and answer some.
@@ -251,7 +277,7 @@ impl World {
                             }
                         }
                     }
-                    Effect::CloseClient(_) => panic!("no client is ever closed here"),
+                    Effect::CloseClient(key) => self.replace(key),
                     Effect::Held(_, epoch) => {
                         self.confirmed.insert(epoch);
                     }
@@ -289,6 +315,9 @@ impl World {
         let Some(player) = self.players.iter_mut().find(|player| player.key == Some(key)) else {
             return;
         };
+        if player.closed == Some(true) {
+            return;
+        }
         while let Some(length) = ReplyScan::default().next(&player.heard).unwrap() {
             let heard: Vec<u8> = player.heard.drain(..length).collect();
             let heard = String::from_utf8(heard).unwrap();
@@ -339,7 +368,9 @@ impl World {
             }
             self.pass(10);
             self.settle();
-            let waits = |player: &Player| !player.asked.is_empty() || !player.unsent.is_empty();
+            let waits = |player: &Player| {
+                player.closed.is_some() || !player.asked.is_empty() || !player.unsent.is_empty()
+            };
             if !self.players.iter().any(waits) {
                 let (held, epoch) = (&self.confirmed, Epoch(self.epoch));
                 assert!(held.iter().all(|held| *held <= epoch));

@@ -185,16 +185,11 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 };
                 socket.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                 socket.closed |= event.is_read_closed() || event.is_error();
-                let gone = socket.closed && !self.core.wants_input(key);
+                socket.hung_up |= event.is_write_closed() || event.is_error();
                 if event.is_writable() {
                     self.flush_client(key);
                 }
-                if gone {
-                    self.core.client_hung_up(key);
-                    self.act();
-                } else {
-                    self.read_client(key);
-                }
+                self.read_client(key);
             }
             Whose::Link(key) => {
                 let Some(socket) = find(&mut self.links, key) else {
@@ -279,6 +274,10 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 return;
             };
             if !socket.readable || !self.core.wants_input(key) {
+                if socket.hung_up {
+                    self.core.client_hung_up(key);
+                    self.act();
+                }
                 return;
             }
             match socket.read(&mut self.scratch) {
