@@ -28,6 +28,10 @@ const SCRATCH: usize = 64 * 1024;
 const READS_MAX: usize = 4;
 const EVENTS_MAX: usize = 1024;
 const WAKER: Token = Token(0);
+/// When no client can be accepted, the next one is not tried before.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often that is said.
+const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What other threads ask of the loop. What is newer replaces what is older.
 #[derive(Default)]
@@ -52,7 +56,10 @@ pub(crate) struct Plane<F> {
     /// Clients that have more to read.
     again: Vec<Key>,
     links_again: Vec<Key>,
-    accept_again: bool,
+    /// Clients wait in the kernel's queue until then.
+    accept_again: Option<Time>,
+    /// It is not said before then that they do.
+    accept_told: Time,
     scratch: Vec<u8>,
     stop_at: Option<Time>,
 }
@@ -134,7 +141,8 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             links: Vec::new(),
             again: Vec::new(),
             links_again: Vec::new(),
-            accept_again: false,
+            accept_again: None,
+            accept_told: Time::ZERO,
             scratch: vec![0; SCRATCH],
             stop_at: None,
         };
@@ -163,7 +171,8 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             }
             self.core.tick();
             self.act();
-            if std::mem::take(&mut self.accept_again) {
+            if self.accept_again.is_some_and(|at| now() >= at) {
+                self.accept_again = None;
                 for number in 0..self.listeners.len() {
                     self.accept(number);
                 }
@@ -228,16 +237,21 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     }
 
     fn accept(&mut self, number: usize) {
-        while let Some(listener) = self.listeners.get(number) {
+        while let Some(listener) = self.listeners.get(number).filter(|_| self.accept_again.is_none()) {
             let endpoint = listener.endpoint;
             match listener.accept() {
                 Ok((socket, peer)) => self.welcome(endpoint, socket, &peer),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // Most likely the process has no more files: clients wait in the kernel's queue.
-                    tracing::warn!(%error, "cannot accept a client");
-                    self.accept_again = true;
+                    // Most likely the process has no more files.
+                    let now = now();
+                    if now >= self.accept_told {
+                        self.accept_told = now + ACCEPT_TOLD_EVERY;
+                        tracing::warn!(%error, "cannot accept clients; they wait until others have gone");
+                    }
+                    // The loop turns at least as often.
+                    self.accept_again = Some(now + ACCEPT_PAUSE);
                     return;
                 }
             }
