@@ -51,6 +51,8 @@ pub(crate) struct Client {
     pub(crate) wrote: Epoch,
 
     pub(crate) authenticated: bool,
+    /// Since when it could have signed in.
+    pub(crate) stranger_since: Time,
     /// Which user, by number in the settings.
     pub(crate) user: Option<usize>,
     /// As whom it speaks to servers.

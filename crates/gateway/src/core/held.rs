@@ -150,8 +150,9 @@ impl Core {
                 && client.unsent() == 0
                 && !client.special.as_ref().is_some_and(|special| special.restore || special.keeps_own());
             let slow = client.begun.is_some_and(|since| over(since, limits.request_timeout));
-            if idle || slow {
-                tracing::debug!(client = %client.peer, idle, slow, "a client said nothing for too long");
+            let stranger = !client.authenticated && over(client.stranger_since, limits.sign_in_timeout);
+            if idle || slow || stranger {
+                tracing::debug!(client = %client.peer, idle, slow, stranger, "a client said nothing for too long");
                 ended.push(key);
             }
         }

@@ -141,6 +141,7 @@ impl Core {
             in_flight: 0,
             wrote: Epoch(0),
             authenticated: state.settings.users.is_empty(),
+            stranger_since: self.now,
             user: None,
             login: 0,
             database: 0,

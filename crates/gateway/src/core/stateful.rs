@@ -407,6 +407,7 @@ impl Core {
         client.user = None;
         client.login = 0;
         client.authenticated = self.endpoints[client.endpoint].settings.users.is_empty();
+        client.stranger_since = self.now;
         if let Some(own) = client.own.take() {
             self.close_own(own);
         }

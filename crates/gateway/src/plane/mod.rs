@@ -7,7 +7,7 @@ mod listener;
 mod socket;
 
 use crate::core::{Core, Direction, Effect, Key, Source};
-use crate::settings::{Backend, Listen, Settings};
+use crate::settings::{Backend, Endpoint, Listen, Settings};
 use backstay_model::{Epoch, ServiceName, Time};
 use listener::Listener;
 use mio::event::Event;
@@ -16,7 +16,8 @@ use mio::{Events, Poll, Token, Waker};
 use nix::time::{ClockId, clock_gettime};
 use rustls::{ClientConnection, ServerConfig, ServerConnection};
 use socket::Socket;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,8 +48,10 @@ pub(crate) struct Plane<F> {
     inbox: Arc<Mutex<Inbox>>,
     held: F,
     listeners: Vec<Listener>,
-    /// By endpoint.
-    server_tls: Vec<Option<Arc<ServerConfig>>>,
+    /// By endpoint; with how long clients may take to agree on it.
+    server_tls: Vec<Option<(Arc<ServerConfig>, Duration)>>,
+    /// When which clients must have done so.
+    handshakes: BinaryHeap<Reverse<(Time, Key)>>,
     backends: Vec<Backend>,
     /// By the index of their keys.
     clients: Vec<Option<(Key, Socket)>>,
@@ -131,7 +134,8 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         }
         let plane = Self {
             poll,
-            server_tls: settings.endpoints.iter().map(|endpoint| endpoint.tls.clone()).collect(),
+            server_tls: settings.endpoints.iter().map(tls_of).collect(),
+            handshakes: BinaryHeap::new(),
             backends: settings.endpoints.iter().map(|endpoint| endpoint.backend.clone()).collect(),
             core: Core::new(settings, counters, now()),
             inbox,
@@ -171,6 +175,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             }
             self.core.tick();
             self.act();
+            self.end_handshakes();
             if self.accept_again.is_some_and(|at| now() >= at) {
                 self.accept_again = None;
                 for number in 0..self.listeners.len() {
@@ -259,7 +264,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     }
 
     fn welcome(&mut self, endpoint: usize, mut socket: Socket, peer: &str) {
-        if let Some(tls) = &self.server_tls[endpoint] {
+        if let Some((tls, _)) = &self.server_tls[endpoint] {
             match ServerConnection::new(tls.clone()) {
                 Ok(tls) => socket = socket.with_server_tls(tls),
                 Err(error) => return tracing::warn!(%error, "cannot begin TLS"),
@@ -279,7 +284,26 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         }
         // What it has sent already is an event of its own, as is that it can be written to.
         put(&mut self.clients, key, socket);
+        if let Some((_, limit)) = self.server_tls[endpoint] {
+            self.handshakes.push(Reverse((now() + limit, key)));
+        }
         self.act();
+    }
+
+    /// Lets clients go that had long enough to agree on TLS.
+    fn end_handshakes(&mut self) {
+        if self.handshakes.is_empty() {
+            return;
+        }
+        let now = now();
+        while let Some(Reverse((_, key))) = self.handshakes.peek().copied().filter(|first| first.0.0 <= now) {
+            self.handshakes.pop();
+            if find(&mut self.clients, key).is_some_and(|socket| socket.is_handshaking()) {
+                tracing::debug!("a client did not agree on TLS in time");
+                self.core.end_client(key);
+                self.act();
+            }
+        }
     }
 
     fn read_client(&mut self, key: Key) {
@@ -454,6 +478,10 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         put(&mut self.links, link, socket);
         Ok(())
     }
+}
+
+fn tls_of(endpoint: &Endpoint) -> Option<(Arc<ServerConfig>, Duration)> {
+    Some((endpoint.tls.clone()?, endpoint.limits.sign_in_timeout))
 }
 
 fn find(sockets: &mut [Option<(Key, Socket)>], key: Key) -> Option<&mut Socket> {

@@ -88,6 +88,11 @@ impl Socket {
         }
     }
 
+    /// TLS is not agreed on yet.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
     /// Why the connection could not be made, if that is so.
     pub(super) fn error(&self) -> Option<io::Error> {
         match &self.stream {

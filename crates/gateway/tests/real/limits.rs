@@ -261,3 +261,23 @@ fn passwords_of_the_server_are_not_shown_to_clients() {
     assert_eq!(say(&mut client, "GET a"), "nil");
     assert_eq!(say(&mut client, "ACL WHOAMI"), "default");
 }
+
+#[test]
+fn who_does_not_sign_in_does_not_keep_a_place() {
+    let server = Server::start();
+    let mut settings = endpoint();
+    settings.users = vec![User { name: "default".to_owned(), password: "open".into(), login: None }];
+    settings.limits.sign_in_timeout = Duration::from_millis(300);
+    let front = Front::start(settings);
+    front.serve(1, &server);
+    let mut signed = front.client();
+    assert_eq!(say(&mut signed, "AUTH open"), "OK");
+    let (mut silent, mut guessing) = (front.client(), front.client());
+    assert!(say(&mut guessing, "AUTH wrong").starts_with("WRONGPASS "));
+    until("one client", || front.gateway.load().clients == 1);
+    assert!(guessing.receive().is_err() && silent.receive().is_err());
+    // It has been here for longer, and may sign in again.
+    assert_eq!(say(&mut signed, "RESET"), "RESET");
+    assert_eq!(say(&mut signed, "AUTH open"), "OK");
+    assert_eq!(say(&mut signed, "PING"), "PONG");
+}
