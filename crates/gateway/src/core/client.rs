@@ -29,6 +29,8 @@ pub(crate) struct Client {
     /// How many of them came back since any was taken.
     pub(crate) requeued_now: usize,
     pub(crate) wait: Wait,
+    /// The work that was done for it, in which turn of the loop.
+    pub(crate) work: (u64, usize),
     /// Since when the first command waits for a server; kept over several waits.
     pub(crate) waits_since: Option<Time>,
     /// How many bytes it counts for in its endpoint's held bytes.
@@ -79,6 +81,8 @@ pub(crate) enum Wait {
     Server,
     /// Until its replies are fetched.
     Output,
+    /// Until the others had their turn.
+    Turn,
 }
 
 /// What `CLIENT REPLY` asked for.

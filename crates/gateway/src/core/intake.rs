@@ -98,7 +98,7 @@ impl Core {
         let endpoint = &mut self.endpoints[client.endpoint];
         match client.wait {
             Wait::Server => return self.hold(key),
-            Wait::Answers | Wait::Output => client.begun = None,
+            Wait::Answers | Wait::Output | Wait::Turn => client.begun = None,
             Wait::No if client.eof || client.ending => {
                 // What is begun stays so.
                 client.input = Vec::new();
@@ -195,7 +195,13 @@ impl Core {
                     return at;
                 }
                 Stop::Other(request) => match self.take(key, request, &data[at..at + request.len]) {
-                    Taken::Done | Taken::Refused => at += request.len,
+                    Taken::Done | Taken::Refused => {
+                        at += request.len;
+                        self.work(key, 1);
+                        if self.is_sated(key) {
+                            return at;
+                        }
+                    }
                     Taken::Waits => return at,
                     Taken::Ends => return data.len(),
                 },

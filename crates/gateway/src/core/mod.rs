@@ -20,6 +20,7 @@ mod route;
 mod secrets;
 mod stateful;
 mod table;
+mod turn;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod play;
@@ -52,6 +53,12 @@ pub(crate) struct Core {
     links: Table<Link>,
     /// Clients whose wait is over.
     runnable: VecDeque<Key>,
+    /// Clients that had their share of this turn.
+    sated: Vec<Key>,
+    /// Counts the turns of the loop.
+    turn: u64,
+    /// What one client may have of each.
+    work_max: usize,
     dirty_clients: Vec<Key>,
     dirty_links: Vec<Key>,
     /// Clients that may be read again.
@@ -89,6 +96,9 @@ impl Core {
             clients: Table::new(),
             links: Table::new(),
             runnable: VecDeque::new(),
+            sated: Vec::new(),
+            turn: 0,
+            work_max: turn::WORK_MAX,
             dirty_clients: Vec::new(),
             dirty_links: Vec::new(),
             readable: Vec::new(),
@@ -131,6 +141,7 @@ impl Core {
             requeued: VecDeque::new(),
             requeued_now: 0,
             wait: Wait::No,
+            work: (0, 0),
             waits_since: None,
             held_bytes: 0,
             output: Vec::new(),

@@ -90,6 +90,8 @@ impl World {
             confirmed: BTreeSet::new(),
             numbers: 0,
         };
+        // The third command in a row that the gateway answers itself waits for the next turn.
+        world.core.work_max = 2;
         for player in &mut world.players {
             player.key = world.core.client_opened(0, "player").ok();
         }
@@ -263,6 +265,7 @@ impl World {
     }
 
     fn settle(&mut self) {
+        self.core.begin_turn();
         loop {
             self.core.settle();
             while let Some(effect) = self.core.effect() {
@@ -456,6 +459,7 @@ mod tests {
     #[test]
     fn of_a_transaction_that_nobody_answers_only_so_much_is_taken() {
         let mut world = World::new();
+        world.core.work_max = usize::MAX;
         world.order(7);
         let key = world.players[0].key.unwrap();
         let command = |words: &[&[u8]]| super::super::connect::request(words);

@@ -157,13 +157,14 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
-            let waits = !(self.again.is_empty() && self.links_again.is_empty());
+            let waits = !self.again.is_empty() || !self.links_again.is_empty() || self.core.awaits_turn();
             let until = if waits { Duration::ZERO } else { self.core.next_wakeup().since(now()) };
             // A millisecond is the shortest that the kernel waits.
             match self.poll.poll(&mut events, Some(until)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => self.core.set_now(now()),
             }
+            self.core.begin_turn();
             for event in &events {
                 self.happened(event);
             }

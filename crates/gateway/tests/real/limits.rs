@@ -281,3 +281,15 @@ fn who_does_not_sign_in_does_not_keep_a_place() {
     assert_eq!(say(&mut signed, "AUTH open"), "OK");
     assert_eq!(say(&mut signed, "PING"), "PONG");
 }
+
+#[test]
+fn a_client_that_had_its_share_of_a_turn_goes_on_in_the_next_one() {
+    let front = Front::start(endpoint());
+    let mut client = TcpStream::connect(front.address).unwrap();
+    let mut answers = client.try_clone().unwrap();
+    let asks = std::thread::spawn(move || client.write_all(&b"CLIENT GETNAME\r\n".repeat(20_000)).unwrap());
+    let mut heard = vec![0; 20_000 * b"$-1\r\n".len()];
+    answers.read_exact(&mut heard).unwrap();
+    assert!(heard == b"$-1\r\n".repeat(20_000));
+    asks.join().unwrap();
+}
