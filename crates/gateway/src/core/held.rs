@@ -100,6 +100,9 @@ impl Core {
         }
         if self.now >= self.tick_at {
             self.tick_at = self.now + HOUSEKEEPING;
+            for number in 0..self.endpoints.len() {
+                self.follow_sources(number);
+            }
             self.end_waits();
             self.end_silent_clients();
             self.end_unused_links();
@@ -174,7 +177,10 @@ impl Core {
                     self.lose(key, "the server did not answer in time");
                 }
                 (Stage::Ready, Purpose::Own(Key::NONE)) if unused => self.close_own(key),
-                (Stage::Ready, Purpose::Retired) if link.runs.is_empty() => self.forget(key, false),
+                // Within a drain others may be unblocked from it.
+                (Stage::Ready, Purpose::Retired) if link.runs.is_empty() && endpoint.draining.is_none() => {
+                    self.forget(key, false);
+                }
                 // A replica that hangs: it is read elsewhere.
                 (Stage::Ready, Purpose::Retired) if silent => self.forget(key, true),
                 // Blocked connections need another one to be unblocked from.

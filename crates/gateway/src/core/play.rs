@@ -1,12 +1,12 @@
 //! Plays any sequence of events to a whole gateway without a socket: clients that send, and that end when they have said
 //! everything, servers that answer, cuts in every place, leases that end, holds, drains, lost connections. Whatever the
 //! sequence, every command is answered exactly once and in order, no write is executed twice, none is acknowledged that
-//! was not executed, and none whose reply was read after the lease's end.
+//! was not executed, and none whose reply was read after the lease's end. At a reader no write is executed at all.
 
-use super::{Core, Direction, Effect, Key, Target};
+use super::{Core, Direction, Effect, Key, Source, Target};
 use crate::counters::Counters;
 use crate::scan::{ReplyScan, RequestScan, Words};
-use crate::settings::{Backend, Endpoint, EndpointKind, EndpointLimits, Settings};
+use crate::settings::{Backend, Endpoint, EndpointKind, EndpointLimits, Otherwise, Settings};
 use backstay_model::{Epoch, ServiceName, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -54,6 +54,7 @@ struct World {
     now: Time,
     until: Time,
     epoch: u64,
+    reads_only: bool,
     players: Vec<Player>,
     remotes: BTreeMap<Key, Remote>,
     executed: BTreeSet<u64>,
@@ -66,11 +67,12 @@ fn service() -> ServiceName {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(kind: EndpointKind) -> Self {
+        let reads_only = kind != EndpointKind::Primary;
         let endpoint = Endpoint {
             name: "played".to_owned(),
             service: service(),
-            kind: EndpointKind::Primary,
+            kind,
             listen: Vec::new(),
             users: Vec::new(),
             backend: Backend::default(),
@@ -84,6 +86,7 @@ impl World {
             now,
             until: Time::ZERO,
             epoch: 1,
+            reads_only,
             players: (0..CLIENTS).map(|_| Player::default()).collect(),
             remotes: BTreeMap::new(),
             executed: BTreeSet::new(),
@@ -213,7 +216,8 @@ impl World {
             let before = self.heard_numbers();
             self.core.set_now(self.now);
             self.core.link_read(key, &some);
-            assert!(self.now < self.until || self.heard_numbers() == before, "acknowledged after the lease");
+            let late = !self.reads_only && self.now >= self.until;
+            assert!(!late || self.heard_numbers() == before, "acknowledged after the lease");
         }
     }
 
@@ -255,7 +259,15 @@ impl World {
                 }
             }
         };
-        self.core.route(&service(), &direction, &[]);
+        // Two replicas: each is listed, too far behind or near enough.
+        let replica = |number: u8| {
+            let address = ([127, 0, 0, 2], u16::from(number)).into();
+            let lag_bytes = u64::from(size >> (2 + number) & 1) * 2000;
+            Source { target: Target { address, host: "played".into() }, zone: String::new(), lag_bytes }
+        };
+        let sources: Vec<Source> =
+            (1..3).filter(|number| size >> (4 + number) & 1 == 0).map(replica).collect();
+        self.core.route(&service(), &direction, &sources);
     }
 
     fn lose(&mut self, size: usize) {
@@ -325,11 +337,14 @@ impl World {
             let heard: Vec<u8> = player.heard.drain(..length).collect();
             let heard = String::from_utf8(heard).unwrap();
             let asked = player.asked.pop_front().expect("an answer that nobody asked for");
-            let held = heard.starts_with("-HOLD");
+            let held = heard.starts_with("-HOLD") || (self.reads_only && heard.starts_with("-NOREPLICA "));
             match asked {
                 Asked::Read(number) => {
                     let length = number.to_string().len();
                     assert!(held || heard == format!("${length}\r\n{number}\r\n"), "{asked:?}: {heard}");
+                }
+                Asked::Write(_) if self.reads_only => {
+                    assert!(held || heard.starts_with("-READONLY "), "{heard}");
                 }
                 Asked::Write(number) => {
                     let known = heard == format!(":{number}\r\n");
@@ -434,7 +449,13 @@ fn execute(remote: &mut Remote, command: &[u8], executed: &mut BTreeSet<u64>) {
 
 /// Plays a sequence that any bytes stand for.
 pub(crate) fn play(script: &[u8]) {
-    let mut world = World::new();
+    let reader = |otherwise| EndpointKind::Reader { max_lag_bytes: 1000, otherwise };
+    let mut world = World::new(match script.first().map_or(0, |first| first >> 5) {
+        0 => reader(Otherwise::Refuse),
+        1 => reader(Otherwise::Primary),
+        2 => reader(Otherwise::Any),
+        _ => EndpointKind::Primary,
+    });
     for event in script.chunks_exact(2) {
         world.step(event[0], event[1]);
     }
@@ -458,7 +479,7 @@ mod tests {
 
     #[test]
     fn of_a_transaction_that_nobody_answers_only_so_much_is_taken() {
-        let mut world = World::new();
+        let mut world = World::new(EndpointKind::Primary);
         world.core.work_max = usize::MAX;
         world.order(7);
         let key = world.players[0].key.unwrap();
