@@ -139,10 +139,11 @@ impl Core {
                 self.wake(number);
             }
             Greeting::Auth | Greeting::Hello if error => {
-                let why =
-                    format!("the server refuses to sign in: {}", String::from_utf8_lossy(&frame[1..]).trim());
-                tracing::warn!(endpoint = endpoint.settings.name, server = %link.address, "{why}");
-                self.lose(key, &why);
+                // What it says may name users, which is nothing for clients.
+                let said = String::from_utf8_lossy(&frame[1..]);
+                let (name, why) = (&endpoint.settings.name, "the server does not let this gateway sign in");
+                tracing::warn!(endpoint = name, server = %link.address, said = said.trim(), "{why}");
+                self.lose(key, why);
             }
             Greeting::Id => {
                 link.server_id =
