@@ -70,7 +70,8 @@ pub(crate) enum Channels {
 
 use Class::{Read, Refused, Write};
 
-const ACL: &[&str] = &["cat", "dryrun", "genpass", "getuser", "help", "list", "users", "whoami"];
+/// Without `GETUSER` and `LIST`: they show the hashes of passwords.
+const ACL: &[&str] = &["cat", "dryrun", "genpass", "help", "users", "whoami"];
 const CLUSTER: &[&str] = &[
     "countkeysinslot",
     "getkeysinslot",

@@ -76,8 +76,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens every endpoint, also where another gateway of the same user listens. Commands wait until `route` says where they go. `held` is called on the gateway's own thread
-    /// when a `Hold` or `Drain` was carried out, and must return at once.
+    /// Opens every endpoint, also where another gateway of the same user listens. Commands wait until `route` says where
+    /// they go. `held` is called on the gateway's own thread when a `Hold` or `Drain` was carried out, and must return at
+    /// once.
     pub fn start(
         settings: Settings,
         held: impl FnMut(ServiceName, Epoch) + Send + 'static,
@@ -130,9 +131,9 @@ impl Gateway {
         self.counters.load()
     }
 
-    /// Accepts nobody any more, and returns at once. If another gateway listens at the same address already, clients that
-    /// asked for it are told to go there, and are served until they do; all others until nothing of theirs is under way;
-    /// nobody for longer than `drain`. `route` is still to be called meanwhile.
+    /// Accepts nobody any more, and returns at once. If another gateway listens at the same address already, clients
+    /// that asked for it are told to go there, and are served until they do; all others until nothing of theirs is under
+    /// way; nobody for longer than `drain`. `route` is still to be called meanwhile.
     pub fn leave(&self, drain: Duration) {
         self.inbox().stop = Some(drain);
         self.wake();

@@ -166,6 +166,8 @@ pub struct EndpointLimits {
     pub idle_timeout: Option<Duration>,
     /// How long the rest of a begun request may take.
     pub request_timeout: Duration,
+    /// How long a client may take to agree on TLS, and where there are users, to sign in.
+    pub sign_in_timeout: Duration,
 }
 
 impl Default for EndpointLimits {
@@ -180,6 +182,7 @@ impl Default for EndpointLimits {
             own_connections_max: 4_096,
             idle_timeout: None,
             request_timeout: Duration::from_secs(60),
+            sign_in_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -76,6 +76,7 @@ impl Core {
                 let all = self.clients.iter().filter(|(_, client)| client.endpoint == endpoint);
                 let all: Vec<Key> = all.map(|(key, _)| key).collect();
                 let text: String = all.into_iter().map(|key| self.line_of(key)).collect();
+                self.work(key, self.clients.len());
                 self.answer(key, &value(text.as_bytes(), false))
             }
             [b"KILL", ..] => self.kill(key, &words[1..]),
@@ -141,6 +142,7 @@ impl Core {
 
     /// Ends clients of the same endpoint, by number or by address.
     fn kill(&mut self, key: Key, words: &[&[u8]]) -> Taken {
+        self.work(key, self.clients.len());
         let endpoint = self.clients.get(key).map_or(0, |client| client.endpoint);
         let (id, address, old) = match words {
             [address] => (None, Some(*address), true),

@@ -29,6 +29,8 @@ pub(crate) struct Client {
     /// How many of them came back since any was taken.
     pub(crate) requeued_now: usize,
     pub(crate) wait: Wait,
+    /// The work that was done for it, in which turn of the loop.
+    pub(crate) work: (u64, usize),
     /// Since when the first command waits for a server; kept over several waits.
     pub(crate) waits_since: Option<Time>,
     /// How many bytes it counts for in its endpoint's held bytes.
@@ -51,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) wrote: Epoch,
 
     pub(crate) authenticated: bool,
+    /// Since when it could have signed in.
+    pub(crate) stranger_since: Time,
     /// Which user, by number in the settings.
     pub(crate) user: Option<usize>,
     /// As whom it speaks to servers.
@@ -61,7 +65,9 @@ pub(crate) struct Client {
     pub(crate) special: Option<Box<Special>>,
     /// It wants to be told what is about to happen.
     pub(crate) notices: Option<Box<Notices>>,
-    /// Nothing more is read from it; it ends when everything was answered and fetched.
+    /// It has sent its last byte: when everything before it was taken, it is `ending`.
+    pub(crate) eof: bool,
+    /// Nothing more is taken from it; it ends when everything was answered and fetched.
     pub(crate) ending: bool,
 }
 
@@ -75,6 +81,8 @@ pub(crate) enum Wait {
     Server,
     /// Until its replies are fetched.
     Output,
+    /// Until the others had their turn.
+    Turn,
 }
 
 /// What `CLIENT REPLY` asked for.
@@ -164,6 +172,11 @@ impl Client {
     pub(crate) fn requeue(&mut self, what: Again, mute: bool) {
         self.requeued.insert(self.requeued_now, Requeued { what, mute });
         self.requeued_now += 1;
+    }
+
+    /// It waits for what may never come, or keeps a state that is of no use to somebody who is gone.
+    pub(crate) fn lingers(&self) -> bool {
+        self.keeps_own() || self.special.as_ref().is_some_and(|special| special.blocked.is_some())
     }
 
     pub(crate) fn unsent(&self) -> usize {

@@ -13,6 +13,8 @@ pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// As `DBSIZE` of a server's list of refused databases: more are not remembered.
 const REFUSED_DATABASES_MAX: usize = 64;
 
+const NO_REPLICA: &[u8] = b"-NOREPLICA no replica is near enough to its primary to be read from\r\n";
+
 /// A request as an array.
 pub(super) fn request(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
@@ -119,10 +121,11 @@ impl Core {
                 self.wake(number);
             }
             Greeting::Auth | Greeting::Hello if error => {
-                let why =
-                    format!("the server refuses to sign in: {}", String::from_utf8_lossy(&frame[1..]).trim());
-                tracing::warn!(endpoint = endpoint.settings.name, server = %link.address, "{why}");
-                self.lose(key, &why);
+                // What it says may name users, which is nothing for clients.
+                let said = String::from_utf8_lossy(&frame[1..]);
+                let (name, why) = (&endpoint.settings.name, "the server does not let this gateway sign in");
+                tracing::warn!(endpoint = name, server = %link.address, said = said.trim(), "{why}");
+                self.lose(key, why);
             }
             Greeting::Id => {
                 link.server_id =
@@ -164,15 +167,20 @@ impl Core {
         }
     }
 
-    /// No server can take this client's next command now.
-    pub(super) fn no_server(&mut self, key: Key) -> Taken {
+    /// No server can take this client's next commands now. So many are answered at once, if they are not to wait.
+    pub(super) fn no_server(&mut self, key: Key, commands: u32) -> Taken {
         let refuses = self.clients.get(key).is_some_and(|client| self.endpoints[client.endpoint].refuses);
-        if refuses {
-            super::add(&self.counters.refused, 1);
-            return self
-                .answer(key, b"-NOREPLICA no replica is near enough to its primary to be read from\r\n");
+        if !refuses {
+            return self.wait(key, Wait::Server);
         }
-        self.wait(key, Wait::Server)
+        for _ in 0..commands {
+            let taken = self.answer(key, NO_REPLICA);
+            if taken != Taken::Done {
+                return taken;
+            }
+            super::add(&self.counters.refused, 1);
+        }
+        Taken::Refused
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct EndpointState {
     pub(crate) logins: Vec<Option<Login>>,
     pub(crate) direction: Direction,
     pub(crate) sources: Vec<Source>,
+    /// Since when replicas are too far behind to be read from.
+    pub(crate) far_since: BTreeMap<SocketAddr, Time>,
     /// Where commands go now. `None`: nowhere.
     pub(crate) target: Option<Target>,
     /// The target is the primary: the lease counts.
@@ -113,6 +115,7 @@ impl EndpointState {
             logins,
             direction: Direction::Hold { epoch: Epoch(0) },
             sources: Vec::new(),
+            far_since: BTreeMap::new(),
             target: None,
             primary: true,
             refuses: false,
@@ -157,9 +160,13 @@ impl EndpointState {
         now >= self.until()
     }
 
+    /// Commands may be sent to the primary.
+    pub(crate) fn is_leased(&self, now: Time) -> bool {
+        matches!(self.direction, Direction::Serve { until, .. } if now + MARGIN < until)
+    }
+
     pub(crate) fn look_at_lease(&mut self, now: Time) {
-        let leased = matches!(self.direction, Direction::Serve { until, .. } if now + MARGIN < until);
-        self.open = self.target.is_some() && (!self.primary || leased);
+        self.open = self.target.is_some() && (!self.primary || self.is_leased(now));
     }
 
     pub(crate) fn failed(&mut self, now: Time, why: &str) {

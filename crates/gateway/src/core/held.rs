@@ -100,6 +100,9 @@ impl Core {
         }
         if self.now >= self.tick_at {
             self.tick_at = self.now + HOUSEKEEPING;
+            for number in 0..self.endpoints.len() {
+                self.follow_sources(number);
+            }
             self.end_waits();
             self.end_silent_clients();
             self.end_unused_links();
@@ -150,8 +153,9 @@ impl Core {
                 && client.unsent() == 0
                 && !client.special.as_ref().is_some_and(|special| special.restore || special.keeps_own());
             let slow = client.begun.is_some_and(|since| over(since, limits.request_timeout));
-            if idle || slow {
-                tracing::debug!(client = %client.peer, idle, slow, "a client said nothing for too long");
+            let stranger = !client.authenticated && over(client.stranger_since, limits.sign_in_timeout);
+            if idle || slow || stranger {
+                tracing::debug!(client = %client.peer, idle, slow, stranger, "a client said nothing for too long");
                 ended.push(key);
             }
         }
@@ -173,7 +177,10 @@ impl Core {
                     self.lose(key, "the server did not answer in time");
                 }
                 (Stage::Ready, Purpose::Own(Key::NONE)) if unused => self.close_own(key),
-                (Stage::Ready, Purpose::Retired) if link.runs.is_empty() => self.forget(key, false),
+                // Within a drain others may be unblocked from it.
+                (Stage::Ready, Purpose::Retired) if link.runs.is_empty() && endpoint.draining.is_none() => {
+                    self.forget(key, false);
+                }
                 // A replica that hangs: it is read elsewhere.
                 (Stage::Ready, Purpose::Retired) if silent => self.forget(key, true),
                 // Blocked connections need another one to be unblocked from.

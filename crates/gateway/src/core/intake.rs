@@ -21,10 +21,19 @@ const STRANGERS_BYTES_MAX: usize = 16 * 1024;
 pub(super) enum Taken {
     /// It is sent on or answered.
     Done,
+    /// It is answered in place of a server that would have taken it: nothing of it has come to be.
+    Refused,
     /// It is to be offered again later; the client's `wait` says when.
     Waits,
     /// The client wants nothing more.
     Ends,
+}
+
+impl Taken {
+    /// It needs not be offered again.
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Refused)
+    }
 }
 
 enum Stop {
@@ -89,10 +98,12 @@ impl Core {
         let endpoint = &mut self.endpoints[client.endpoint];
         match client.wait {
             Wait::Server => return self.hold(key),
-            Wait::Answers | Wait::Output => client.begun = None,
-            Wait::No if client.ending => {
+            Wait::Answers | Wait::Output | Wait::Turn => client.begun = None,
+            Wait::No if client.eof || client.ending => {
+                // What is begun stays so.
                 client.input = Vec::new();
-                if client.is_settled() && client.unsent() == 0 {
+                client.ending = true;
+                if (client.eof && client.lingers()) || (client.is_settled() && client.unsent() == 0) {
                     return self.end_client(key);
                 }
             }
@@ -141,7 +152,7 @@ impl Core {
                 client.mute = asked;
             }
             match taken {
-                Taken::Done => {}
+                Taken::Done | Taken::Refused => {}
                 Taken::Waits => {
                     client.requeued.push_front(front);
                     return false;
@@ -171,7 +182,7 @@ impl Core {
             let (end, commands, writes, stop) = plain_commands(&data[at..], &mut scan, plain, reads_only);
             if commands > 0 {
                 let bytes = &data[at..at + end];
-                if self.send_plain(key, bytes, commands, writes, false) != Taken::Done {
+                if !self.send_plain(key, bytes, commands, writes, false).is_over() {
                     return at;
                 }
                 at += end;
@@ -184,7 +195,13 @@ impl Core {
                     return at;
                 }
                 Stop::Other(request) => match self.take(key, request, &data[at..at + request.len]) {
-                    Taken::Done => at += request.len,
+                    Taken::Done | Taken::Refused => {
+                        at += request.len;
+                        self.work(key, 1);
+                        if self.is_sated(key) {
+                            return at;
+                        }
+                    }
                     Taken::Waits => return at,
                     Taken::Ends => return data.len(),
                 },
@@ -246,7 +263,7 @@ impl Core {
                 return wait_for_answers(client);
             }
             let Some(lane) = self.find_lane(key) else {
-                return self.no_server(key);
+                return self.no_server(key, commands);
             };
             if let Some(client) = self.clients.get_mut(key) {
                 client.lane = lane;

@@ -51,6 +51,10 @@ impl Core {
         }
         self.endpoints[endpoint].draining = None;
         self.endpoints[endpoint].retry_at = self.now;
+        if self.endpoints[endpoint].open {
+            // Others are read from: whoever waited for its own connection to the primary need not.
+            self.wake(endpoint);
+        }
     }
 
     pub(super) fn forget(&mut self, key: Key, drop_unsent: bool) {

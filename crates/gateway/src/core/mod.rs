@@ -15,10 +15,13 @@ mod link;
 mod loss;
 mod notices;
 mod own;
+mod readers;
 mod replies;
 mod route;
+mod secrets;
 mod stateful;
 mod table;
+mod turn;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod play;
@@ -51,6 +54,12 @@ pub(crate) struct Core {
     links: Table<Link>,
     /// Clients whose wait is over.
     runnable: VecDeque<Key>,
+    /// Clients that had their share of this turn.
+    sated: Vec<Key>,
+    /// Counts the turns of the loop.
+    turn: u64,
+    /// What one client may have of each.
+    work_max: usize,
     dirty_clients: Vec<Key>,
     dirty_links: Vec<Key>,
     /// Clients that may be read again.
@@ -88,6 +97,9 @@ impl Core {
             clients: Table::new(),
             links: Table::new(),
             runnable: VecDeque::new(),
+            sated: Vec::new(),
+            turn: 0,
+            work_max: turn::WORK_MAX,
             dirty_clients: Vec::new(),
             dirty_links: Vec::new(),
             readable: Vec::new(),
@@ -130,6 +142,7 @@ impl Core {
             requeued: VecDeque::new(),
             requeued_now: 0,
             wait: Wait::No,
+            work: (0, 0),
             waits_since: None,
             held_bytes: 0,
             output: Vec::new(),
@@ -140,6 +153,7 @@ impl Core {
             in_flight: 0,
             wrote: Epoch(0),
             authenticated: state.settings.users.is_empty(),
+            stranger_since: self.now,
             user: None,
             login: 0,
             database: 0,
@@ -147,30 +161,25 @@ impl Core {
             mute: Mute::No,
             special: None,
             notices: None,
+            eof: false,
             ending: false,
         });
         self.counters.clients.store(self.clients.len() as u64, std::sync::atomic::Ordering::Relaxed);
         Ok(key)
     }
 
-    /// The client sent its last byte. What was sent on is still answered; what waits for a server is forgotten, because
-    /// nobody can tell whether anybody still wants it done.
+    /// The client sent its last byte, and may still listen: it hears what it has asked for, and then it ends.
     pub(crate) fn client_eof(&mut self, key: Key) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let blocked = client.special.as_ref().is_some_and(|special| special.blocked.is_some());
-        let done = client.is_settled() && client.unsent() == 0;
-        if client.wait == Wait::Server || client.keeps_own() || blocked || done {
-            self.end_client(key);
-        } else {
-            client.ending = true;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.eof = true;
+            self.run(key);
         }
     }
 
-    /// As `client_eof`, of a client that is not read now: its last bytes may not have been.
+    /// Nobody listens to the client's answers any more, and its last bytes are not wanted yet. Whatever it waits for, if
+    /// that may take long, it does not wait any longer; else what it sent is still done, as a server would.
     pub(crate) fn client_hung_up(&mut self, key: Key) {
-        if self.clients.get(key).is_some_and(|client| client.wait == Wait::Server) {
+        if self.clients.get(key).is_some_and(|client| client.wait == Wait::Server || client.lingers()) {
             self.end_client(key);
         }
     }
@@ -211,7 +220,7 @@ impl Core {
     /// Whether the client's bytes are wanted now. If not, it is among `readable` when they are.
     #[inline]
     pub(crate) fn wants_input(&self, key: Key) -> bool {
-        self.clients.get(key).is_some_and(|client| client.wait == Wait::No && !client.ending)
+        self.clients.get(key).is_some_and(|client| client.wait == Wait::No && !client.eof && !client.ending)
     }
 
     /// What is to be written to the client, from the second on.

@@ -39,8 +39,8 @@ enum Place {
 }
 
 impl Place {
-    /// What a client is told that shall come back here, as a frame. Some libraries fail without the kind of address that they asked
-    /// for: `None`, it is told nothing.
+    /// What a client is told that shall come back here, as a frame. Some libraries fail without the kind of address that
+    /// they asked for: `None`, it is told nothing.
     fn of(self, here: Here) -> Option<String> {
         let address = here.address;
         match self {

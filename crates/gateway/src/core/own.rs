@@ -24,8 +24,9 @@ impl Core {
             let graced = endpoint.draining.as_ref().is_some_and(|it| self.now < it.since + TRANSACTION_GRACE)
                 && client.special.as_ref().is_some_and(|special| special.multi)
                 && !endpoint.is_expired(self.now + backstay_lease::MARGIN);
-            let ready = self.links.get(own).is_some_and(Link::is_ready);
-            if ready && (endpoint.open || graced || self.links.get(own).is_some_and(|link| !link.primary)) {
+            // It may lead to the primary while other commands are read elsewhere.
+            let allowed = |link: &Link| !link.primary || graced || endpoint.is_leased(self.now);
+            if self.links.get(own).is_some_and(|link| link.is_ready() && allowed(link)) {
                 return Ok(own);
             }
             return Err(if client.in_flight > 0 {
@@ -38,7 +39,7 @@ impl Core {
             return Err(wait_for_answers(client));
         }
         if !endpoint.open {
-            return Err(self.no_server(key));
+            return Err(self.no_server(key, 1));
         }
         let (number, login) = (client.endpoint, client.login);
         let name = (login, client.database, client.resp3);

@@ -1,12 +1,12 @@
-//! Plays any sequence of events to a whole gateway without a socket: clients that send, servers that answer, cuts in
-//! every place, leases that end, holds, drains, lost connections. Whatever the sequence, every command is answered exactly once
-//! and in order, no write is executed twice, none is acknowledged that was not executed, and none whose reply was read
-//! after the lease's end.
+//! Plays any sequence of events to a whole gateway without a socket: clients that send, and that end when they have said
+//! everything, servers that answer, cuts in every place, leases that end, holds, drains, lost connections. Whatever the
+//! sequence, every command is answered exactly once and in order, no write is executed twice, none is acknowledged that
+//! was not executed, and none whose reply was read after the lease's end. At a reader no write is executed at all.
 
-use super::{Core, Direction, Effect, Key, Target};
+use super::{Core, Direction, Effect, Key, Source, Target};
 use crate::counters::Counters;
 use crate::scan::{ReplyScan, RequestScan, Words};
-use crate::settings::{Backend, Endpoint, EndpointKind, EndpointLimits, Settings};
+use crate::settings::{Backend, Endpoint, EndpointKind, EndpointLimits, Otherwise, Settings};
 use backstay_model::{Epoch, ServiceName, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ struct Player {
     asked: VecDeque<Asked>,
     heard: Vec<u8>,
     in_transaction: bool,
+    /// It has sent its last byte; within a transaction: true.
+    closed: Option<bool>,
     /// Bytes that were not handed in yet.
     unsent: Vec<u8>,
 }
@@ -52,6 +54,7 @@ struct World {
     now: Time,
     until: Time,
     epoch: u64,
+    reads_only: bool,
     players: Vec<Player>,
     remotes: BTreeMap<Key, Remote>,
     executed: BTreeSet<u64>,
@@ -64,11 +67,12 @@ fn service() -> ServiceName {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(kind: EndpointKind) -> Self {
+        let reads_only = kind != EndpointKind::Primary;
         let endpoint = Endpoint {
             name: "played".to_owned(),
             service: service(),
-            kind: EndpointKind::Primary,
+            kind,
             listen: Vec::new(),
             users: Vec::new(),
             backend: Backend::default(),
@@ -82,12 +86,15 @@ impl World {
             now,
             until: Time::ZERO,
             epoch: 1,
+            reads_only,
             players: (0..CLIENTS).map(|_| Player::default()).collect(),
             remotes: BTreeMap::new(),
             executed: BTreeSet::new(),
             confirmed: BTreeSet::new(),
             numbers: 0,
         };
+        // The third command in a row that the gateway answers itself waits for the next turn.
+        world.core.work_max = 2;
         for player in &mut world.players {
             player.key = world.core.client_opened(0, "player").ok();
         }
@@ -109,6 +116,7 @@ impl World {
             10 => self.pass(u64::from(size) * 4),
             11 => self.order(size),
             12 if size < 40 => self.lose(usize::from(size)),
+            13 if size < 80 => self.half_close(who),
             _ => self.pass(1),
         }
         self.settle();
@@ -118,6 +126,9 @@ impl World {
         self.numbers += 1;
         let number = self.numbers;
         let player = &mut self.players[who];
+        if player.closed.is_some() {
+            return;
+        }
         let words = match size / 16 {
             0..=4 => {
                 player.asked.push_back(if player.in_transaction {
@@ -164,6 +175,26 @@ impl World {
         self.core.client_read(key, &some);
     }
 
+    /// A client says what it has left to say, and that this is all. It is dropped if it leaves a transaction open.
+    fn half_close(&mut self, who: usize) {
+        self.hand_in(who, usize::MAX);
+        let player = &mut self.players[who];
+        if let Some(key) = player.key.filter(|key| self.core.wants_input(*key)) {
+            player.closed = Some(player.in_transaction);
+            self.core.client_eof(key);
+        }
+    }
+
+    /// A client ended: everything was answered, and somebody else comes.
+    fn replace(&mut self, key: Key) {
+        let Some(player) = self.players.iter_mut().find(|player| player.key == Some(key)) else {
+            return;
+        };
+        let in_transaction = player.closed.expect("no client ends that has more to say");
+        assert!(in_transaction || player.asked.is_empty(), "never answered: {:?}", player.asked);
+        *player = Player { key: self.core.client_opened(0, "player").ok(), ..Player::default() };
+    }
+
     /// Lets one server connection read, execute and answer some.
     fn serve(&mut self, size: usize) {
         let Some(key) = self.remotes.keys().nth(size % self.remotes.len().max(1)).copied() else {
@@ -185,7 +216,8 @@ impl World {
             let before = self.heard_numbers();
             self.core.set_now(self.now);
             self.core.link_read(key, &some);
-            assert!(self.now < self.until || self.heard_numbers() == before, "acknowledged after the lease");
+            let late = !self.reads_only && self.now >= self.until;
+            assert!(!late || self.heard_numbers() == before, "acknowledged after the lease");
         }
     }
 
@@ -227,7 +259,15 @@ impl World {
                 }
             }
         };
-        self.core.route(&service(), &direction, &[]);
+        // Two replicas: each is listed, too far behind or near enough.
+        let replica = |number: u8| {
+            let address = ([127, 0, 0, 2], u16::from(number)).into();
+            let lag_bytes = u64::from(size >> (2 + number) & 1) * 2000;
+            Source { target: Target { address, host: "played".into() }, zone: String::new(), lag_bytes }
+        };
+        let sources: Vec<Source> =
+            (1..3).filter(|number| size >> (4 + number) & 1 == 0).map(replica).collect();
+        self.core.route(&service(), &direction, &sources);
     }
 
     fn lose(&mut self, size: usize) {
@@ -237,6 +277,7 @@ impl World {
     }
 
     fn settle(&mut self) {
+        self.core.begin_turn();
         loop {
             self.core.settle();
             while let Some(effect) = self.core.effect() {
@@ -251,7 +292,7 @@ impl World {
                             }
                         }
                     }
-                    Effect::CloseClient(_) => panic!("no client is ever closed here"),
+                    Effect::CloseClient(key) => self.replace(key),
                     Effect::Held(_, epoch) => {
                         self.confirmed.insert(epoch);
                     }
@@ -289,15 +330,21 @@ impl World {
         let Some(player) = self.players.iter_mut().find(|player| player.key == Some(key)) else {
             return;
         };
+        if player.closed == Some(true) {
+            return;
+        }
         while let Some(length) = ReplyScan::default().next(&player.heard).unwrap() {
             let heard: Vec<u8> = player.heard.drain(..length).collect();
             let heard = String::from_utf8(heard).unwrap();
             let asked = player.asked.pop_front().expect("an answer that nobody asked for");
-            let held = heard.starts_with("-HOLD");
+            let held = heard.starts_with("-HOLD") || (self.reads_only && heard.starts_with("-NOREPLICA "));
             match asked {
                 Asked::Read(number) => {
                     let length = number.to_string().len();
                     assert!(held || heard == format!("${length}\r\n{number}\r\n"), "{asked:?}: {heard}");
+                }
+                Asked::Write(_) if self.reads_only => {
+                    assert!(held || heard.starts_with("-READONLY "), "{heard}");
                 }
                 Asked::Write(number) => {
                     let known = heard == format!(":{number}\r\n");
@@ -339,7 +386,9 @@ impl World {
             }
             self.pass(10);
             self.settle();
-            let waits = |player: &Player| !player.asked.is_empty() || !player.unsent.is_empty();
+            let waits = |player: &Player| {
+                player.closed.is_some() || !player.asked.is_empty() || !player.unsent.is_empty()
+            };
             if !self.players.iter().any(waits) {
                 let (held, epoch) = (&self.confirmed, Epoch(self.epoch));
                 assert!(held.iter().all(|held| *held <= epoch));
@@ -400,7 +449,13 @@ fn execute(remote: &mut Remote, command: &[u8], executed: &mut BTreeSet<u64>) {
 
 /// Plays a sequence that any bytes stand for.
 pub(crate) fn play(script: &[u8]) {
-    let mut world = World::new();
+    let reader = |otherwise| EndpointKind::Reader { max_lag_bytes: 1000, otherwise };
+    let mut world = World::new(match script.first().map_or(0, |first| first >> 5) {
+        0 => reader(Otherwise::Refuse),
+        1 => reader(Otherwise::Primary),
+        2 => reader(Otherwise::Any),
+        _ => EndpointKind::Primary,
+    });
     for event in script.chunks_exact(2) {
         world.step(event[0], event[1]);
     }
@@ -424,7 +479,8 @@ mod tests {
 
     #[test]
     fn of_a_transaction_that_nobody_answers_only_so_much_is_taken() {
-        let mut world = World::new();
+        let mut world = World::new(EndpointKind::Primary);
+        world.core.work_max = usize::MAX;
         world.order(7);
         let key = world.players[0].key.unwrap();
         let command = |words: &[&[u8]]| super::super::connect::request(words);

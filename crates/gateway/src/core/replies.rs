@@ -92,23 +92,28 @@ impl Core {
         Ok(at)
     }
 
-    /// Gives a client replies to its run of plain commands. False: the last one is not whole.
+    /// Gives a client replies to its run of plain commands, up to what is none. False: the last one is not whole.
     #[inline]
     fn plain_replies(&mut self, key: Key, run: Run, bytes: &[u8]) -> Result<(usize, bool), Bad> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok((bytes.len(), true));
         };
-        let (mut at, mut replies) = (0, 0);
+        let (mut at, mut replies, mut pushed) = (0, 0, false);
         // What the client is to be told comes right after a reply that it has a part of.
         let most = if run.begun { 1 } else { run.left };
         while replies < most {
+            // What nobody asked for stands between replies, never within one.
+            pushed = link.resp3 && !run.begun && bytes.get(at) == Some(&b'>');
+            if pushed {
+                break;
+            }
             let Some(length) = link.scan.next(&bytes[at..])? else {
                 break;
             };
             at += length;
             replies += 1;
         }
-        let whole = replies == most;
+        let whole = replies == most || pushed;
         if replies > 0 && !link.answered(replies) {
             return Err(Bad::Unasked);
         }

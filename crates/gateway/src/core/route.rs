@@ -20,6 +20,7 @@ impl Core {
                 known = true;
                 changed |= self.turn(number, direction);
                 sources.clone_into(&mut self.endpoints[number].sources);
+                self.note_lag(number);
                 self.retarget(number);
             }
         }
@@ -83,25 +84,38 @@ impl Core {
     fn retarget(&mut self, number: usize) {
         let state = &mut self.endpoints[number];
         let (target, primary, refuses) = state.choose(&self.zone);
-        let draining = state.draining.is_some();
-        if (target != state.target || primary != state.primary) && !draining {
-            for lane in std::mem::take(&mut state.lanes).into_values() {
-                if let Some(link) = self.links.get_mut(lane) {
-                    link.purpose = Purpose::Retired;
-                }
-            }
-            for idle in self.endpoints[number].idle.clone() {
-                self.close_own(idle);
-            }
-            let state = &mut self.endpoints[number];
-            state.refused_databases.clear();
-            state.retry_at = self.now;
+        let moved = target != state.target || primary != state.primary;
+        // Until there is somewhere else to go, a drain ends what leads to the primary.
+        if moved && (state.draining.is_none() || target.is_some()) {
+            self.retire(number);
         }
         let state = &mut self.endpoints[number];
         (state.target, state.primary, state.refuses) = (target, primary, refuses);
         state.look_at_lease(self.now);
+        self.follow_sources(number);
+        let state = &self.endpoints[number];
         if state.open || state.refuses {
             self.wake(number);
+        }
+    }
+
+    /// Commands go elsewhere from now on. What is under way is still answered.
+    fn retire(&mut self, number: usize) {
+        let state = &mut self.endpoints[number];
+        state.refused_databases.clear();
+        state.retry_at = self.now;
+        let draining = state.draining.is_some();
+        let (lanes, idle) = (std::mem::take(&mut state.lanes), std::mem::take(&mut state.idle));
+        for lane in lanes.into_values() {
+            if let Some(link) = self.links.get_mut(lane) {
+                link.purpose = Purpose::Retired;
+            }
+        }
+        for own in idle {
+            // The end of the drain closes it; until then others can be unblocked from it.
+            if !(draining && self.links.get(own).is_some_and(|link| link.primary)) {
+                self.close_own(own);
+            }
         }
     }
 
@@ -136,7 +150,7 @@ impl Core {
         if draining.to_unblock.is_empty() {
             return;
         }
-        let idle = |purpose| matches!(purpose, Purpose::Shared | Purpose::Own(Key::NONE));
+        let idle = |purpose| matches!(purpose, Purpose::Shared | Purpose::Retired | Purpose::Own(Key::NONE));
         let messenger = self.links.iter().find(|(_, link)| {
             link.endpoint == number && link.primary && link.is_ready() && idle(link.purpose)
         });

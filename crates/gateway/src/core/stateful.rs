@@ -6,7 +6,7 @@ use super::intake::{IN_FLIGHT_MAX, Taken, UNDER_WAY_MAX, wait_for_answers};
 use super::link::{After, Link};
 use super::loss::{ABORTED, TRANSACTION_LOST, WAIT_UNKNOWN};
 use super::own::subscribe_word;
-use super::{Core, Key, add};
+use super::{Core, Key, add, secrets};
 use crate::commands::{Channels, Class, TimeoutAt, class};
 use crate::core::connect::request;
 use crate::scan::{Request, Words};
@@ -68,7 +68,7 @@ impl Core {
         };
         if let Some(client) = self.clients.get_mut(key)
             && skips
-            && taken == Taken::Done
+            && taken.is_over()
             && client.mute == Mute::Next
         {
             client.mute = Mute::No;
@@ -105,12 +105,14 @@ impl Core {
             Class::Client if answer::changes_connection(bytes) => {
                 return self.send_own(key, SPOILER, After::Spoiled, mute);
             }
-            Class::Limited { allowed, .. } if !answer::is_allowed(bytes, allowed) => {
+            Class::Limited { allowed, .. }
+                if !answer::is_allowed(bytes, allowed) || secrets::asked_for(bytes) =>
+            {
                 return self.send_own(key, SPOILER, After::Spoiled, mute);
             }
             _ => return self.send_own(key, bytes, After::Queued, mute),
         };
-        if taken == Taken::Done
+        if taken.is_over()
             && let Some(client) = self.clients.get_mut(key)
         {
             client.wrote = self.endpoints[client.endpoint].epoch();
@@ -127,6 +129,11 @@ impl Core {
         match class {
             Class::Read => self.plain(key, bytes, false, mute),
             Class::Write => self.plain(key, bytes, true, mute),
+            Class::Limited { .. } if secrets::asked_for(bytes) => {
+                let taken = self.answer(key, secrets::REFUSED);
+                add(&self.counters.refused, u64::from(taken == Taken::Done));
+                taken
+            }
             Class::Limited { allowed, write } if answer::is_allowed(bytes, allowed) => {
                 self.plain(key, bytes, write, mute)
             }
@@ -246,6 +253,12 @@ impl Core {
             _ => bytes.to_vec(),
         };
         let taken = self.send_own(key, &sent, After::Blocking, mute);
+        if taken == Taken::Refused {
+            if let Some(special) = self.clients.get_mut(key).and_then(|client| client.special.as_mut()) {
+                special.blocked = None;
+            }
+            self.forget_state(key);
+        }
         if taken == Taken::Done
             && let Some(client) = self.clients.get_mut(key)
         {
@@ -367,7 +380,7 @@ impl Core {
         }
         // The server says whether it has this database when a connection is opened for it.
         let Some(lane) = self.lane(number, name) else {
-            return self.no_server(key);
+            return self.no_server(key, 1);
         };
         if let Some(client) = self.clients.get_mut(key) {
             client.database = database;
@@ -394,6 +407,7 @@ impl Core {
         client.user = None;
         client.login = 0;
         client.authenticated = self.endpoints[client.endpoint].settings.users.is_empty();
+        client.stranger_since = self.now;
         if let Some(own) = client.own.take() {
             self.close_own(own);
         }

@@ -7,7 +7,7 @@ mod listener;
 mod socket;
 
 use crate::core::{Core, Direction, Effect, Key, Source};
-use crate::settings::{Backend, Listen, Settings};
+use crate::settings::{Backend, Endpoint, Listen, Settings};
 use backstay_model::{Epoch, ServiceName, Time};
 use listener::Listener;
 use mio::event::Event;
@@ -16,7 +16,8 @@ use mio::{Events, Poll, Token, Waker};
 use nix::time::{ClockId, clock_gettime};
 use rustls::{ClientConnection, ServerConfig, ServerConnection};
 use socket::Socket;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,10 @@ const SCRATCH: usize = 64 * 1024;
 const READS_MAX: usize = 4;
 const EVENTS_MAX: usize = 1024;
 const WAKER: Token = Token(0);
+/// When no client can be accepted, the next one is not tried before.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often that is said.
+const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What other threads ask of the loop. What is newer replaces what is older.
 #[derive(Default)]
@@ -43,8 +48,10 @@ pub(crate) struct Plane<F> {
     inbox: Arc<Mutex<Inbox>>,
     held: F,
     listeners: Vec<Listener>,
-    /// By endpoint.
-    server_tls: Vec<Option<Arc<ServerConfig>>>,
+    /// By endpoint; with how long clients may take to agree on it.
+    server_tls: Vec<Option<(Arc<ServerConfig>, Duration)>>,
+    /// When which clients must have done so.
+    handshakes: BinaryHeap<Reverse<(Time, Key)>>,
     backends: Vec<Backend>,
     /// By the index of their keys.
     clients: Vec<Option<(Key, Socket)>>,
@@ -52,7 +59,10 @@ pub(crate) struct Plane<F> {
     /// Clients that have more to read.
     again: Vec<Key>,
     links_again: Vec<Key>,
-    accept_again: bool,
+    /// Clients wait in the kernel's queue until then.
+    accept_again: Option<Time>,
+    /// It is not said before then that they do.
+    accept_told: Time,
     scratch: Vec<u8>,
     stop_at: Option<Time>,
 }
@@ -124,7 +134,8 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         }
         let plane = Self {
             poll,
-            server_tls: settings.endpoints.iter().map(|endpoint| endpoint.tls.clone()).collect(),
+            server_tls: settings.endpoints.iter().map(tls_of).collect(),
+            handshakes: BinaryHeap::new(),
             backends: settings.endpoints.iter().map(|endpoint| endpoint.backend.clone()).collect(),
             core: Core::new(settings, counters, now()),
             inbox,
@@ -134,7 +145,8 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             links: Vec::new(),
             again: Vec::new(),
             links_again: Vec::new(),
-            accept_again: false,
+            accept_again: None,
+            accept_told: Time::ZERO,
             scratch: vec![0; SCRATCH],
             stop_at: None,
         };
@@ -145,13 +157,14 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
-            let waits = !(self.again.is_empty() && self.links_again.is_empty());
+            let waits = !self.again.is_empty() || !self.links_again.is_empty() || self.core.awaits_turn();
             let until = if waits { Duration::ZERO } else { self.core.next_wakeup().since(now()) };
             // A millisecond is the shortest that the kernel waits.
             match self.poll.poll(&mut events, Some(until)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => self.core.set_now(now()),
             }
+            self.core.begin_turn();
             for event in &events {
                 self.happened(event);
             }
@@ -163,7 +176,9 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             }
             self.core.tick();
             self.act();
-            if std::mem::take(&mut self.accept_again) {
+            self.end_handshakes();
+            if self.accept_again.is_some_and(|at| now() >= at) {
+                self.accept_again = None;
                 for number in 0..self.listeners.len() {
                     self.accept(number);
                 }
@@ -185,16 +200,11 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 };
                 socket.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                 socket.closed |= event.is_read_closed() || event.is_error();
-                let gone = socket.closed && !self.core.wants_input(key);
+                socket.hung_up |= event.is_write_closed() || event.is_error();
                 if event.is_writable() {
                     self.flush_client(key);
                 }
-                if gone {
-                    self.core.client_hung_up(key);
-                    self.act();
-                } else {
-                    self.read_client(key);
-                }
+                self.read_client(key);
             }
             Whose::Link(key) => {
                 let Some(socket) = find(&mut self.links, key) else {
@@ -233,16 +243,21 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     }
 
     fn accept(&mut self, number: usize) {
-        while let Some(listener) = self.listeners.get(number) {
+        while let Some(listener) = self.listeners.get(number).filter(|_| self.accept_again.is_none()) {
             let endpoint = listener.endpoint;
             match listener.accept() {
                 Ok((socket, peer)) => self.welcome(endpoint, socket, &peer),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // Most likely the process has no more files: clients wait in the kernel's queue.
-                    tracing::warn!(%error, "cannot accept a client");
-                    self.accept_again = true;
+                    // Most likely the process has no more files.
+                    let now = now();
+                    if now >= self.accept_told {
+                        self.accept_told = now + ACCEPT_TOLD_EVERY;
+                        tracing::warn!(%error, "cannot accept clients; they wait until others have gone");
+                    }
+                    // The loop turns at least as often.
+                    self.accept_again = Some(now + ACCEPT_PAUSE);
                     return;
                 }
             }
@@ -250,7 +265,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     }
 
     fn welcome(&mut self, endpoint: usize, mut socket: Socket, peer: &str) {
-        if let Some(tls) = &self.server_tls[endpoint] {
+        if let Some((tls, _)) = &self.server_tls[endpoint] {
             match ServerConnection::new(tls.clone()) {
                 Ok(tls) => socket = socket.with_server_tls(tls),
                 Err(error) => return tracing::warn!(%error, "cannot begin TLS"),
@@ -270,7 +285,26 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         }
         // What it has sent already is an event of its own, as is that it can be written to.
         put(&mut self.clients, key, socket);
+        if let Some((_, limit)) = self.server_tls[endpoint] {
+            self.handshakes.push(Reverse((now() + limit, key)));
+        }
         self.act();
+    }
+
+    /// Lets clients go that had long enough to agree on TLS.
+    fn end_handshakes(&mut self) {
+        if self.handshakes.is_empty() {
+            return;
+        }
+        let now = now();
+        while let Some(Reverse((_, key))) = self.handshakes.peek().copied().filter(|first| first.0.0 <= now) {
+            self.handshakes.pop();
+            if find(&mut self.clients, key).is_some_and(|socket| socket.is_handshaking()) {
+                tracing::debug!("a client did not agree on TLS in time");
+                self.core.end_client(key);
+                self.act();
+            }
+        }
     }
 
     fn read_client(&mut self, key: Key) {
@@ -279,6 +313,10 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 return;
             };
             if !socket.readable || !self.core.wants_input(key) {
+                if socket.hung_up {
+                    self.core.client_hung_up(key);
+                    self.act();
+                }
                 return;
             }
             match socket.read(&mut self.scratch) {
@@ -441,6 +479,10 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         put(&mut self.links, link, socket);
         Ok(())
     }
+}
+
+fn tls_of(endpoint: &Endpoint) -> Option<(Arc<ServerConfig>, Duration)> {
+    Some((endpoint.tls.clone()?, endpoint.limits.sign_in_timeout))
 }
 
 fn find(sockets: &mut [Option<(Key, Socket)>], key: Key) -> Option<&mut Socket> {

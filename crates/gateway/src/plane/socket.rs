@@ -15,6 +15,7 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 /// A peer that acknowledges nothing for so long is gone.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+#[allow(clippy::struct_excessive_bools, reason = "what is known of a socket, independently of each other")]
 pub(super) struct Socket {
     stream: Stream,
     tls: Option<Box<Connection>>,
@@ -22,6 +23,8 @@ pub(super) struct Socket {
     pub(super) readable: bool,
     /// The peer sends nothing any more: it is read until the end.
     pub(super) closed: bool,
+    /// Nor does it listen.
+    pub(super) hung_up: bool,
     /// It is not known yet whether the connection can be made.
     pub(super) connecting: bool,
 }
@@ -40,11 +43,15 @@ impl Socket {
             TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_EVERY).with_retries(3);
         let _ = socket.set_tcp_keepalive(&keepalive);
         let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-        Self { stream: Stream::Tcp(stream), tls: None, readable: false, closed: false, connecting: false }
+        Self::new(Stream::Tcp(stream))
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
-        Self { stream: Stream::Unix(stream), tls: None, readable: false, closed: false, connecting: false }
+        Self::new(Stream::Unix(stream))
+    }
+
+    const fn new(stream: Stream) -> Self {
+        Self { stream, tls: None, readable: false, closed: false, hung_up: false, connecting: false }
     }
 
     pub(super) fn with_server_tls(mut self, tls: ServerConnection) -> Self {
@@ -79,6 +86,11 @@ impl Socket {
             Connection::Server(tls) => tls.server_name().map(str::to_owned),
             Connection::Client(_) => None,
         }
+    }
+
+    /// TLS is not agreed on yet.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
     /// Why the connection could not be made, if that is so.

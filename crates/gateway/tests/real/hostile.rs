@@ -131,3 +131,12 @@ fn a_server_that_closes_within_a_reply_never_makes_a_client_hear_half_of_one() {
     assert!(half.starts_with(&heard));
     until("no client", || front.gateway.load().clients == 0);
 }
+
+#[test]
+fn what_a_server_says_unasked_between_replies_is_no_reply() {
+    let front = in_front_of(&[b"+a\r\n>2\r\n+x\r\n+y\r\n+b\r\n", b"+c\r\n"]);
+    let mut client = front.resp3();
+    client.send(&[&["GET", "a"], &["GET", "b"]]).unwrap();
+    assert_eq!((hear(&mut client), hear(&mut client)), ("a".to_owned(), "b".to_owned()));
+    assert_eq!(say(&mut client, "GET c"), "c");
+}

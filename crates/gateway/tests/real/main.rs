@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "these tests touch the world")]
 
+mod files;
 mod hostile;
 mod limits;
 mod moves;

@@ -98,6 +98,68 @@ fn a_client_that_has_said_everything_still_hears_its_answers() {
 }
 
 #[test]
+fn a_client_that_has_said_everything_hears_its_answers_when_there_is_a_primary() {
+    let server = Server::start();
+    let front = Front::start(crate::support::endpoint());
+    let mut streams: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(front.address).unwrap()).collect();
+    for stream in &mut streams {
+        stream.write_all(b"INCR a\r\nSELECT 1\r\nINCR b\r\nMULTI\r\nINCR c\r\nEXEC\r\nGET").unwrap();
+    }
+    front.await_held_commands(3);
+    for stream in &streams {
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+    front.await_taken();
+    front.serve(1, &server);
+    for stream in &mut streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let lines: Vec<&str> = answer.lines().collect();
+        assert_eq!(lines.len(), 7, "{answer}");
+        assert_eq!((lines[1], lines[3], lines[4], lines[5]), ("+OK", "+OK", "+QUEUED", "*1"), "{answer}");
+    }
+    assert_eq!(say(&mut front.client(), "GET a"), "3");
+    until("one client at most", || front.gateway.load().clients <= 1);
+}
+
+#[test]
+fn nobody_stays_who_cannot_say_what_would_let_it_go() {
+    let server = Server::start();
+    let front = Front::of(&server);
+    for states in ["SUBSCRIBE x", "BLPOP list 0", "WATCH a", "MULTI", "MONITOR", "GET a\r\nBLPOP list 0"] {
+        let mut stream = TcpStream::connect(front.address).unwrap();
+        stream.write_all(format!("{states}\r\n").as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).unwrap();
+    }
+    // What stands behind a command that blocks was not even read, and nobody is there to answer.
+    let mut stream = TcpStream::connect(front.address).unwrap();
+    stream.write_all(b"BLPOP list 0\r\nGET a\r\n").unwrap();
+    until("a blocked client", || server.redis.info("blocked_clients").unwrap().as_deref() == Some("1"));
+    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(stream);
+    until("no client", || front.gateway.load().clients == 0);
+    until("nobody blocked", || server.redis.info("blocked_clients").unwrap().as_deref() == Some("0"));
+}
+
+#[test]
+fn what_was_sent_before_hanging_up_is_done() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("redis.sock");
+    let mut settings = crate::support::endpoint();
+    settings.listen.push(Listen::Unix(path.clone()));
+    let front = Front::start(settings);
+    front.serve(1, &server);
+    assert_eq!(say(&mut front.client(), "PING"), "PONG");
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(&b"INCR a\r\n".repeat(500)).unwrap();
+    drop(stream);
+    until("all of it", || say(&mut front.client(), "GET a") == "500");
+}
+
+#[test]
 fn requests_that_arrive_byte_by_byte_are_understood() {
     let server = Server::start();
     let front = Front::of(&server);
@@ -122,6 +184,8 @@ fn what_a_gateway_cannot_allow_is_refused_by_name() {
         "CONFIG SET maxmemory 1",
         "DEBUG SLEEP 1",
         "ACL SETUSER x",
+        "ACL LIST",
+        "ACL GETUSER default",
         "MODULE LOAD x",
         "CLUSTER RESET",
         "SYNC",

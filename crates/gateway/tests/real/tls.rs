@@ -161,3 +161,25 @@ fn a_client_that_called_a_name_is_told_to_call_it_again() {
     let notice = hear(&format!("${}\r\n{name}\r\n", name.len()));
     assert!(notice.starts_with(">4\r\n$6\r\nMOVING\r\n:") && notice.contains("\r\n:10\r\n"), "{notice}");
 }
+
+#[test]
+fn a_handshake_that_is_never_finished_does_not_keep_a_place() {
+    let outside = certificate();
+    let mut settings = Endpoint { tls: Some(outside.server.clone()), ..endpoint() };
+    settings.limits.sign_in_timeout = std::time::Duration::from_secs(1);
+    let front = Front::start(settings);
+    let mut good = connect(&front, &outside);
+    while good.conn.is_handshaking() {
+        good.conn.complete_io(&mut good.sock).unwrap();
+    }
+    let silent = TcpStream::connect(front.address).unwrap();
+    let mut begun = TcpStream::connect(front.address).unwrap();
+    begun.write_all(&[22, 3, 1, 2, 0]).unwrap();
+    until("three clients", || front.gateway.load().clients == 3);
+    until("one client", || front.gateway.load().clients == 1);
+    drop((silent, begun));
+    good.write_all(b"CLIENT ID\r\n").unwrap();
+    let mut answer = [0; 1];
+    good.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b":");
+}
