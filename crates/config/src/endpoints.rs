@@ -36,6 +36,8 @@ pub struct Endpoint {
     pub server_password: Option<SecretSource>,
     /// The certificate that it shows to clients over TCP; in the clear if there is none.
     pub tls: Option<TlsClient>,
+    /// Whether a load balancer says who each client is, in a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// How long a command waits for a primary before it is refused.
     pub hold: Duration,
     /// How many commands wait for a primary at most.
@@ -118,6 +120,7 @@ pub(crate) struct EndpointDraft {
     tls: Option<TlsClient>,
     hold: Duration,
     held_max: u64,
+    proxy_protocol: bool,
     clients_max: u64,
     unread_max: u64,
     idle_timeout: Duration,
@@ -144,6 +147,7 @@ impl EndpointDraft {
             hold: s.duration("hold", findings, ms(10_000), ms(0)..=ms(600_000)).value,
             held_max: s.number("held_max", findings, 100_000, 0..=100_000_000).value,
             clients_max: s.number("clients_max", findings, 10_000, 1..=1_000_000).value,
+            proxy_protocol: s.flag("proxy_protocol", findings),
             unread_max: s.number("unread_max", findings, 64 << 20, 64 << 10..=1 << 40).value,
             idle_timeout: s.duration("idle_timeout", findings, ms(0), ms(0)..=ms(7 * 24 * 3_600_000)).value,
             span: s.span.clone(),
@@ -169,6 +173,7 @@ impl EndpointDraft {
             held_max: self.held_max,
             clients_max: self.clients_max,
             unread_max: self.unread_max,
+            proxy_protocol: self.proxy_protocol,
             idle_timeout: self.idle_timeout,
         })
     }

@@ -166,6 +166,7 @@ impl Toml {
             let (certificate, key) = (quoted(tls.certificate.display()), quoted(tls.key.display()));
             self.line(&format!("tls = {{ certificate = {certificate}, key = {key} }}"));
         }
+        self.line(&format!("proxy_protocol = {}", endpoint.proxy_protocol));
         self.text("hold", spelt(endpoint.hold));
         self.line(&format!("held_max = {}", endpoint.held_max));
         self.line(&format!("clients_max = {}", endpoint.clients_max));

@@ -35,6 +35,8 @@ pub struct Endpoint {
     pub limits: EndpointLimits,
     /// TLS towards clients.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Every connection begins with a header of the PROXY protocol, version 2, which says who the client is.
+    pub proxy_protocol: bool,
 }
 
 /// To whom an endpoint's commands go.

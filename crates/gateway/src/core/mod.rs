@@ -15,6 +15,7 @@ mod link;
 mod loss;
 mod notices;
 mod own;
+mod peer;
 mod replies;
 mod route;
 mod stateful;

@@ -2,12 +2,18 @@
 //! nothing. Sockets are watched edge-triggered and registered once; commands of many clients that arrive together go to
 //! the server in one write, and a read from it is answered with one write per client.
 
+mod arrival;
 mod farewell;
 mod listener;
+mod proxied;
 mod socket;
+
+#[cfg(fuzzing)]
+pub(crate) use proxied::header_length;
 
 use crate::core::{Core, Direction, Effect, Key, Source};
 use crate::settings::{Backend, Listen, Settings};
+use arrival::Arrivals;
 use backstay_model::{Epoch, ServiceName, Time};
 use listener::Listener;
 use mio::event::Event;
@@ -46,6 +52,8 @@ pub(crate) struct Plane<F> {
     /// By endpoint.
     server_tls: Vec<Option<Arc<ServerConfig>>>,
     backends: Vec<Backend>,
+    /// Those whose load balancer has not said yet who they are.
+    arrivals: Arrivals,
     /// By the index of their keys.
     clients: Vec<Option<(Key, Socket)>>,
     links: Vec<Option<(Key, Socket)>>,
@@ -126,6 +134,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             poll,
             server_tls: settings.endpoints.iter().map(|endpoint| endpoint.tls.clone()).collect(),
             backends: settings.endpoints.iter().map(|endpoint| endpoint.backend.clone()).collect(),
+            arrivals: Arrivals::new(&settings.endpoints),
             core: Core::new(settings, counters, now()),
             inbox,
             held,
@@ -162,6 +171,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 self.read_client(key);
             }
             self.core.tick();
+            self.end_late_arrivals();
             self.act();
             if std::mem::take(&mut self.accept_again) {
                 for number in 0..self.listeners.len() {
@@ -250,6 +260,9 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     }
 
     fn welcome(&mut self, endpoint: usize, mut socket: Socket, peer: &str) {
+        if self.arrivals.are_proxied(endpoint) {
+            socket = socket.with_header();
+        }
         if let Some(tls) = &self.server_tls[endpoint] {
             match ServerConnection::new(tls.clone()) {
                 Ok(tls) => socket = socket.with_server_tls(tls),
@@ -269,6 +282,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             self.core.end_client(key);
         }
         // What it has sent already is an event of its own, as is that it can be written to.
+        self.arrivals.expect(key, socket.header.is_some());
         put(&mut self.clients, key, socket);
         self.act();
     }
@@ -279,6 +293,12 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 return;
             };
             if !socket.readable || !self.core.wants_input(key) {
+                return;
+            }
+            if socket.header.is_some() {
+                if self.introduce(key) {
+                    continue;
+                }
                 return;
             }
             match socket.read(&mut self.scratch) {

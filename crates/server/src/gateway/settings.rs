@@ -119,6 +119,7 @@ fn convert(
         backend: plane::Backend { login, tls: tls.as_ref().map(TlsDialler::parts) },
         limits: limits(endpoint),
         tls: endpoint.tls.as_ref().map(acceptor).transpose()?,
+        proxy_protocol: endpoint.proxy_protocol,
     })
 }
 
