@@ -168,6 +168,11 @@ pub struct EndpointLimits {
     pub idle_timeout: Option<Duration>,
     /// How long the rest of a begun request may take.
     pub request_timeout: Duration,
+    /// How many commands are taken per second from all clients together. The others wait, for `hold_max` at most. Zero:
+    /// as many as come.
+    pub commands_per_second: u64,
+    /// What all clients and connections to servers may hold together, in bytes. Above it those who hold most are let go.
+    pub memory_max: usize,
 }
 
 impl Default for EndpointLimits {
@@ -182,6 +187,8 @@ impl Default for EndpointLimits {
             own_connections_max: 4_096,
             idle_timeout: None,
             request_timeout: Duration::from_secs(60),
+            commands_per_second: 0,
+            memory_max: 1 << 30,
         }
     }
 }

@@ -75,6 +75,8 @@ pub(crate) enum Wait {
     Server,
     /// Until its replies are fetched.
     Output,
+    /// Until other clients have had their turn, and it is its own.
+    Turn,
 }
 
 /// What `CLIENT REPLY` asked for.

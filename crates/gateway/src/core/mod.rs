@@ -13,9 +13,11 @@ mod held;
 mod intake;
 mod link;
 mod loss;
+mod memory;
 mod notices;
 mod own;
 mod peer;
+mod rate;
 mod replies;
 mod route;
 mod stateful;
@@ -23,6 +25,8 @@ mod table;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod play;
+#[cfg(test)]
+mod shop;
 
 pub(crate) use endpoint::{Direction, Source, Target};
 pub(crate) use notices::Here;
@@ -34,6 +38,7 @@ use backstay_model::{Epoch, ServiceName, Time};
 use client::{Again, Client, Mute, Wait};
 use endpoint::EndpointState;
 use link::Link;
+use memory::Memory;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,6 +65,7 @@ pub(crate) struct Core {
     /// Drains and holds that were not confirmed yet.
     unconfirmed: BTreeMap<ServiceName, Epoch>,
     counters: Arc<Counters>,
+    memory: Memory,
     ids: u64,
     /// Counts what clients are told. It begins where no earlier gateway of this machine was, because clients drop what
     /// they believe to know already.
@@ -83,6 +89,7 @@ pub(crate) enum Effect {
 impl Core {
     pub(crate) fn new(settings: Settings, counters: Arc<Counters>, now: Time) -> Self {
         Self {
+            memory: Memory::new(&settings),
             now,
             zone: settings.zone,
             endpoints: settings.endpoints.into_iter().map(EndpointState::new).collect(),
@@ -212,7 +219,12 @@ impl Core {
     /// Whether the client's bytes are wanted now. If not, it is among `readable` when they are.
     #[inline]
     pub(crate) fn wants_input(&self, key: Key) -> bool {
-        self.clients.get(key).is_some_and(|client| client.wait == Wait::No && !client.ending)
+        self.clients.get(key).is_some_and(|client| {
+            // A request that is begun can be answered once it is whole, and is no longer held then.
+            let room =
+                client.unsent() == 0 || client.begun.is_some() || !self.endpoints[client.endpoint].full;
+            client.wait == Wait::No && !client.ending && room
+        })
     }
 
     /// What is to be written to the client, from the second on.
@@ -236,6 +248,9 @@ impl Core {
             client.sent = 0;
             if client.output.capacity() > 4096 {
                 client.output = Vec::new();
+            }
+            if self.endpoints[client.endpoint].full {
+                self.readable.push(key);
             }
             if client.ending && client.is_settled() {
                 self.end_client(key);

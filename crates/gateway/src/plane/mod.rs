@@ -292,13 +292,16 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             let Some(socket) = find(&mut self.clients, key) else {
                 return;
             };
-            if !socket.readable || !self.core.wants_input(key) {
+            if !socket.readable {
                 return;
             }
             if socket.header.is_some() {
                 if self.introduce(key) {
                     continue;
                 }
+                return;
+            }
+            if !self.core.wants_input(key) {
                 return;
             }
             match socket.read(&mut self.scratch) {

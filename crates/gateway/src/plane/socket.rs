@@ -16,6 +16,7 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 /// A peer that acknowledges nothing for so long is gone.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+#[allow(clippy::struct_excessive_bools, reason = "what is known of a socket, independently of each other")]
 pub(super) struct Socket {
     stream: Stream,
     tls: Option<Box<Connection>>,
