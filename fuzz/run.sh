@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 targets=(resp requests frames replies config hello peers gateways sentinel state admin
-    gateway-scan gateway-play)
+    gateway-scan gateway-play gateway-proxied)
 usage() {
     echo "usage: ./dev fuzz [TARGET] [--minutes N]     (each for 1 minute unless told otherwise)"
     cat <<'TEXT'
@@ -22,6 +22,7 @@ usage() {
   admin     HTTP on the admin socket
   gateway-scan  requests and replies as the data plane finds their ends
   gateway-play  sequences of events in the data plane: clients, servers, leases
+  gateway-proxied  the header of the PROXY protocol, in pieces
 TEXT
 }
 

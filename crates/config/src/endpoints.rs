@@ -36,14 +36,20 @@ pub struct Endpoint {
     pub server_password: Option<SecretSource>,
     /// The certificate that it shows to clients over TCP; in the clear if there is none.
     pub tls: Option<TlsClient>,
+    /// Whether a load balancer says who each client is, in a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// How long a command waits for a primary before it is refused.
     pub hold: Duration,
     /// How many commands wait for a primary at most.
     pub held_max: u64,
+    /// How many commands each gateway takes per second; zero: as many as come.
+    pub commands_per_second: u64,
     /// How many clients each gateway takes.
     pub clients_max: u64,
     /// How many bytes of replies a client may leave unread.
     pub unread_max: u64,
+    /// How many bytes all clients of a gateway may hold together.
+    pub memory_max: u64,
     /// After how long without a command a client is disconnected; zero: never.
     pub idle_timeout: Duration,
 }
@@ -116,10 +122,13 @@ pub(crate) struct EndpointDraft {
     server_username: Option<At<String>>,
     server_password: Option<At<SecretSource>>,
     tls: Option<TlsClient>,
+    proxy_protocol: bool,
     hold: Duration,
     held_max: u64,
+    commands_per_second: u64,
     clients_max: u64,
     unread_max: u64,
+    memory_max: u64,
     idle_timeout: Duration,
 }
 
@@ -141,10 +150,13 @@ impl EndpointDraft {
             server_username: s.optional("server_username", findings, values::identifier),
             server_password: password(s, findings, &Password::ENDPOINT_SERVER),
             tls: service_tls::read_certificate(s.table("tls", findings, "the TLS of an endpoint"), findings),
+            proxy_protocol: s.flag("proxy_protocol", findings),
             hold: s.duration("hold", findings, ms(10_000), ms(0)..=ms(600_000)).value,
             held_max: s.number("held_max", findings, 100_000, 0..=100_000_000).value,
+            commands_per_second: s.number("commands_per_second", findings, 0, 0..=100_000_000).value,
             clients_max: s.number("clients_max", findings, 10_000, 1..=1_000_000).value,
             unread_max: s.number("unread_max", findings, 64 << 20, 64 << 10..=1 << 40).value,
+            memory_max: s.number("memory_max", findings, 1 << 30, 16 << 20..=1 << 44).value,
             idle_timeout: s.duration("idle_timeout", findings, ms(0), ms(0)..=ms(7 * 24 * 3_600_000)).value,
             span: s.span.clone(),
         };
@@ -165,10 +177,13 @@ impl EndpointDraft {
             server_username: self.server_username.as_ref().map(|at| at.value.clone()),
             server_password: self.server_password.as_ref().map(|at| at.value.clone()),
             tls: self.tls.clone(),
+            proxy_protocol: self.proxy_protocol,
             hold: self.hold,
             held_max: self.held_max,
+            commands_per_second: self.commands_per_second,
             clients_max: self.clients_max,
             unread_max: self.unread_max,
+            memory_max: self.memory_max,
             idle_timeout: self.idle_timeout,
         })
     }

@@ -166,10 +166,13 @@ impl Toml {
             let (certificate, key) = (quoted(tls.certificate.display()), quoted(tls.key.display()));
             self.line(&format!("tls = {{ certificate = {certificate}, key = {key} }}"));
         }
+        self.line(&format!("proxy_protocol = {}", endpoint.proxy_protocol));
         self.text("hold", spelt(endpoint.hold));
         self.line(&format!("held_max = {}", endpoint.held_max));
+        self.line(&format!("commands_per_second = {}", endpoint.commands_per_second));
         self.line(&format!("clients_max = {}", endpoint.clients_max));
         self.line(&format!("unread_max = {}", endpoint.unread_max));
+        self.line(&format!("memory_max = {}", endpoint.memory_max));
         self.text("idle_timeout", spelt(endpoint.idle_timeout));
     }
 

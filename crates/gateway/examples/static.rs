@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         backend: Backend::default(),
         limits: EndpointLimits::default(),
         tls: None,
+        proxy_protocol: false,
     };
     let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
     let gateway = Gateway::start(settings, |_, _| {})?;

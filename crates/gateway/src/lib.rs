@@ -22,6 +22,14 @@ pub mod fuzzing {
         crate::core::play::play(script);
     }
 
+    /// Looks for a header of the PROXY protocol in these bytes, handed in in pieces: how they are cut makes no difference.
+    pub fn header(bytes: &[u8]) {
+        if let Some((size, bytes)) = bytes.split_first() {
+            let whole = crate::plane::header_length(bytes, usize::MAX);
+            assert_eq!(crate::plane::header_length(bytes, usize::from(*size)), whole);
+        }
+    }
+
     /// Finds requests and replies in these bytes.
     pub fn scan(bytes: &[u8]) {
         crate::scan::scan_all(bytes);

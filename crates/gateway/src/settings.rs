@@ -35,6 +35,8 @@ pub struct Endpoint {
     pub limits: EndpointLimits,
     /// TLS towards clients.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Every connection begins with a header of the PROXY protocol, version 2, which says who the client is.
+    pub proxy_protocol: bool,
 }
 
 /// To whom an endpoint's commands go.
@@ -168,6 +170,11 @@ pub struct EndpointLimits {
     pub request_timeout: Duration,
     /// How long a client may take to agree on TLS, and where there are users, to sign in.
     pub sign_in_timeout: Duration,
+    /// How many commands are taken per second from all clients together. The others wait, for `hold_max` at most. Zero:
+    /// as many as come.
+    pub commands_per_second: u64,
+    /// What all clients and connections to servers may hold together, in bytes. Above it those who hold most are let go.
+    pub memory_max: usize,
 }
 
 impl Default for EndpointLimits {
@@ -183,6 +190,8 @@ impl Default for EndpointLimits {
             idle_timeout: None,
             request_timeout: Duration::from_secs(60),
             sign_in_timeout: Duration::from_secs(10),
+            commands_per_second: 0,
+            memory_max: 1 << 30,
         }
     }
 }

@@ -83,6 +83,8 @@ pub(crate) enum Wait {
     Output,
     /// Until the others had their turn.
     Turn,
+    /// Until the endpoint's rate allows its next command.
+    Rate,
 }
 
 /// What `CLIENT REPLY` asked for.

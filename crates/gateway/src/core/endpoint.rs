@@ -1,6 +1,7 @@
 //! An endpoint: where its commands go now, and what it has open there.
 
 use crate::core::notices::Outlook;
+use crate::core::rate::Rate;
 use crate::core::table::Key;
 use crate::settings::{Endpoint, EndpointKind, Login, Otherwise};
 use backstay_lease::MARGIN;
@@ -81,6 +82,12 @@ pub(crate) struct EndpointState {
     pub(crate) waiting: VecDeque<Key>,
     pub(crate) held_bytes: usize,
     pub(crate) clients: usize,
+    /// What its clients and connections held when it was last counted, in bytes.
+    pub(crate) memory: usize,
+    /// That is nearly all that they may hold.
+    pub(crate) full: bool,
+    /// How many commands it takes. `None`: as many as come.
+    pub(crate) rate: Option<Rate>,
 
     /// No connection is opened before this moment.
     pub(crate) retry_at: Time,
@@ -110,6 +117,7 @@ impl EndpointState {
     pub(crate) fn new(settings: Endpoint) -> Self {
         let mut logins = vec![settings.backend.login.clone()];
         logins.extend(settings.users.iter().filter_map(|user| user.login.clone()).map(Some));
+        let rate = Rate::new(settings.limits.commands_per_second);
         Self {
             settings,
             logins,
@@ -129,6 +137,9 @@ impl EndpointState {
             waiting: VecDeque::new(),
             held_bytes: 0,
             clients: 0,
+            memory: 0,
+            full: false,
+            rate,
             retry_at: Time::ZERO,
             retries: false,
             back_off: Duration::ZERO,

@@ -44,7 +44,7 @@ impl Core {
     }
 
     /// Answers everything of the client that waits with this error.
-    fn give_up(&mut self, key: Key, text: &str) {
+    pub(super) fn give_up(&mut self, key: Key, text: &str) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -97,6 +97,7 @@ impl Core {
                 self.wake(number);
             }
             self.herald(number);
+            self.give_turns(number);
         }
         if self.now >= self.tick_at {
             self.tick_at = self.now + HOUSEKEEPING;
@@ -104,8 +105,12 @@ impl Core {
                 self.follow_sources(number);
             }
             self.end_waits();
+            for number in 0..self.endpoints.len() {
+                self.end_late_turns(number);
+            }
             self.end_silent_clients();
             self.end_unused_links();
+            self.count_memory();
         }
     }
 

@@ -47,6 +47,7 @@ enum Stop {
 impl Core {
     /// Bytes of a client.
     pub(crate) fn client_read(&mut self, key: Key, data: &[u8]) {
+        self.account(data.len());
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -98,7 +99,7 @@ impl Core {
         let endpoint = &mut self.endpoints[client.endpoint];
         match client.wait {
             Wait::Server => return self.hold(key),
-            Wait::Answers | Wait::Output | Wait::Turn => client.begun = None,
+            Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate => client.begun = None,
             Wait::No if client.eof || client.ending => {
                 // What is begun stays so.
                 client.input = Vec::new();
@@ -178,14 +179,18 @@ impl Core {
             }
             let plain = client.special.is_none() && client.mute == Mute::No && client.authenticated;
             let mut scan = std::mem::take(&mut client.scan);
-            let reads_only = self.endpoints[client.endpoint].reads_only();
-            let (end, commands, writes, stop) = plain_commands(&data[at..], &mut scan, plain, reads_only);
+            let endpoint = client.endpoint;
+            let reads_only = self.endpoints[endpoint].reads_only();
+            let allowed = self.allowance(endpoint);
+            let most = if plain { allowed.min(IN_FLIGHT_MAX) } else { 0 };
+            let (end, commands, writes, stop) = plain_commands(&data[at..], &mut scan, most, reads_only);
             if commands > 0 {
                 let bytes = &data[at..at + end];
                 if !self.send_plain(key, bytes, commands, writes, false).is_over() {
                     return at;
                 }
                 at += end;
+                self.spend(endpoint, commands);
             }
             match stop {
                 Stop::Short => {
@@ -194,9 +199,14 @@ impl Core {
                     }
                     return at;
                 }
+                Stop::Other(_) if commands >= allowed => {
+                    self.await_turn(key);
+                    return at;
+                }
                 Stop::Other(request) => match self.take(key, request, &data[at..at + request.len]) {
                     Taken::Done | Taken::Refused => {
                         at += request.len;
+                        self.spend(endpoint, 1);
                         self.work(key, 1);
                         if self.is_sated(key) {
                             return at;
@@ -302,12 +312,13 @@ pub(super) fn wait_for_answers(client: &mut Client) -> Taken {
     Taken::Waits
 }
 
-/// The end of the plain commands that `data` begins with, their number, whether a write is among them, and what follows.
+/// The end of the plain commands that `data` begins with, `most` of them at most, their number, whether a write is among
+/// them, and what follows.
 #[inline]
 fn plain_commands(
     data: &[u8],
     scan: &mut RequestScan,
-    plain: bool,
+    most: u32,
     reads_only: bool,
 ) -> (usize, u32, bool, Stop) {
     let (mut end, mut commands, mut writes) = (0, 0, false);
@@ -317,7 +328,7 @@ fn plain_commands(
             Ok(None) => break Stop::Short,
             Err(violation) => break Stop::Wrong(violation),
             Ok(Some(request)) => {
-                if !plain || request.inline || request.name_at == 0 || commands >= IN_FLIGHT_MAX {
+                if commands >= most || request.inline || request.name_at == 0 {
                     break Stop::Other(request);
                 }
                 let name = &rest[request.name_at..request.name_at + request.name_len];

@@ -13,8 +13,11 @@ mod held;
 mod intake;
 mod link;
 mod loss;
+mod memory;
 mod notices;
 mod own;
+mod peer;
+mod rate;
 mod readers;
 mod replies;
 mod route;
@@ -25,6 +28,8 @@ mod turn;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod play;
+#[cfg(test)]
+mod shop;
 
 pub(crate) use endpoint::{Direction, Source, Target};
 pub(crate) use notices::Here;
@@ -36,6 +41,7 @@ use backstay_model::{Epoch, ServiceName, Time};
 use client::{Again, Client, Mute, Wait};
 use endpoint::EndpointState;
 use link::Link;
+use memory::Memory;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,6 +74,7 @@ pub(crate) struct Core {
     /// Drains and holds that were not confirmed yet.
     unconfirmed: BTreeMap<ServiceName, Epoch>,
     counters: Arc<Counters>,
+    memory: Memory,
     ids: u64,
     /// Counts what clients are told. It begins where no earlier gateway of this machine was, because clients drop what
     /// they believe to know already.
@@ -91,6 +98,7 @@ pub(crate) enum Effect {
 impl Core {
     pub(crate) fn new(settings: Settings, counters: Arc<Counters>, now: Time) -> Self {
         Self {
+            memory: Memory::new(&settings),
             now,
             zone: settings.zone,
             endpoints: settings.endpoints.into_iter().map(EndpointState::new).collect(),
@@ -179,7 +187,11 @@ impl Core {
     /// Nobody listens to the client's answers any more, and its last bytes are not wanted yet. Whatever it waits for, if
     /// that may take long, it does not wait any longer; else what it sent is still done, as a server would.
     pub(crate) fn client_hung_up(&mut self, key: Key) {
-        if self.clients.get(key).is_some_and(|client| client.wait == Wait::Server || client.lingers()) {
+        if self
+            .clients
+            .get(key)
+            .is_some_and(|client| matches!(client.wait, Wait::Server | Wait::Rate) || client.lingers())
+        {
             self.end_client(key);
         }
     }
@@ -220,7 +232,12 @@ impl Core {
     /// Whether the client's bytes are wanted now. If not, it is among `readable` when they are.
     #[inline]
     pub(crate) fn wants_input(&self, key: Key) -> bool {
-        self.clients.get(key).is_some_and(|client| client.wait == Wait::No && !client.eof && !client.ending)
+        self.clients.get(key).is_some_and(|client| {
+            // A request that is begun can be answered once it is whole, and is no longer held then.
+            let room =
+                client.unsent() == 0 || client.begun.is_some() || !self.endpoints[client.endpoint].full;
+            client.wait == Wait::No && !client.eof && !client.ending && room
+        })
     }
 
     /// What is to be written to the client, from the second on.
@@ -244,6 +261,9 @@ impl Core {
             client.sent = 0;
             if client.output.capacity() > 4096 {
                 client.output = Vec::new();
+            }
+            if self.endpoints[client.endpoint].full {
+                self.readable.push(key);
             }
             if client.ending && client.is_settled() {
                 self.end_client(key);

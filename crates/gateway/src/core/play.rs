@@ -78,6 +78,7 @@ impl World {
             backend: Backend::default(),
             limits: EndpointLimits::default(),
             tls: None,
+            proxy_protocol: false,
         };
         let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
         let now = Time::from_micros(1_000_000);

@@ -86,6 +86,7 @@ mod tests {
                 backend: Backend::default(),
                 limits: EndpointLimits::default(),
                 tls: None,
+                proxy_protocol: false,
             };
             let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
             let now = Time::from_micros(1_000_000);

@@ -23,6 +23,7 @@ enum Bad {
 impl Core {
     /// Bytes of a server. `set_now` must be told the time after they were read.
     pub(crate) fn link_read(&mut self, key: Key, data: &[u8]) {
+        self.account(data.len());
         let Some(link) = self.links.get_mut(key) else {
             return;
         };

@@ -2,6 +2,7 @@
 
 use super::endpoint::{Direction, Draining};
 use super::link::{After, Purpose};
+use super::rate::Rate;
 use super::{Core, Effect, Key, Source};
 use crate::core::connect::request;
 use backstay_model::{Epoch, ServiceName, Time};
@@ -195,6 +196,9 @@ impl Core {
             }
             if endpoint.open && endpoint.retries && endpoint.retry_at > self.now {
                 at = at.min(endpoint.retry_at);
+            }
+            if let Some(turn) = endpoint.rate.as_ref().and_then(Rate::next_turn) {
+                at = at.min(turn);
             }
             if let Some(draining) = &endpoint.draining {
                 let end = draining.since + TRANSACTION_GRACE;

@@ -69,6 +69,7 @@ mod tests {
             backend: Backend::default(),
             limits: EndpointLimits::default(),
             tls: None,
+            proxy_protocol: false,
         };
         let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
         let counters = Arc::new(Counters::default());

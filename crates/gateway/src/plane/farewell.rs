@@ -32,8 +32,9 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 heir.port() == here.port() && (heir.ip().is_unspecified() || heir.ip() == here.ip())
             };
             let heir = heirs.iter().find(covers)?;
-            // Of an endpoint that listens everywhere it is not known by which address clients know it.
-            let address = (!heir.ip().is_unspecified()).then_some(*heir);
+            // Of an endpoint that listens everywhere, or behind a load balancer, it is not known by which address clients
+            // know it.
+            let address = (!heir.ip().is_unspecified() && !socket.proxied).then_some(*heir);
             Some(Here { address, name: socket.server_name() })
         });
         self.act();

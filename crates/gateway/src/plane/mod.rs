@@ -2,12 +2,18 @@
 //! nothing. Sockets are watched edge-triggered and registered once; commands of many clients that arrive together go to
 //! the server in one write, and a read from it is answered with one write per client.
 
+mod arrival;
 mod farewell;
 mod listener;
+mod proxied;
 mod socket;
+
+#[cfg(fuzzing)]
+pub(crate) use proxied::header_length;
 
 use crate::core::{Core, Direction, Effect, Key, Source};
 use crate::settings::{Backend, Endpoint, Listen, Settings};
+use arrival::Arrivals;
 use backstay_model::{Epoch, ServiceName, Time};
 use listener::Listener;
 use mio::event::Event;
@@ -53,6 +59,8 @@ pub(crate) struct Plane<F> {
     /// When which clients must have done so.
     handshakes: BinaryHeap<Reverse<(Time, Key)>>,
     backends: Vec<Backend>,
+    /// Those whose load balancer has not said yet who they are.
+    arrivals: Arrivals,
     /// By the index of their keys.
     clients: Vec<Option<(Key, Socket)>>,
     links: Vec<Option<(Key, Socket)>>,
@@ -137,6 +145,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             server_tls: settings.endpoints.iter().map(tls_of).collect(),
             handshakes: BinaryHeap::new(),
             backends: settings.endpoints.iter().map(|endpoint| endpoint.backend.clone()).collect(),
+            arrivals: Arrivals::new(&settings.endpoints),
             core: Core::new(settings, counters, now()),
             inbox,
             held,
@@ -175,6 +184,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 self.read_client(key);
             }
             self.core.tick();
+            self.end_late_arrivals();
             self.act();
             self.end_handshakes();
             if self.accept_again.is_some_and(|at| now() >= at) {
@@ -265,6 +275,9 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     }
 
     fn welcome(&mut self, endpoint: usize, mut socket: Socket, peer: &str) {
+        if self.arrivals.are_proxied(endpoint) {
+            socket = socket.with_header();
+        }
         if let Some((tls, _)) = &self.server_tls[endpoint] {
             match ServerConnection::new(tls.clone()) {
                 Ok(tls) => socket = socket.with_server_tls(tls),
@@ -284,6 +297,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             self.core.end_client(key);
         }
         // What it has sent already is an event of its own, as is that it can be written to.
+        self.arrivals.expect(key, socket.header.is_some());
         put(&mut self.clients, key, socket);
         if let Some((_, limit)) = self.server_tls[endpoint] {
             self.handshakes.push(Reverse((now() + limit, key)));
@@ -312,7 +326,16 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             let Some(socket) = find(&mut self.clients, key) else {
                 return;
             };
-            if !socket.readable || !self.core.wants_input(key) {
+            if !socket.readable {
+                return;
+            }
+            if socket.header.is_some() {
+                if self.introduce(key) {
+                    continue;
+                }
+                return;
+            }
+            if !self.core.wants_input(key) {
                 if socket.hung_up {
                     self.core.client_hung_up(key);
                     self.act();

@@ -1,5 +1,6 @@
 //! A socket as the loop sees it: bytes, over TCP or Unix, with or without TLS.
 
+use super::proxied::{Claim, Header, Wrong};
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -27,6 +28,26 @@ pub(super) struct Socket {
     pub(super) hung_up: bool,
     /// It is not known yet whether the connection can be made.
     pub(super) connecting: bool,
+    /// What the load balancer says before the client's first byte, until all of it has come.
+    pub(super) header: Option<Box<Header>>,
+    /// There is a load balancer in between: the client has called another address than the one that was reached.
+    pub(super) proxied: bool,
+}
+
+/// Why there is no header of the PROXY protocol.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoHeader {
+    #[error(transparent)]
+    Wrong(#[from] Wrong),
+    #[error("it ended before its PROXY header did")]
+    Cut,
+    #[error("its PROXY header did not come in time")]
+    Late,
+    /// Nothing came at all: a load balancer looks whether somebody listens.
+    #[error("it ended without a word")]
+    Empty,
+    #[error("its PROXY header cannot be read: {0}")]
+    Io(#[from] io::Error),
 }
 
 enum Stream {
@@ -43,15 +64,31 @@ impl Socket {
             TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_EVERY).with_retries(3);
         let _ = socket.set_tcp_keepalive(&keepalive);
         let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-        Self::new(Stream::Tcp(stream))
+        Self::of(Stream::Tcp(stream))
     }
 
     pub(super) fn unix(stream: UnixStream) -> Self {
-        Self::new(Stream::Unix(stream))
+        Self::of(Stream::Unix(stream))
     }
 
-    const fn new(stream: Stream) -> Self {
-        Self { stream, tls: None, readable: false, closed: false, hung_up: false, connecting: false }
+    fn of(stream: Stream) -> Self {
+        Self {
+            stream,
+            tls: None,
+            readable: false,
+            closed: false,
+            hung_up: false,
+            connecting: false,
+            header: None,
+            proxied: false,
+        }
+    }
+
+    /// A load balancer speaks first.
+    pub(super) fn with_header(mut self) -> Self {
+        self.header = Some(Box::new(Header::new()));
+        self.proxied = true;
+        self
     }
 
     pub(super) fn with_server_tls(mut self, tls: ServerConnection) -> Self {
@@ -132,6 +169,33 @@ impl Socket {
     /// A read that does not fill the buffer leaves nothing to read: the next byte is an event.
     pub(super) fn tells_when_empty(&self) -> bool {
         self.tls.is_none() && !self.closed
+    }
+
+    /// Reads the header, and no byte behind it. `None`: the rest has not come yet.
+    pub(super) fn read_header(&mut self) -> Result<Option<Claim>, NoHeader> {
+        let mut some = [0; 256];
+        loop {
+            let Some(header) = &mut self.header else {
+                return Ok(None);
+            };
+            let wants = header.wants().min(some.len());
+            match self.stream.read(&mut some[..wants]) {
+                Ok(0) if header.is_empty() => return Err(NoHeader::Empty),
+                Ok(0) => return Err(NoHeader::Cut),
+                Ok(read) => {
+                    if let Some(claim) = header.take(&some[..read])? {
+                        self.header = None;
+                        return Ok(Some(claim));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Reads; zero is the end.

@@ -2,10 +2,10 @@
 
 use crate::support::{Front, Server, endpoint, hear, say, send, until};
 use backstay_gateway::{Endpoint, EndpointLimits, Login, User};
-use backstay_lab::load::connection::Reply;
+use backstay_lab::load::connection::{Reply, text};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn limited(limits: EndpointLimits) -> Front {
     Front::start(Endpoint { limits, ..endpoint() })
@@ -292,4 +292,68 @@ fn a_client_that_had_its_share_of_a_turn_goes_on_in_the_next_one() {
     answers.read_exact(&mut heard).unwrap();
     assert!(heard == b"$-1\r\n".repeat(20_000));
     asks.join().unwrap();
+}
+
+#[test]
+fn a_rate_holds_for_all_clients_together_and_refuses_nobody_who_waits_in_time() {
+    let server = Server::start();
+    let front = limited(EndpointLimits { commands_per_second: 500, ..EndpointLimits::default() });
+    front.serve(1, &server);
+    let start = Instant::now();
+    let mut clients: Vec<_> = (0..4).map(|_| front.client()).collect();
+    for client in &mut clients {
+        for _ in 0..100 {
+            send(client, "INCR n");
+        }
+    }
+    for client in &mut clients {
+        for _ in 0..100 {
+            let answer = hear(client);
+            assert!(answer.parse::<u64>().is_ok(), "{answer}");
+        }
+    }
+    // 50 at once, the others 2 ms apart.
+    assert!(start.elapsed() >= Duration::from_millis(700), "{:?}", start.elapsed());
+    assert_eq!(text(&server.ask(&["GET", "n"])), "400");
+}
+
+#[test]
+fn a_command_that_waits_for_its_turn_for_too_long_is_refused_with_the_reason() {
+    let server = Server::start();
+    let limits = EndpointLimits {
+        commands_per_second: 1,
+        hold_max: Duration::from_millis(200),
+        ..EndpointLimits::default()
+    };
+    let front = limited(limits);
+    front.serve(1, &server);
+    let mut client = front.client();
+    assert_eq!(say(&mut client, "PING"), "PONG");
+    let late = "RATELIMIT waited 200 ms: this endpoint takes 1 commands per second";
+    assert_eq!(say(&mut client, "PING"), late);
+    until("the next turn", || say(&mut front.client(), "PING") == "PONG");
+}
+
+#[test]
+fn clients_that_fetch_nothing_are_bounded_in_sum() {
+    let server = Server::start();
+    server.ask(&["SET", "big", &"x".repeat(1 << 20)]);
+    let max = 32 << 20;
+    let front = limited(EndpointLimits { memory_max: max, ..EndpointLimits::default() });
+    front.serve(1, &server);
+    let mut good = front.client();
+    assert_eq!(say(&mut good, "SET a 1"), "OK");
+    // Each may be owed this much, and all of them together may not.
+    let mut greedy: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(front.address).unwrap()).collect();
+    for stream in &mut greedy {
+        stream.write_all(&b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n".repeat(10)).unwrap();
+    }
+    until("some to be let go", || front.gateway.load().clients < 40);
+    // Everybody else is served, now and later.
+    for _ in 0..100 {
+        assert_eq!(say(&mut good, "GET a"), "1");
+    }
+    assert_eq!(say(&mut good, "GET big").len(), 1 << 20);
+    let load = front.gateway.load();
+    assert_eq!(load.clients + load.refused, 41);
 }

@@ -9,6 +9,7 @@ mod moves;
 mod neighbours;
 mod notices;
 mod plain;
+mod proxied;
 mod reader;
 mod states;
 mod states_move;

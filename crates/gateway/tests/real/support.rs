@@ -90,6 +90,7 @@ pub(crate) fn endpoint() -> Endpoint {
         backend: Backend::default(),
         limits: EndpointLimits::default(),
         tls: None,
+        proxy_protocol: false,
     }
 }
 

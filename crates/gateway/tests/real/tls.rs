@@ -11,13 +11,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-struct Certificate {
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+pub(crate) struct Certificate {
+    pub(crate) server: Arc<ServerConfig>,
+    pub(crate) client: Arc<ClientConfig>,
     pem: (String, String),
 }
 
-fn certificate() -> Certificate {
+pub(crate) fn certificate() -> Certificate {
     let made = rcgen::generate_simple_self_signed(vec!["redis.shop".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let mut roots = RootCertStore::empty();
@@ -75,6 +75,13 @@ impl Drop for TlsServer {
 fn connect(front: &Front, certificate: &Certificate) -> StreamOwned<ClientConnection, TcpStream> {
     let stream = TcpStream::connect(front.address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
+    speak(stream, certificate)
+}
+
+pub(crate) fn speak(
+    stream: TcpStream,
+    certificate: &Certificate,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let name = ServerName::try_from("redis.shop").unwrap();
     StreamOwned::new(ClientConnection::new(certificate.client.clone(), name).unwrap(), stream)
 }

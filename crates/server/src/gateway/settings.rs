@@ -119,6 +119,7 @@ fn convert(
         backend: plane::Backend { login, tls: tls.as_ref().map(TlsDialler::parts) },
         limits: limits(endpoint),
         tls: endpoint.tls.as_ref().map(acceptor).transpose()?,
+        proxy_protocol: endpoint.proxy_protocol,
     })
 }
 
@@ -168,6 +169,8 @@ fn limits(endpoint: &Endpoint) -> plane::EndpointLimits {
         output_bytes_max: count(endpoint.unread_max),
         hold_max: endpoint.hold,
         held_commands_max: count(endpoint.held_max),
+        memory_max: count(endpoint.memory_max),
+        commands_per_second: endpoint.commands_per_second,
         idle_timeout: (!endpoint.idle_timeout.is_zero()).then_some(endpoint.idle_timeout),
         ..plane::EndpointLimits::default()
     }

@@ -29,6 +29,7 @@ impl Play {
             backend: Backend::default(),
             limits,
             tls: None,
+            proxy_protocol: false,
         };
         let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
         let mut core = Core::new(settings, Arc::new(Counters::default()), Time::ZERO);

@@ -1,0 +1,75 @@
+//! Memory, counted after whatever clients do.
+
+use crate::core::shop::Shop;
+use crate::settings::EndpointLimits;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const MAX: usize = 32 << 20;
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+fn shop(clients: usize) -> Shop {
+    Shop::new(clients, EndpointLimits { memory_max: MAX, ..EndpointLimits::default() })
+}
+
+fn held(shop: &mut Shop) -> usize {
+    shop.core.count_memory();
+    shop.settle();
+    shop.core.endpoints[0].memory
+}
+
+#[test]
+fn those_who_ask_for_much_and_fetch_nothing_are_let_go_until_the_rest_fits() {
+    let mut shop = shop(20);
+    for client in 1..20 {
+        shop.ask(client, "GET 3000000", 2);
+        // What one client was sent since it was last counted may lie above, twice if its buffer has just grown.
+        let before = shop.core.memory.read;
+        assert!(shop.core.endpoints[0].memory + before <= MAX + MAX / 4, "after {client}");
+    }
+    assert!(held(&mut shop) <= MAX);
+    let gone = (1..20).filter(|client| shop.core.whence(shop.clients[*client]).is_none()).count();
+    assert!((10..19).contains(&gone), "{gone}");
+    assert_eq!(shop.core.counters.refused.load(Ordering::Relaxed), gone as u64);
+    // Who holds nothing is still there.
+    assert!(shop.core.whence(shop.clients[0]).is_some());
+}
+
+#[test]
+fn many_who_hold_little_count_as_one_who_holds_much() {
+    let mut shop = shop(400);
+    for client in 0..400 {
+        shop.ask(client, "GET 120000", 1);
+    }
+    assert!(held(&mut shop) <= MAX);
+    let left = shop.clients.iter().filter(|key| shop.core.whence(**key).is_some()).count();
+    assert!((200..300).contains(&left), "{left}");
+}
+
+#[test]
+fn above_four_fifths_who_has_not_fetched_its_replies_is_not_read() {
+    let mut shop = shop(4);
+    shop.ask(0, "GET 14000000", 2);
+    shop.ask(1, "GET 10", 1);
+    shop.ask(2, "GET 10", 1);
+    shop.core.client_read(shop.clients[2], b"*1\r\n$4\r\nPI");
+    assert!(held(&mut shop) > MAX / 5 * 4);
+    let wants =
+        |shop: &Shop| -> Vec<bool> { shop.clients.iter().map(|key| shop.core.wants_input(*key)).collect() };
+    let readable = |shop: &mut Shop| std::iter::from_fn(|| shop.core.readable()).collect::<Vec<_>>();
+    readable(&mut shop);
+    // What is begun is read to its end, and who owes nothing is served.
+    assert_eq!(wants(&shop), [false, false, true, true]);
+    shop.core.client_read(shop.clients[2], b"NG\r\n");
+    shop.settle();
+    assert!(!wants(&shop)[2]);
+    readable(&mut shop);
+    assert!(shop.heard(2).ends_with("+PONG\r\n"));
+    assert_eq!(readable(&mut shop), [shop.clients[2]]);
+    // Once the greedy one has fetched what it asked for, everybody is read again.
+    shop.heard(0);
+    shop.pass(HOUSEKEEPING);
+    assert_eq!(wants(&shop), [true; 4]);
+    let again = readable(&mut shop);
+    assert!(shop.clients.iter().all(|key| again.contains(key)));
+}
