@@ -1,5 +1,5 @@
-//! Reader endpoints and the states that live on replicas: subscriptions, what is watched, what is waited for. A state stays
-//! where it is as long as its replica may be read from; then it moves as it would in a failover.
+//! Reader endpoints and the states that live on replicas: subscriptions, what is watched, what is waited for. A state
+//! stays where it is as long as its replica may be read from; then it moves as it would in a failover.
 
 use super::link::Purpose;
 use super::{Core, Key};

@@ -26,8 +26,8 @@ pub(super) fn asked_for(bytes: &[u8]) -> bool {
 }
 
 fn shows(pattern: &[u8]) -> bool {
-    // For Redis a pattern ends at its first zero byte. What lies beyond ASCII it compares otherwise on every machine, and
-    // no setting is called so.
+    // For Redis a pattern ends at its first zero byte. What lies beyond ASCII it compares otherwise on every machine,
+    // and no setting is called so.
     let pattern = pattern.split(|byte| *byte == 0).next().unwrap_or_default();
     !pattern.is_ascii() || SECRETS.iter().any(|name| matches(pattern, name))
 }

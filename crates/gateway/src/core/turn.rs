@@ -1,11 +1,11 @@
-//! What the gateway does itself is shared out: a client that asks for much of it waits for its next turn when it had its
-//! share, however much it has sent. Commands that are sent on are bounded by how many may be under way.
+//! What the gateway does itself is shared out: a client that asks for much of it waits for its next turn when it had
+//! its share, however much it has sent. Commands that are sent on are bounded by how many may be under way.
 
 use super::client::Wait;
 use super::{Core, Key};
 
-/// What is done for one client in one turn of the loop: commands that are answered here, and clients that are looked at for
-/// them.
+/// What is done for one client in one turn of the loop: commands that are answered here, and clients that are looked
+/// at for them.
 pub(super) const WORK_MAX: usize = 4096;
 
 impl Core {
