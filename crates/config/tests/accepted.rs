@@ -177,11 +177,14 @@ name = "shop"
 service = "mymaster"
 listen = "0.0.0.0:6390"
 socket = "/run/shop.sock"
-users = [ { name = "default", password_file = "/etc/shop.pass" }, { name = "app", password_env = "APP" } ]
+users = [ { name = "default", password_file = "/etc/shop.pass" }, { name = "app", password_env = "APP", server_username = "app", server_password_file = "/etc/app.pass" } ]
 server_username = "shop"
 server_password_env = "SHOP"
 tls = { certificate = "/etc/shop.crt", key = "/etc/shop.key" }
 hold = "5s"
+proxy_protocol = true
+commands_per_second = 5000
+memory_max = 0x10000000
 
 [[endpoints]]
 name = "catalogue"
@@ -200,6 +203,15 @@ fn endpoints_say_who_may_come_and_whom_they_reach() {
     let [shop, catalogue] = &config.endpoints[..] else { panic!("{:?}", config.endpoints) };
     assert_eq!((shop.users.len(), shop.role, shop.hold), (2, EndpointRole::Primary, Duration::from_secs(5)));
     assert_eq!(shop.server_password, Some(SecretSource::Env("SHOP".into())));
+    let login =
+        |at: usize| (shop.users[at].server_username.as_deref(), shop.users[at].server_password.clone());
+    assert_eq!(login(0), (None, None));
+    assert_eq!(login(1), (Some("app"), Some(SecretSource::File("/etc/app.pass".into()))));
+    assert_eq!((shop.proxy_protocol, shop.commands_per_second, shop.memory_max), (true, 5000, 256 << 20));
+    assert_eq!(
+        (catalogue.proxy_protocol, catalogue.commands_per_second, catalogue.memory_max),
+        (false, 0, 1 << 30)
+    );
     let role = EndpointRole::Reader { max_lag: 1000, otherwise: Otherwise::Refuse };
     assert_eq!((catalogue.role, catalogue.clients_max), (role, 10_000));
     let again = parsed(&config.show());

@@ -4,6 +4,9 @@
 mod pilot;
 mod settings;
 
+#[cfg(test)]
+mod tests;
+
 pub use settings::{GatewayError, GatewayOptions};
 
 use crate::run::keyring_of;

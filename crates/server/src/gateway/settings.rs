@@ -97,7 +97,8 @@ fn convert(
     credentials: &Credentials,
 ) -> Result<plane::Endpoint, GatewayError> {
     let users = endpoint.users.iter().map(|user| {
-        Ok(plane::User { name: user.name.clone(), password: read(&user.password)?, login: None })
+        let login = login(user.server_username.as_ref(), user.server_password.as_ref())?;
+        Ok(plane::User { name: user.name.clone(), password: read(&user.password)?, login })
     });
     let mut listen = Vec::new();
     if let Some(address) = address {
