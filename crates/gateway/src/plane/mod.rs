@@ -39,6 +39,8 @@ const WAKER: Token = Token(0);
 #[derive(Default)]
 pub(crate) struct Inbox {
     pub(crate) routes: BTreeMap<ServiceName, (Direction, Vec<Source>)>,
+    /// What endpoints show from now on, by their names.
+    pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
     /// How long what is under way may still take.
     pub(crate) stop: Option<Duration>,
 }
@@ -236,6 +238,11 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         for (service, (direction, sources)) in inbox.routes {
             self.core.route(&service, &direction, &sources);
             self.act();
+        }
+        for (endpoint, tls) in inbox.tls {
+            if let Some(number) = self.core.endpoint_called(&endpoint) {
+                self.server_tls[number] = Some(tls);
+            }
         }
         if let Some(drain) = inbox.stop {
             self.leave(drain);

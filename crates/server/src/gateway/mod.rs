@@ -1,6 +1,7 @@
 //! A gateway: the data plane on a thread of its own, and the pilot that asks the controllers for leases and tells it
 //! where to send what. It runs alone beside an application, or inside a controller's process.
 
+mod certificates;
 mod pilot;
 mod settings;
 

@@ -178,7 +178,11 @@ fn limits(endpoint: &Endpoint) -> plane::EndpointLimits {
 }
 
 fn acceptor(certificate: &TlsClient) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    accepting_anyone(&files(certificate).read()?)
+}
+
+/// Where an endpoint's certificate is.
+pub(super) fn files(certificate: &TlsClient) -> Files {
     let own = (certificate.certificate.clone(), certificate.key.clone());
-    let files = Files { authority: certificate.certificate.clone(), own: Some(own) };
-    accepting_anyone(&files.read()?)
+    Files { authority: certificate.certificate.clone(), own: Some(own) }
 }

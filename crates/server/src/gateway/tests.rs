@@ -1,5 +1,6 @@
 //! From the file to clients of a real gateway.
 
+use super::certificates::{Shown, shown};
 use super::settings::{GatewayOptions, settings};
 use backstay_config::Config;
 use backstay_gateway::{Gateway, Listen};
@@ -7,11 +8,17 @@ use backstay_lab::load::connection::{Connection, text};
 use backstay_lab::servers::ports::Ports;
 use backstay_lab::servers::process::Process;
 use backstay_lab::servers::redis::{Boot, RedisServer};
+use backstay_lab::wait::wait_until;
 use backstay_lease::Standing;
 use backstay_model::{Address, Epoch, Time};
 use nix::sys::signal::Signal;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -100,4 +107,91 @@ fn users_of_one_endpoint_arrive_as_the_users_that_the_file_says() {
         client.call(&["WATCH", "key"]).unwrap();
         assert_eq!(text(&client.call(&["ACL", "WHOAMI"]).unwrap()), arrives_as);
     }
+}
+
+/// Writes a new certificate and its key; returns the certificate.
+fn certify(folder: &Path) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(vec!["redis.shop".to_owned()]).unwrap();
+    std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    made.cert.der().clone()
+}
+
+type Client = StreamOwned<ClientConnection, TcpStream>;
+
+/// A client that trusts these certificates alone, and the one that it was shown.
+fn connect(address: SocketAddr, trusted: &[&CertificateDer<'static>]) -> (Client, CertificateDer<'static>) {
+    let mut roots = RootCertStore::empty();
+    for one in trusted {
+        roots.add((*one).clone()).unwrap();
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let name = ServerName::try_from("redis.shop").unwrap();
+    let mut client = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream);
+    ask(&mut client);
+    let shown = client.conn.peer_certificates().unwrap()[0].clone();
+    (client, shown)
+}
+
+/// One question that the gateway answers itself.
+fn ask(client: &mut Client) {
+    client.write_all(b"CLIENT ID\r\n").unwrap();
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[0], b':');
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_to_who_comes_next_and_a_broken_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let first = certify(folder.path());
+    let config =
+        config(&format!("tls = {{ certificate = \"{}\", key = \"{}\" }}", path("cert.pem"), path("key.pem")));
+    let (gateway, address) = start(&config);
+    let [shown] = &mut shown(&config)[..] else { panic!("one endpoint shows a certificate") };
+    let settle = |shown: &mut Shown| {
+        // It must stand still before it counts.
+        assert!(shown.look().is_none());
+        shown.look()
+    };
+    let (endpoint, tls) = settle(shown).expect("what was there at the start");
+    gateway.show(endpoint, tls);
+    let (mut old, seen) = connect(address, &[&first]);
+    assert_eq!(seen, first);
+    assert!(shown.look().is_none());
+
+    let second = certify(folder.path());
+    let good = std::fs::read(path("cert.pem")).unwrap();
+    std::fs::write(path("cert.pem"), &good[..good.len() / 2]).unwrap();
+    assert!(settle(shown).is_none(), "half a certificate");
+    std::fs::remove_file(path("cert.pem")).unwrap();
+    assert!(settle(shown).is_none(), "none");
+    assert_eq!(connect(address, &[&first]).1, first);
+
+    std::fs::write(path("cert.pem"), &good).unwrap();
+    let (endpoint, tls) = settle(shown).expect("the new one");
+    gateway.show(endpoint, tls);
+    let shows = || (connect(address, &[&first, &second]).1 == second).then_some(());
+    wait_until("the new certificate", LIMIT, shows).unwrap();
+    ask(&mut old);
+}
+
+#[test]
+fn a_key_of_another_certificate_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    certify(folder.path());
+    let config =
+        config(&format!("tls = {{ certificate = \"{}\", key = \"{}\" }}", path("cert.pem"), path("key.pem")));
+    let [shown] = &mut shown(&config)[..] else { panic!("one endpoint shows a certificate") };
+    assert!(shown.look().is_none());
+    assert!(shown.look().is_some());
+    let key = std::fs::read(path("key.pem")).unwrap();
+    certify(folder.path());
+    std::fs::write(path("key.pem"), key).unwrap();
+    assert!(shown.look().is_none());
+    assert!(shown.look().is_none());
 }
