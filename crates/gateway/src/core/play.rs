@@ -64,7 +64,7 @@ fn service() -> ServiceName {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(limits: EndpointLimits) -> Self {
         let endpoint = Endpoint {
             name: "played".to_owned(),
             service: service(),
@@ -72,7 +72,7 @@ impl World {
             listen: Vec::new(),
             users: Vec::new(),
             backend: Backend::default(),
-            limits: EndpointLimits::default(),
+            limits,
             tls: None,
             proxy_protocol: false,
         };
@@ -294,7 +294,7 @@ impl World {
             let heard: Vec<u8> = player.heard.drain(..length).collect();
             let heard = String::from_utf8(heard).unwrap();
             let asked = player.asked.pop_front().expect("an answer that nobody asked for");
-            let held = heard.starts_with("-HOLD");
+            let held = heard.starts_with("-HOLD") || heard.starts_with("-RATELIMIT");
             match asked {
                 Asked::Read(number) => {
                     let length = number.to_string().len();
@@ -399,9 +399,13 @@ fn execute(remote: &mut Remote, command: &[u8], executed: &mut BTreeSet<u64>) {
     remote.answers.extend_from_slice(answer.as_bytes());
 }
 
-/// Plays a sequence that any bytes stand for.
+/// Plays a sequence that any bytes stand for; one of odd length at an endpoint that takes few commands.
 pub(crate) fn play(script: &[u8]) {
-    let mut world = World::new();
+    let mut limits = EndpointLimits::default();
+    if script.len() % 2 == 1 {
+        (limits.commands_per_second, limits.hold_max) = (200, Duration::from_millis(300));
+    }
+    let mut world = World::new(limits);
     for event in script.chunks_exact(2) {
         world.step(event[0], event[1]);
     }
@@ -425,7 +429,7 @@ mod tests {
 
     #[test]
     fn of_a_transaction_that_nobody_answers_only_so_much_is_taken() {
-        let mut world = World::new();
+        let mut world = World::new(EndpointLimits::default());
         world.order(7);
         let key = world.players[0].key.unwrap();
         let command = |words: &[&[u8]]| super::super::connect::request(words);
