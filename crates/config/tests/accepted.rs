@@ -1,6 +1,6 @@
 //! Files that are taken: what they mean, what is the default, what they are doubted for.
 
-use backstay_config::{Config, EndpointRole, Otherwise, SecretSource};
+use backstay_config::{Config, Endpoint, EndpointRole, Otherwise, SecretSource};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../examples/backstay.toml");
@@ -165,6 +165,38 @@ fn tls_towards_a_service_is_shown_and_counts_in_its_digest() {
     assert_eq!(parsed(&config.show()).credentials, config.credentials);
     assert_ne!(digest(&text), digest(SHORT));
     assert_ne!(digest(&text), digest(&text.replace("/ca.pem", "/other.pem")));
+}
+
+#[test]
+fn the_endpoint_of_the_example_is_taken_and_spells_out_the_defaults() {
+    let (head, endpoint) = EXAMPLE.split_once("# [[endpoints]]\n").unwrap();
+    let settings = endpoint.lines().map(|line| line.strip_prefix("# ").unwrap()).filter(|line| {
+        // What is left are sentences.
+        line.contains(" = ") || line.ends_with(']')
+    });
+    let settings: Vec<_> = settings.collect();
+    let text =
+        format!("{head}[[endpoints]]\n{}\n", settings.join("\n").replace("\"primary\"   ", "\"reader\""));
+    let example = parsed(&text).endpoints.remove(0);
+    let short = format!(
+        "{head}[[endpoints]]\nname = \"shop\"\nservice = \"mymaster\"\nlisten = \"127.0.0.1:6390\"\n"
+    );
+    let short = parsed(&short).endpoints.remove(0);
+    assert_eq!(example.users.len(), 2);
+    assert_eq!(example.users[1].server_username.as_deref(), Some("reports"));
+    let limits = |it: &Endpoint| {
+        (
+            it.hold,
+            it.held_max,
+            it.commands_per_second,
+            it.clients_max,
+            it.unread_max,
+            it.memory_max,
+            it.idle_timeout,
+        )
+    };
+    assert_eq!(limits(&example), limits(&short));
+    assert_eq!(example.proxy_protocol, short.proxy_protocol);
 }
 
 const ENDPOINTS: &str = r#"
