@@ -99,12 +99,25 @@ pub struct EndpointUser {
     pub name: String,
     /// Where the password is.
     pub password: SecretSource,
+    /// The ACL user that it is to the servers; the default user if there is none but a password.
+    pub server_username: Option<String>,
+    /// Where that user's password is; without one it is to the servers who everybody else is.
+    pub server_password: Option<SecretSource>,
 }
 
 /// A user as it was read.
 struct UserDraft {
     name: Option<At<String>>,
     password: Option<At<SecretSource>>,
+    server: ServerLogin,
+}
+
+/// Who somebody is to the servers, as it was read.
+pub(crate) struct ServerLogin {
+    pub(crate) username: Option<At<String>>,
+    password: Option<At<SecretSource>>,
+    /// Whether the file says where the password is, right or wrong.
+    pub(crate) has_password: bool,
 }
 
 /// An endpoint as it was read.
@@ -119,8 +132,7 @@ pub(crate) struct EndpointDraft {
     /// Whether the file lists users, right or wrong.
     pub(crate) has_users: bool,
     pub(crate) auth_none: Option<At<()>>,
-    server_username: Option<At<String>>,
-    server_password: Option<At<SecretSource>>,
+    server: ServerLogin,
     tls: Option<TlsClient>,
     proxy_protocol: bool,
     hold: Duration,
@@ -147,8 +159,7 @@ impl EndpointDraft {
             users: users.into_iter().map(|section| user(section, findings)).collect(),
             has_users: s.has("users"),
             auth_none: s.optional("auth", findings, |text| values::no_auth(text, "users")),
-            server_username: s.optional("server_username", findings, values::identifier),
-            server_password: password(s, findings, &Password::ENDPOINT_SERVER),
+            server: ServerLogin::read(s, findings),
             tls: service_tls::read_certificate(s.table("tls", findings, "the TLS of an endpoint"), findings),
             proxy_protocol: s.flag("proxy_protocol", findings),
             hold: s.duration("hold", findings, ms(10_000), ms(0)..=ms(600_000)).value,
@@ -164,6 +175,11 @@ impl EndpointDraft {
         draft
     }
 
+    /// Every login to the servers that the endpoint uses.
+    pub(crate) fn server_logins(&self) -> impl Iterator<Item = &ServerLogin> {
+        std::iter::once(&self.server).chain(self.users.iter().map(|user| &user.server))
+    }
+
     /// Nothing is missing if there was no error.
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         let users = self.users.iter().map(UserDraft::user);
@@ -174,8 +190,8 @@ impl EndpointDraft {
             listen: self.listen.as_ref().map(|at| at.value.clone()),
             socket: self.socket.as_ref().map(|at| at.value.clone()),
             users: users.collect::<Option<_>>()?,
-            server_username: self.server_username.as_ref().map(|at| at.value.clone()),
-            server_password: self.server_password.as_ref().map(|at| at.value.clone()),
+            server_username: self.server.username(),
+            server_password: self.server.password(),
             tls: self.tls.clone(),
             proxy_protocol: self.proxy_protocol,
             hold: self.hold,
@@ -227,7 +243,27 @@ impl UserDraft {
         Some(EndpointUser {
             name: self.name.as_ref()?.value.clone(),
             password: self.password.as_ref()?.value.clone(),
+            server_username: self.server.username(),
+            server_password: self.server.password(),
         })
+    }
+}
+
+impl ServerLogin {
+    fn read(s: &mut Section<'_>, findings: &mut Findings) -> Self {
+        Self {
+            username: s.optional("server_username", findings, values::identifier),
+            password: password(s, findings, &Password::ENDPOINT_SERVER),
+            has_password: s.has("server_password_file") || s.has("server_password_env"),
+        }
+    }
+
+    fn username(&self) -> Option<String> {
+        self.username.as_ref().map(|at| at.value.clone())
+    }
+
+    fn password(&self) -> Option<SecretSource> {
+        self.password.as_ref().map(|at| at.value.clone())
     }
 }
 
@@ -238,6 +274,7 @@ fn user(mut section: Section<'_>, findings: &mut Findings) -> UserDraft {
         let help = "Add password_file = \"/path\" or password_env = \"NAME\".";
         findings.error(&section.span, "a user of an endpoint has no password", help);
     }
+    let server = ServerLogin::read(&mut section, findings);
     section.finish(findings);
-    UserDraft { name, password }
+    UserDraft { name, password, server }
 }

@@ -148,11 +148,12 @@ impl Toml {
             self.text("socket", socket.display());
         }
         let users = endpoint.users.iter().map(|user| {
-            let password = match &user.password {
-                SecretSource::File(path) => format!("password_file = {}", quoted(path.display())),
-                SecretSource::Env(name) => format!("password_env = {}", quoted(name)),
-            };
-            format!("{{ name = {}, {password} }}", quoted(&user.name))
+            let mut fields =
+                vec![format!("name = {}", quoted(&user.name)), secret("password", &user.password)];
+            let username = user.server_username.iter();
+            fields.extend(username.map(|username| format!("server_username = {}", quoted(username))));
+            fields.extend(user.server_password.iter().map(|source| secret("server_password", source)));
+            format!("{{ {} }}", fields.join(", "))
         });
         let users: Vec<_> = users.collect();
         if users.is_empty() {
@@ -177,11 +178,16 @@ impl Toml {
     }
 
     fn secret(&mut self, key: &str, source: Option<&SecretSource>) {
-        match source {
-            Some(SecretSource::File(path)) => self.text(&format!("{key}_file"), path.display()),
-            Some(SecretSource::Env(name)) => self.text(&format!("{key}_env"), name),
-            None => {}
+        if let Some(source) = source {
+            self.line(&secret(key, source));
         }
+    }
+}
+
+fn secret(key: &str, source: &SecretSource) -> String {
+    match source {
+        SecretSource::File(path) => format!("{key}_file = {}", quoted(path.display())),
+        SecretSource::Env(name) => format!("{key}_env = {}", quoted(name)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Files that are taken: what they mean, what is the default, what they are doubted for.
 
-use backstay_config::{Config, EndpointRole, Otherwise, SecretSource};
+use backstay_config::{Config, Endpoint, EndpointRole, Otherwise, SecretSource};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../examples/backstay.toml");
@@ -167,6 +167,38 @@ fn tls_towards_a_service_is_shown_and_counts_in_its_digest() {
     assert_ne!(digest(&text), digest(&text.replace("/ca.pem", "/other.pem")));
 }
 
+#[test]
+fn the_endpoint_of_the_example_is_taken_and_spells_out_the_defaults() {
+    let (head, endpoint) = EXAMPLE.split_once("# [[endpoints]]\n").unwrap();
+    let settings = endpoint.lines().map(|line| line.strip_prefix("# ").unwrap()).filter(|line| {
+        // What is left are sentences.
+        line.contains(" = ") || line.ends_with(']')
+    });
+    let settings: Vec<_> = settings.collect();
+    let text =
+        format!("{head}[[endpoints]]\n{}\n", settings.join("\n").replace("\"primary\"   ", "\"reader\""));
+    let example = parsed(&text).endpoints.remove(0);
+    let short = format!(
+        "{head}[[endpoints]]\nname = \"shop\"\nservice = \"mymaster\"\nlisten = \"127.0.0.1:6390\"\n"
+    );
+    let short = parsed(&short).endpoints.remove(0);
+    assert_eq!(example.users.len(), 2);
+    assert_eq!(example.users[1].server_username.as_deref(), Some("reports"));
+    let limits = |it: &Endpoint| {
+        (
+            it.hold,
+            it.held_max,
+            it.commands_per_second,
+            it.clients_max,
+            it.unread_max,
+            it.memory_max,
+            it.idle_timeout,
+        )
+    };
+    assert_eq!(limits(&example), limits(&short));
+    assert_eq!(example.proxy_protocol, short.proxy_protocol);
+}
+
 const ENDPOINTS: &str = r#"
 cluster = "shop"
 controllers = [ { name = "a", address = "127.0.0.1:7601", gateway = true } ]
@@ -177,11 +209,14 @@ name = "shop"
 service = "mymaster"
 listen = "0.0.0.0:6390"
 socket = "/run/shop.sock"
-users = [ { name = "default", password_file = "/etc/shop.pass" }, { name = "app", password_env = "APP" } ]
+users = [ { name = "default", password_file = "/etc/shop.pass" }, { name = "app", password_env = "APP", server_username = "app", server_password_file = "/etc/app.pass" } ]
 server_username = "shop"
 server_password_env = "SHOP"
 tls = { certificate = "/etc/shop.crt", key = "/etc/shop.key" }
 hold = "5s"
+proxy_protocol = true
+commands_per_second = 5000
+memory_max = 0x10000000
 
 [[endpoints]]
 name = "catalogue"
@@ -200,6 +235,15 @@ fn endpoints_say_who_may_come_and_whom_they_reach() {
     let [shop, catalogue] = &config.endpoints[..] else { panic!("{:?}", config.endpoints) };
     assert_eq!((shop.users.len(), shop.role, shop.hold), (2, EndpointRole::Primary, Duration::from_secs(5)));
     assert_eq!(shop.server_password, Some(SecretSource::Env("SHOP".into())));
+    let login =
+        |at: usize| (shop.users[at].server_username.as_deref(), shop.users[at].server_password.clone());
+    assert_eq!(login(0), (None, None));
+    assert_eq!(login(1), (Some("app"), Some(SecretSource::File("/etc/app.pass".into()))));
+    assert_eq!((shop.proxy_protocol, shop.commands_per_second, shop.memory_max), (true, 5000, 256 << 20));
+    assert_eq!(
+        (catalogue.proxy_protocol, catalogue.commands_per_second, catalogue.memory_max),
+        (false, 0, 1 << 30)
+    );
     let role = EndpointRole::Reader { max_lag: 1000, otherwise: Otherwise::Refuse };
     assert_eq!((catalogue.role, catalogue.clients_max), (role, 10_000));
     let again = parsed(&config.show());

@@ -254,3 +254,44 @@ redis = [ { name = "mymaster", instances = [ { name = "r1", address = "10.0.0.1:
 "#;
     assert!(notes(text).contains(&"2:59 a gateway without an endpoint serves nobody".to_owned()));
 }
+
+#[test]
+fn a_server_username_without_its_password_is_refused_where_it_stands() {
+    insta::assert_snapshot!(rendered(
+        r#"cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601" } ]
+redis = [ { name = "mymaster", instances = [ { name = "r1", address = "10.0.0.1:6379" } ] } ]
+
+[[endpoints]]
+name = "shop"
+service = "mymaster"
+listen = "127.0.0.1:6390"
+server_username = "shop"
+users = [
+  { name = "app", password_env = "APP", server_username = "app" },
+  { name = "web", password_env = "WEB", server_password_file = "pass" },
+]
+"#
+    ));
+}
+
+#[test]
+fn limits_of_endpoints_have_bounds() {
+    for (setting, message) in [
+        ("proxy_protocol = \"v2\"", "proxy_protocol must be true or false"),
+        ("commands_per_second = -1", "commands_per_second = -1 is out of bounds"),
+        ("commands_per_second = \"10/s\"", "commands_per_second must be a whole number"),
+        ("memory_max = 1000", "memory_max = 1000 is out of bounds"),
+        ("unread_max = 1", "unread_max = 1 is out of bounds"),
+        ("clients_max = 0", "clients_max = 0 is out of bounds"),
+        ("idle_timeout = 5", "idle_timeout must be a duration such as \"500ms\""),
+    ] {
+        let text = format!(
+            "cluster = \"shop\"\n[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n[[redis]]\nname = \"m\"\n\
+             instances = [{{ name = \"r\", address = \"r:1\" }}]\n[[endpoints]]\nname = \"e\"\nservice = \"m\"\n\
+             listen = \"127.0.0.1:2\"\n{setting}\n"
+        );
+        let notes = notes(&text);
+        assert!(notes[0].ends_with(message), "{notes:?}");
+    }
+}

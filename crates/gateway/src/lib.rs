@@ -129,6 +129,12 @@ impl Gateway {
         self.wake();
     }
 
+    /// Shows another certificate to clients that connect from now on, at the endpoint of this name.
+    pub fn show(&self, endpoint: String, tls: Arc<rustls::ServerConfig>) {
+        self.inbox().tls.insert(endpoint, tls);
+        self.wake();
+    }
+
     /// Where it listens, with the endpoints' names: free ports that were asked for have numbers here.
     pub fn addresses(&self) -> &[(String, Listen)] {
         &self.addresses

@@ -3,7 +3,7 @@
 
 use super::exposure::is_loopback;
 use crate::config::File;
-use crate::endpoints::{EndpointDraft, EndpointRole};
+use crate::endpoints::{EndpointDraft, EndpointRole, ServerLogin};
 use crate::finding::Findings;
 use backstay_model::nearest;
 
@@ -16,6 +16,9 @@ pub(super) fn all(file: &File, findings: &mut Findings) {
             findings.error(&endpoint.span, "an endpoint listens nowhere", help);
         }
         exposure(endpoint, findings);
+        for login in endpoint.server_logins() {
+            server_login(login, findings);
+        }
     }
     let inside = file.controllers.iter().find_map(|controller| controller.gateway.as_ref());
     if let Some(inside) = inside.filter(|_| file.endpoints.is_empty()) {
@@ -37,6 +40,15 @@ fn service(file: &File, endpoint: &EndpointDraft, findings: &mut Findings) {
         None => "Write the name of a [[redis]] of this file.".to_owned(),
     };
     findings.error(&wanted.span, format!("there is no service called '{}'", wanted.value), help);
+}
+
+/// A username alone logs in nobody.
+fn server_login(login: &ServerLogin, findings: &mut Findings) {
+    if let Some(username) = login.username.as_ref().filter(|_| !login.has_password) {
+        let message = "there is a server_username but no password for it";
+        let help = "Add server_password_file = \"/path\" or server_password_env = \"NAME\", or leave server_username out.";
+        findings.error(&username.span, message, help);
+    }
 }
 
 fn exposure(endpoint: &EndpointDraft, findings: &mut Findings) {

@@ -4,7 +4,8 @@ use super::client::{Again, Wait};
 use super::connect::CONNECT_MAX;
 use super::link::{Purpose, Stage};
 use super::{Core, HOUSEKEEPING, Key, add};
-use crate::scan::RequestScan;
+use crate::commands::{Class, class};
+use crate::scan::{RequestScan, Words};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -48,11 +49,15 @@ impl Core {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let (mut errors, mut at) = (0, 0);
+        let (mut errors, mut at, mut ended) = (0, 0, false);
+        let ends = |name: &[u8]| matches!(class(name), Class::Exec | Class::Discard);
         client.requeued_now = 0;
         for requeued in std::mem::take(&mut client.requeued) {
             let (answer, mute) = match requeued.what {
-                Again::Command(_) => (text.as_bytes(), requeued.mute),
+                Again::Command(bytes) => {
+                    ended |= Words::of(&bytes).next().is_some_and(ends);
+                    (text.as_bytes(), requeued.mute)
+                }
                 Again::Answer(answer) => (answer, requeued.mute),
             };
             errors += 1;
@@ -61,6 +66,7 @@ impl Core {
             }
         }
         while let Ok(Some(request)) = RequestScan::default().next(&client.input[at..]) {
+            ended |= ends(&client.input[at + request.name_at..][..request.name_len]);
             at += request.len;
             if !request.is_empty() {
                 errors += 1;
@@ -80,6 +86,26 @@ impl Core {
         Self::soil_client(&mut self.dirty_clients, client, key);
         add(&self.counters.refused, errors);
         self.runnable.push_back(key);
+        self.give_up_transaction(key, ended);
+    }
+
+    /// A part of the client's open transaction was refused, or even its end: it must not be executed without it.
+    fn give_up_transaction(&mut self, key: Key, ended: bool) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(special) = client.special.as_mut().filter(|special| special.multi) else {
+            return;
+        };
+        special.own_lost();
+        if ended {
+            (special.multi, special.broken, special.watching, special.watch_lost) =
+                (false, false, false, false);
+        }
+        if let Some(own) = client.own.take() {
+            self.close_own(own);
+        }
+        self.forget_state(key);
     }
 
     /// Does what time alone brings. To be called at `next_wakeup`, or at any other time.

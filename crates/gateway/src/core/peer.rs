@@ -1,4 +1,4 @@
-//! Where a client comes from.
+//! Where a client comes from, and which endpoint is which.
 
 use super::{Core, Key};
 
@@ -8,6 +8,11 @@ impl Core {
         if let Some(client) = self.clients.get_mut(key) {
             client.peer = peer.into();
         }
+    }
+
+    /// The number of the endpoint of this name.
+    pub(crate) fn endpoint_called(&self, name: &str) -> Option<usize> {
+        self.endpoints.iter().position(|endpoint| endpoint.settings.name == name)
     }
 
     /// The client's endpoint, and where it comes from, for logs.

@@ -67,7 +67,7 @@ fn service() -> ServiceName {
 }
 
 impl World {
-    fn new(kind: EndpointKind) -> Self {
+    fn new(kind: EndpointKind, limits: EndpointLimits) -> Self {
         let reads_only = kind != EndpointKind::Primary;
         let endpoint = Endpoint {
             name: "played".to_owned(),
@@ -76,7 +76,7 @@ impl World {
             listen: Vec::new(),
             users: Vec::new(),
             backend: Backend::default(),
-            limits: EndpointLimits::default(),
+            limits,
             tls: None,
             proxy_protocol: false,
         };
@@ -338,7 +338,9 @@ impl World {
             let heard: Vec<u8> = player.heard.drain(..length).collect();
             let heard = String::from_utf8(heard).unwrap();
             let asked = player.asked.pop_front().expect("an answer that nobody asked for");
-            let held = heard.starts_with("-HOLD") || (self.reads_only && heard.starts_with("-NOREPLICA "));
+            let held = heard.starts_with("-HOLD")
+                || heard.starts_with("-RATELIMIT")
+                || (self.reads_only && heard.starts_with("-NOREPLICA "));
             match asked {
                 Asked::Read(number) => {
                     let length = number.to_string().len();
@@ -448,15 +450,20 @@ fn execute(remote: &mut Remote, command: &[u8], executed: &mut BTreeSet<u64>) {
     remote.answers.extend_from_slice(answer.as_bytes());
 }
 
-/// Plays a sequence that any bytes stand for.
+/// Plays a sequence that any bytes stand for; one of odd length at an endpoint that takes few commands.
 pub(crate) fn play(script: &[u8]) {
     let reader = |otherwise| EndpointKind::Reader { max_lag_bytes: 1000, otherwise };
-    let mut world = World::new(match script.first().map_or(0, |first| first >> 5) {
+    let kind = match script.first().map_or(0, |first| first >> 5) {
         0 => reader(Otherwise::Refuse),
         1 => reader(Otherwise::Primary),
         2 => reader(Otherwise::Any),
         _ => EndpointKind::Primary,
-    });
+    };
+    let mut limits = EndpointLimits::default();
+    if script.len() % 2 == 1 {
+        (limits.commands_per_second, limits.hold_max) = (200, Duration::from_millis(300));
+    }
+    let mut world = World::new(kind, limits);
     for event in script.chunks_exact(2) {
         world.step(event[0], event[1]);
     }
@@ -480,7 +487,7 @@ mod tests {
 
     #[test]
     fn of_a_transaction_that_nobody_answers_only_so_much_is_taken() {
-        let mut world = World::new(EndpointKind::Primary);
+        let mut world = World::new(EndpointKind::Primary, EndpointLimits::default());
         world.core.work_max = usize::MAX;
         world.order(7);
         let key = world.players[0].key.unwrap();

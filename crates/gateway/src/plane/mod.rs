@@ -44,6 +44,8 @@ const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Inbox {
     pub(crate) routes: BTreeMap<ServiceName, (Direction, Vec<Source>)>,
+    /// What endpoints show from now on, by their names.
+    pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
     /// How long what is under way may still take.
     pub(crate) stop: Option<Duration>,
 }
@@ -246,6 +248,12 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         for (service, (direction, sources)) in inbox.routes {
             self.core.route(&service, &direction, &sources);
             self.act();
+        }
+        for (endpoint, tls) in inbox.tls {
+            let number = self.core.endpoint_called(&endpoint);
+            if let Some((shown, _)) = number.and_then(|number| self.server_tls[number].as_mut()) {
+                *shown = tls;
+            }
         }
         if let Some(drain) = inbox.stop {
             self.leave(drain);

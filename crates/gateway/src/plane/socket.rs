@@ -333,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_is_gone_without_a_word_is_noticed() {
+        let (socket, _far) = pair();
+        let Stream::Tcp(stream) = &socket.stream else { panic!("it is TCP") };
+        let options = SockRef::from(stream);
+        assert!(options.keepalive().unwrap());
+        assert_eq!(options.tcp_keepalive_time().unwrap(), KEEPALIVE);
+        assert_eq!(options.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
+        assert_eq!(options.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    }
+
+    #[test]
     fn a_peer_that_does_not_read_is_still_heard() {
         let (mut socket, mut far) = pair();
         let mut buffer = [0; 1024];

@@ -1,8 +1,12 @@
 //! A gateway: the data plane on a thread of its own, and the pilot that asks the controllers for leases and tells it
 //! where to send what. It runs alone beside an application, or inside a controller's process.
 
+mod certificates;
 mod pilot;
 mod settings;
+
+#[cfg(test)]
+mod tests;
 
 pub use settings::{GatewayError, GatewayOptions};
 

@@ -1,6 +1,7 @@
 //! The pilot: asks every controller for leases, ten times a second and whenever something changed, and tells the data
 //! plane what they allow. What is allowed when is `backstay_lease`'s business; nothing is decided here.
 
+use super::certificates::{Renewed, Shown, shown, watch as watch_certificates};
 use super::settings::{GatewayError, GatewayOptions, settings};
 use crate::clock;
 use crate::peers::{Caller, GatewayLetter, Mesh, consult_all};
@@ -30,6 +31,7 @@ pub(super) struct Pilot {
     leases: Leases,
     gateway: Option<Gateway>,
     services: BTreeSet<ServiceName>,
+    certificates: Vec<Shown>,
     /// What the data plane has stopped doing.
     held: mpsc::UnboundedReceiver<(ServiceName, Epoch)>,
 }
@@ -38,6 +40,7 @@ pub(super) struct Pilot {
 struct Radio {
     letters: watch::Sender<GatewayLetter>,
     orders: mpsc::Receiver<GatewayOrders>,
+    certificates: mpsc::Receiver<Renewed>,
     tick: Interval,
 }
 
@@ -66,7 +69,9 @@ impl Pilot {
             others: config.spec.controllers.clone(),
             keyring,
         };
-        Ok(Self { process, mesh, leases: Leases::default(), gateway: Some(gateway), services, held })
+        let certificates = shown(config);
+        let (leases, gateway) = (Leases::default(), Some(gateway));
+        Ok(Self { process, mesh, leases, gateway, services, certificates, held })
     }
 
     /// Keeps the data plane informed until `shutdown`; then it finishes what it has begun, and the controllers are told
@@ -78,7 +83,9 @@ impl Pilot {
         let orders = consult_all(&self.mesh, &letters, &mut tasks);
         let mut tick = interval(LEASE_ASKED_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut radio = Radio { letters, orders, tick };
+        let (renewed, certificates) = mpsc::channel(1);
+        tasks.spawn(watch_certificates(std::mem::take(&mut self.certificates), renewed));
+        let mut radio = Radio { letters, orders, certificates, tick };
         loop {
             tokio::select! {
                 biased;
@@ -104,6 +111,11 @@ impl Pilot {
                 self.report(radio);
             }
             Some(orders) = radio.orders.recv() => self.hear(orders, radio),
+            Some((endpoint, tls)) = radio.certificates.recv() => {
+                if let Some(gateway) = &self.gateway {
+                    gateway.show(endpoint, tls);
+                }
+            }
             _ = radio.tick.tick() => self.report(radio),
         }
     }

@@ -97,7 +97,8 @@ fn convert(
     credentials: &Credentials,
 ) -> Result<plane::Endpoint, GatewayError> {
     let users = endpoint.users.iter().map(|user| {
-        Ok(plane::User { name: user.name.clone(), password: read(&user.password)?, login: None })
+        let login = login(user.server_username.as_ref(), user.server_password.as_ref())?;
+        Ok(plane::User { name: user.name.clone(), password: read(&user.password)?, login })
     });
     let mut listen = Vec::new();
     if let Some(address) = address {
@@ -177,7 +178,11 @@ fn limits(endpoint: &Endpoint) -> plane::EndpointLimits {
 }
 
 fn acceptor(certificate: &TlsClient) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    accepting_anyone(&files(certificate).read()?)
+}
+
+/// Where an endpoint's certificate is.
+pub(super) fn files(certificate: &TlsClient) -> Files {
     let own = (certificate.certificate.clone(), certificate.key.clone());
-    let files = Files { authority: certificate.certificate.clone(), own: Some(own) };
-    accepting_anyone(&files.read()?)
+    Files { authority: certificate.certificate.clone(), own: Some(own) }
 }

@@ -25,5 +25,5 @@ pub use pem::{Files, Material};
 pub use settings::{accepting, accepting_anyone, dialling_host, dialling_peer};
 
 pub(crate) use keyring::{HandshakeError, Keyring};
-pub(crate) use renewal::renew;
+pub(crate) use renewal::{LOOK_EVERY, Steady, renew};
 pub(crate) use standing::Standing;

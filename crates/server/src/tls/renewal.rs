@@ -13,7 +13,35 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What is looked at again and again, and counts once it stands still: a file may be half written, or only one of two.
+#[derive(Debug)]
+pub(crate) struct Steady<T> {
+    seen: Option<T>,
+    used: Option<T>,
+}
+
+impl<T: Clone + PartialEq> Steady<T> {
+    pub(crate) const fn new() -> Self {
+        Self { seen: None, used: None }
+    }
+
+    /// Nothing has counted yet.
+    pub(crate) const fn is_unused(&self) -> bool {
+        self.used.is_none()
+    }
+
+    /// True: from now on this counts, and something else did before.
+    pub(crate) fn changes_to(&mut self, found: &T) -> bool {
+        let settled = self.seen.replace(found.clone()).as_ref() == Some(found);
+        let changes = settled && self.used.as_ref() != Some(found);
+        if changes {
+            self.used = Some(found.clone());
+        }
+        changes
+    }
+}
 
 /// Puts renewed certificates to use for ever. The driver hears of every change, listeners of every problem.
 pub(crate) async fn renew(
@@ -24,19 +52,14 @@ pub(crate) async fn renew(
 ) {
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut used: Option<Result<Material, TlsError>> = None;
-    let mut seen: Option<Result<Material, TlsError>> = None;
+    let mut steady: Steady<Result<Material, TlsError>> = Steady::new();
     let mut told: Vec<ProblemStatus> = Vec::new();
     loop {
         look.tick().await;
         let found = keyring.look().await;
-        // A file may be half written, or only one of two: what counts is what stands still.
-        let settled = seen.as_ref() == Some(&found);
-        if settled && used.as_ref() != Some(&found) {
-            let first = used.is_none() && found.is_ok();
-            let taken = keyring.take(found.clone());
-            used = Some(found.clone());
-            match taken {
+        let first = steady.is_unused() && found.is_ok();
+        if steady.changes_to(&found) {
+            match keyring.take(found) {
                 Ok(()) if first => {}
                 Ok(()) => tracing::info!(
                     "new certificates are in use; this controller's is good until {} UTC",
@@ -48,7 +71,6 @@ pub(crate) async fn renew(
                 return;
             }
         }
-        seen = Some(found);
         let problems = keyring.standing().problems(&node, clock::now().unix);
         tell(&told, &problems, &journal);
         told = problems;
