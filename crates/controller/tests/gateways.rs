@@ -4,7 +4,7 @@ mod desk;
 
 use backstay_controller::{Controller, Decided, Effect, Entry, GATEWAYS_MAX, Input, Mistake, State, Wish};
 use backstay_model::{
-    Epoch, GatewayId, GatewayReport, Health, LEASE, Observation, PrimaryOrder, Role, Term, Time,
+    Epoch, FailsafeRun, GatewayId, GatewayReport, Health, LEASE, Observation, PrimaryOrder, Role, Term, Time,
 };
 use desk::{Desk, REFUSED, address, id, state};
 
@@ -413,6 +413,39 @@ fn gateways_that_take_turns_to_sleep_delay_a_switchover_by_one_lease_at_most() {
             desk.pass(5);
         }
         assert!(desk.now_ms - began < 800, "it waits for ever");
+    }
+}
+
+#[test]
+fn every_controller_tells_of_a_gateway_that_served_without_a_lease() {
+    for leads in [true, false] {
+        let mut desk = served();
+        if !leads {
+            desk.step(Input::Leadership { leader: Some(id("b")), term: Term(2) });
+        }
+        desk.told.clear();
+        let began = desk.clock().unix;
+        let mut reports = |lasted_ms| {
+            desk.report += 1;
+            let failsafe = [("shop".into(), FailsafeRun { began, lasted_ms })].into();
+            let report = GatewayReport { number: desk.report, failsafe, ..GatewayReport::default() };
+            desk.step(Input::Gateway { gateway: app(1), report: Some(report) });
+            let problems = desk.brain.status(desk.clock()).services.remove(0).problems;
+            let found = problems.into_iter().find(|problem| problem.code == "ServedWithoutLease");
+            (std::mem::take(&mut desk.told), found.map(|problem| problem.sentence).unwrap_or_default())
+        };
+        let (told, problem) = reports(None);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("gateway app1 (00000001) serves without a lease since 20"), "{told:?}");
+        assert!(problem.contains("app1 serves without a lease since 20") && problem.contains("; start "));
+        assert_eq!(reports(None).0, Vec::<String>::new(), "once");
+        let (told, problem) = reports(Some(12_345));
+        assert!(told[0].contains("served without a lease for 12.3 s from 20"), "{told:?}");
+        assert!(
+            problem.contains("for 12.3 s from 20") && problem.contains("`backstay history`"),
+            "{problem}"
+        );
+        assert_eq!(reports(Some(12_345)).0, Vec::<String>::new(), "once");
     }
 }
 

@@ -2,6 +2,7 @@
 //! where to send what. It runs alone beside an application, or inside a controller's process.
 
 mod pilot;
+mod sampler;
 mod settings;
 
 pub use settings::{GatewayError, GatewayOptions};
