@@ -129,18 +129,7 @@ impl Sampler {
     }
 
     async fn look(&mut self, primary: &Address, open: Option<Open>) -> Result<(Open, Sample), ServerError> {
-        let senseless = || ServerError::Refused("answers INFO with something that is no INFO".to_owned());
-        let mut open = match open {
-            Some(open) => open,
-            None => {
-                self.look_up().await;
-                self.login.refresh();
-                let mut server = Server::connect(primary, &self.login).await?;
-                let text = server.text(&["INFO", "server"]).await?;
-                let run_id = run_id(text.as_bytes()).ok_or_else(senseless)?;
-                Open { address: primary.clone(), run_id, server }
-            }
-        };
+        let mut open = if let Some(open) = open { open } else { self.connect(primary).await? };
         let asked = clock::time();
         let text = open.server.text(&["INFO", "replication"]).await?;
         let replicas = acknowledged(text.as_bytes());
@@ -150,6 +139,16 @@ impl Sampler {
         let (address, run_id) = (open.address.clone(), open.run_id.clone());
         let sample = Sample { asked, address, run_id, is_primary, acknowledged: ours.collect() };
         Ok((open, sample))
+    }
+
+    async fn connect(&mut self, primary: &Address) -> Result<Open, ServerError> {
+        self.look_up().await;
+        self.login.refresh();
+        let mut server = Server::connect(primary, &self.login).await?;
+        let text = server.text(&["INFO", "server"]).await?;
+        let senseless = || ServerError::Refused("answers INFO without saying who it is".to_owned());
+        let run_id = run_id(text.as_bytes()).ok_or_else(senseless)?;
+        Ok(Open { address: primary.clone(), run_id, server })
     }
 
     /// The instance of the file that listens there: a replica tells its port, and the primary sees its IP address, unless
