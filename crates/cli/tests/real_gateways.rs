@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use support::group::{Group, LIMIT, until};
+use std::time::{Duration, Instant};
+use support::group::{Group, LIMIT, info, until};
 
 /// A client that writes one key after the other through a gateway, on one connection for ever.
 struct Writer {
@@ -157,8 +158,8 @@ fn without_controllers_nothing_is_forwarded_once_the_lease_is_over() {
     // The writer is held: what it is told stands still.
     let standing = || {
         let before = writer.acknowledged.load(Ordering::Relaxed);
-        let end = std::time::Instant::now() + std::time::Duration::from_millis(300);
-        while std::time::Instant::now() < end {
+        let end = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < end {
             std::thread::yield_now();
         }
         (before == writer.acknowledged.load(Ordering::Relaxed)).then_some(())
@@ -170,6 +171,82 @@ fn without_controllers_nothing_is_forwarded_once_the_lease_is_over() {
     assert_eq!(written.lost, None);
     assert!(written.refused.len() <= 1, "{:?}", written.refused);
     assert_eq!(lost(&group, &written), Vec::<String>::new());
+}
+
+/// The gateway's file says this of the service from now on, and that commands wait for a second at most; controllers have
+/// read theirs.
+fn rewrite(group: &Group, gateway: &GatewayServer, failsafe: &str) {
+    let text = std::fs::read_to_string(group.config()).unwrap();
+    let text = text
+        .replace("[[redis]]\n", &format!("[[redis]]\nfailsafe = \"{failsafe}\"\n"))
+        .replace("role = \"primary\"\n", "role = \"primary\"\nhold = \"1s\"\n");
+    std::fs::write(group.config(), text).unwrap();
+    group.fault(Fault::Restart, &gateway.name).unwrap();
+}
+
+/// Waits until a command is answered so.
+fn answers(writing: &mut Connection, what: &str, wanted: impl Fn(&str) -> bool) {
+    until(what, || {
+        let reply = writing.call(&["SET", "key", "value"]).unwrap();
+        wanted(if is_ok(&reply) { "OK" } else { error_text(&reply).unwrap_or("no error") }).then_some(())
+    });
+}
+
+#[test]
+fn without_controllers_and_without_the_operators_word_clients_are_refused_after_their_time() {
+    let (group, gateways) = behind(1);
+    rewrite(&group, &gateways[0], "off");
+    let mut writing = Connection::open(gateways[0].address(), LIMIT).unwrap();
+    answers(&mut writing, "a write", |reply| reply == "OK");
+    group.fault_all(Fault::Kill, &["a", "b", "c"]).unwrap();
+    for _ in 0..3 {
+        answers(&mut writing, "a refusal", |reply| reply.starts_with("HOLDTIMEOUT"));
+    }
+    let reply = writing.call(&["SET", "key", "value"]).unwrap();
+    assert!(error_text(&reply).is_some_and(|error| error.starts_with("HOLDTIMEOUT")), "{reply:?}");
+}
+
+#[test]
+fn with_the_failsafe_clients_go_on_without_controllers_while_a_replica_speaks_for_the_primary() {
+    let (group, gateways) = behind(1);
+    rewrite(&group, &gateways[0], "risk-two-primaries");
+    let primary = group.primary().unwrap();
+    let replicas: Vec<_> = group.others(&primary).into_iter().map(|replica| replica.name).collect();
+    let replicas: Vec<&str> = replicas.iter().map(String::as_str).collect();
+    let mut writing = Connection::open(gateways[0].address(), LIMIT).unwrap();
+    answers(&mut writing, "a write", |reply| reply == "OK");
+    // It can see replicas acknowledge, and then nobody is there any more who could give it a lease.
+    for _ in 0..3 {
+        let before = info(&primary, "slave0");
+        until("an acknowledgement of a replica", || (info(&primary, "slave0") != before).then_some(()));
+    }
+    group.fault_all(Fault::Kill, &["a", "b", "c"]).unwrap();
+    let told = || std::fs::read_to_string(&gateways[0].log).unwrap_or_default();
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(8) {
+        let reply = writing.call(&["SET", "key", "value"]).unwrap();
+        let unknown = error_text(&reply).is_some_and(|error| error.starts_with("UNKNOWNOUTCOME"));
+        assert!(is_ok(&reply) || unknown, "{reply:?} after {:?}\n{}", since.elapsed(), told());
+    }
+    assert!(told().contains("is served without a lease from now on"), "{}", told());
+    // Without replicas nothing speaks for it; hung ones stay linked, and acknowledge nothing.
+    group.fault_all(Fault::Hang, &replicas).unwrap();
+    answers(&mut writing, "a refusal", |reply| reply.starts_with("HOLDTIMEOUT"));
+    let reply = writing.call(&["SET", "key", "value"]).unwrap();
+    assert!(error_text(&reply).is_some_and(|error| error.starts_with("HOLDTIMEOUT")), "{reply:?}");
+    group.fault_all(Fault::Resume, &replicas).unwrap();
+    answers(&mut writing, "a write", |reply| reply == "OK");
+    // Controllers are back, rule again, and say what was done without them.
+    for controller in ["a", "b", "c"] {
+        group.fault(Fault::Restart, controller).unwrap();
+    }
+    let told = until("the alarm", || {
+        group.problem("ServedWithoutLease").filter(|told| told.contains("served without a lease for"))
+    });
+    assert!(told.contains("`backstay history`"), "{told}");
+    assert!(group.told(&["status"]).contains("without a lease"));
+    answers(&mut writing, "a write", |reply| reply == "OK");
+    assert_eq!(group.primary().unwrap().name, primary.name, "nothing was wrong with it");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! spelt out or order of instances, different for anything that means something else. Secrets are not in them.
 
 use crate::config::{Credentials, SecretSource};
-use backstay_model::{ClusterName, ControllerSpec, Digest, ServiceSpec};
+use backstay_model::{ClusterName, ControllerSpec, Digest, Failsafe, ServiceSpec};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
@@ -81,6 +81,9 @@ pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> D
     if spec.ignore_sentinels {
         // Left out otherwise: versions that do not know it agree.
         canonical.text("ignore_sentinels");
+    }
+    if spec.failsafe != Failsafe::Off {
+        canonical.text(spec.failsafe.word());
     }
     canonical.finish()
 }

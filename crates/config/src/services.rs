@@ -6,7 +6,9 @@ use crate::finding::{Findings, Span};
 use crate::section::{At, Section};
 use crate::service_tls::{self, ServiceTls};
 use crate::values;
-use backstay_model::{Address, Digest, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec};
+use backstay_model::{
+    Address, Digest, Failsafe, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec,
+};
 use std::time::Duration;
 
 const fn ms(millis: u64) -> Duration {
@@ -31,6 +33,7 @@ pub(crate) struct ServiceDraft {
     parallel_syncs: At<u64>,
     pub(crate) min_replicas_to_write: At<u64>,
     ignore_sentinels: bool,
+    pub(crate) failsafe: At<Failsafe>,
     canary_key: String,
     pub(crate) preference: PreferenceDraft,
     pub(crate) username: Option<At<String>>,
@@ -81,6 +84,9 @@ impl ServiceDraft {
             parallel_syncs: s.number("parallel_syncs", findings, 1, 1..=1000),
             min_replicas_to_write: s.number("min_replicas_to_write", findings, 0, 0..=1000),
             ignore_sentinels: s.flag("ignore_sentinels", findings),
+            failsafe: s
+                .optional("failsafe", findings, values::failsafe)
+                .unwrap_or_else(|| s.default(Failsafe::Off)),
             canary_key: s
                 .optional("canary_key", findings, values::key)
                 .map_or_else(|| "backstay:canary".into(), |key| key.value),
@@ -113,6 +119,7 @@ impl ServiceDraft {
             canary_key: self.canary_key.clone(),
             min_replicas_to_write: self.min_replicas_to_write.value,
             ignore_sentinels: self.ignore_sentinels,
+            failsafe: self.failsafe.value,
             digest: Digest::from(""),
         })
     }

@@ -68,6 +68,7 @@ impl Config {
         out.text("canary_key", &service.canary_key);
         out.line(&format!("min_replicas_to_write = {}", service.min_replicas_to_write));
         out.line(&format!("ignore_sentinels = {}", service.ignore_sentinels));
+        out.text("failsafe", service.failsafe.word());
         if let Some(credentials) = self.credentials(&service.name) {
             out.text_unless_empty("username", credentials.username.as_deref().unwrap_or_default());
             out.secret("password", credentials.password.as_ref());

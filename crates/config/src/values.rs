@@ -1,7 +1,7 @@
 //! Texts and numbers to values: durations, names, addresses, paths. A refused one says what to write instead. What values
 //! mean together is checked elsewhere.
 
-use backstay_model::Address;
+use backstay_model::{Address, Failsafe};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -120,6 +120,21 @@ fn printable(text: &str, bytes_max: usize, what: &str) -> Result<String, Refusal
         );
     }
     Ok(text.to_owned())
+}
+
+/// What gateways do when no controller tells them anything.
+pub(crate) fn failsafe(text: &str) -> Result<Failsafe, Refusal> {
+    let known = [Failsafe::Off, Failsafe::RiskTwoPrimaries].into_iter().find(|it| it.word() == text);
+    known.map_or_else(
+        || {
+            refuse(
+                format!("'{}' is no failsafe", short(text)),
+                "Write \"off\", so that gateways hold when no controller tells them anything, or \
+                 \"risk-two-primaries\", if they shall go on and you accept that there may be two primaries then.",
+            )
+        },
+        Ok,
+    )
 }
 
 /// `host:port`.

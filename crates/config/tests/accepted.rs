@@ -1,6 +1,7 @@
 //! Files that are taken: what they mean, what is the default, what they are doubted for.
 
 use backstay_config::{Config, Endpoint, EndpointRole, Otherwise, SecretSource};
+use backstay_model::Failsafe;
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../examples/backstay.toml");
@@ -56,6 +57,7 @@ fn the_example_spells_out_the_defaults() {
     assert_eq!(example.canary_key, short.canary_key);
     assert_eq!(example.min_replicas_to_write, short.min_replicas_to_write);
     assert_eq!(example.ignore_sentinels, short.ignore_sentinels);
+    assert_eq!(example.failsafe, short.failsafe);
     assert_eq!(example.instances[0].priority, short.instances[0].priority);
 }
 
@@ -248,4 +250,26 @@ fn endpoints_say_who_may_come_and_whom_they_reach() {
     assert_eq!((catalogue.role, catalogue.clients_max), (role, 10_000));
     let again = parsed(&config.show());
     assert_eq!(again.endpoints, config.endpoints);
+}
+
+const FAILSAFE: &str = r#"
+cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601" } ]
+[[redis]]
+name = "mymaster"
+failsafe = "risk-two-primaries"
+instances = [ { name = "r1", address = "10.0.0.1:6379" } ]
+"#;
+
+#[test]
+fn the_failsafe_is_off_unless_the_operator_takes_the_risk_by_name() {
+    assert_eq!(parsed(SHORT).spec.services[0].failsafe, Failsafe::Off);
+    let config = parsed(FAILSAFE);
+    assert_eq!(config.spec.services[0].failsafe, Failsafe::RiskTwoPrimaries);
+    assert!(config.show().contains("failsafe = \"risk-two-primaries\""), "{}", config.show());
+    let off = FAILSAFE.replace("risk-two-primaries", "off");
+    assert_ne!(digest(&off), digest(FAILSAFE));
+    assert_eq!(digest(&off), digest(&FAILSAFE.replace("failsafe = \"risk-two-primaries\"\n", "")));
+    assert!(warnings(FAILSAFE).iter().any(|it| it.contains("the failsafe never begins")));
+    assert!(!warnings(&off).iter().any(|it| it.contains("failsafe")));
 }

@@ -295,3 +295,22 @@ fn limits_of_endpoints_have_bounds() {
         assert!(notes[0].ends_with(message), "{notes:?}");
     }
 }
+
+#[test]
+fn a_failsafe_that_does_not_exist_is_refused_with_those_that_do() {
+    let file = |value: &str| {
+        format!(
+            "cluster = \"shop\"\ncontrollers = [ {{ name = \"a\", address = \"127.0.0.1:7601\" }} ]\n[[redis]]\n\
+             name = \"m\"\nfailsafe = {value}\ninstances = [ {{ name = \"r1\", address = \"10.0.0.1:6379\" }} ]\n"
+        )
+    };
+    for (value, message) in [
+        ("\"on\"", "'on' is no failsafe"),
+        ("\"Risk-Two-Primaries\"", "'Risk-Two-Primaries' is no failsafe"),
+        ("true", "failsafe must be a text"),
+    ] {
+        assert_eq!(notes(&file(value))[0], format!("5:12 {message}"));
+        let seen = rendered(&file(value));
+        assert!(value == "true" || seen.contains("risk-two-primaries\""), "{seen}");
+    }
+}

@@ -160,6 +160,7 @@ impl Controller {
             unix: now.unix,
             disagreement: self.hindrance(&scene.spec.name).filter(|_| self.has_quorum(now.time)),
             quorum: self.has_quorum(now.time),
+            failsafe: self.failsafe_runs(&scene.spec.name),
         })
     }
 

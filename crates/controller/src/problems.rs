@@ -5,8 +5,8 @@ use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::{follows, is_of_a_stranger};
 use backstay_model::{
-    Address, Evidence, Fault, Health, InstanceName, ProblemStatus, Replication, Sentinels, Severity,
-    UnixMicros,
+    Address, Evidence, FailsafeRun, Fault, GatewayName, Health, InstanceName, ProblemStatus, Replication,
+    Sentinels, Severity, UnixMicros,
 };
 
 /// What the matchers look at.
@@ -21,6 +21,8 @@ pub struct Snapshot<'a> {
     pub disagreement: Option<String>,
     /// This node is in touch with a quorum.
     pub quorum: bool,
+    /// Gateways that serve it without a lease, or did lately.
+    pub failsafe: Vec<(GatewayName, FailsafeRun)>,
 }
 
 /// One row.
@@ -45,6 +47,7 @@ pub const CATALOGUE: &[Problem] = &[
     row("PrimaryClosed", Severity::Error, primary_closed),
     row("ForeignManager", Severity::Error, foreign_manager),
     row("StrayPrimary", Severity::Error, stray_primary),
+    row("ServedWithoutLease", Severity::Error, served_without_lease),
     row("ConfigurationsDiffer", Severity::Error, |s| s.disagreement.clone()),
     row("PasswordRefused", Severity::Error, |s| replicas_faulty(s, |fault| fault == Fault::WrongPassword)),
     row("SentinelsUnseen", Severity::Warning, sentinels_unseen),
@@ -213,6 +216,18 @@ fn stray_primary(s: &Snapshot) -> Option<String> {
     list(strays.map(|(name, _)| name)).map(|names| {
         format!("{names} takes itself for a primary; if it was never part of this group, empty it or remove it from the file")
     })
+}
+
+fn served_without_lease(s: &Snapshot) -> Option<String> {
+    let goes_on = s.failsafe.iter().any(|(_, run)| run.lasted_ms.is_none());
+    let runs: Vec<String> =
+        s.failsafe.iter().map(|(gateway, run)| format!("gateway {gateway} {run}")).collect();
+    let next = if goes_on {
+        "start controllers until a majority runs and reaches it"
+    } else {
+        "if another primary was opened meanwhile, `backstay history` shows what was written to the old one only"
+    };
+    (!runs.is_empty()).then(|| format!("{}; {next}", runs.join("; ")))
 }
 
 fn replicas_faulty(s: &Snapshot, kind: fn(Fault) -> bool) -> Option<String> {

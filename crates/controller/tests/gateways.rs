@@ -4,7 +4,7 @@ mod desk;
 
 use backstay_controller::{Controller, Decided, Effect, Entry, GATEWAYS_MAX, Input, Mistake, State, Wish};
 use backstay_model::{
-    Epoch, GatewayId, GatewayReport, Health, LEASE, Observation, PrimaryOrder, Role, Term, Time,
+    Epoch, FailsafeRun, GatewayId, GatewayReport, Health, LEASE, Observation, PrimaryOrder, Role, Term, Time,
 };
 use desk::{Desk, REFUSED, address, id, state};
 
@@ -353,6 +353,100 @@ fn a_hung_gateway_delays_the_pause_of_a_switchover_by_at_most_one_lease() {
     }
     assert!(desk.orders.contains(&"r1 pause".into()), "{:?}", desk.orders);
     assert!(desk.told.iter().any(|it| it.contains("gateway app1, which did not answer")), "{:?}", desk.told);
+}
+
+/// What the gateway was told last, and all that it was told before is forgotten.
+fn told_last(desk: &mut Desk, gateway: &str) -> Option<(u64, PrimaryOrder)> {
+    let said = desk.said().into_iter().filter(|(name, ..)| name == gateway);
+    said.last().map(|(_, epoch, order, _)| (epoch, order))
+}
+
+#[test]
+fn while_a_switchover_waits_for_a_gateway_that_sleeps_the_others_serve_on() {
+    let mut desk = served();
+    let lease_ends = desk.now_ms + 440;
+    desk.reports(&app(2), None);
+    desk.pass(250);
+    desk.reports(&app(2), None);
+    desk.switches_over();
+    desk.reports(&app(2), None);
+    while desk.now_ms + 5 < lease_ends {
+        desk.is_near();
+        desk.reports(&app(2), None);
+        assert_eq!(told_last(&mut desk, "app2"), Some((1, serve("r1"))), "at {} ms", desk.now_ms);
+    }
+    desk.is_near();
+    assert_eq!(told_last(&mut desk, "app2"), Some((2, PrimaryOrder::Drain)));
+    desk.reports(&app(2), Some(2));
+    assert!(desk.orders.contains(&"r1 pause".into()), "{:?}", desk.orders);
+    assert!(desk.told.iter().any(|it| it.contains("gateway app1, which did not answer")), "{:?}", desk.told);
+}
+
+#[test]
+fn a_switchover_goes_on_as_soon_as_a_gateway_that_slept_wakes() {
+    let mut desk = served();
+    desk.pass(250);
+    desk.switches_over();
+    desk.is_near();
+    assert_ne!(told_last(&mut desk, "app1"), Some((2, PrimaryOrder::Drain)));
+    desk.reports(&app(1), None);
+    desk.is_near();
+    assert_eq!(told_last(&mut desk, "app1"), Some((2, PrimaryOrder::Drain)));
+}
+
+#[test]
+fn gateways_that_take_turns_to_sleep_delay_a_switchover_by_one_lease_at_most() {
+    let mut desk = served();
+    desk.reports(&app(2), None);
+    desk.switches_over();
+    let began = desk.now_ms;
+    while told_last(&mut desk, "app1").is_none_or(|(_, order)| order != PrimaryOrder::Drain) {
+        // Each renews its lease before that ends, and late, and never are both awake.
+        match (desk.now_ms - began) % 420 {
+            0 => desk.reports(&app(1), None),
+            210 => desk.reports(&app(2), None),
+            _ => {}
+        }
+        if desk.now_ms - began > 250 {
+            desk.is_near();
+        } else {
+            desk.pass(5);
+        }
+        assert!(desk.now_ms - began < 800, "it waits for ever");
+    }
+}
+
+#[test]
+fn every_controller_tells_of_a_gateway_that_served_without_a_lease() {
+    for leads in [true, false] {
+        let mut desk = served();
+        if !leads {
+            desk.step(Input::Leadership { leader: Some(id("b")), term: Term(2) });
+        }
+        desk.told.clear();
+        let began = desk.clock().unix;
+        let mut reports = |lasted_ms| {
+            desk.report += 1;
+            let failsafe = [("shop".into(), FailsafeRun { began, lasted_ms })].into();
+            let report = GatewayReport { number: desk.report, failsafe, ..GatewayReport::default() };
+            desk.step(Input::Gateway { gateway: app(1), report: Some(report) });
+            let problems = desk.brain.status(desk.clock()).services.remove(0).problems;
+            let found = problems.into_iter().find(|problem| problem.code == "ServedWithoutLease");
+            (std::mem::take(&mut desk.told), found.map(|problem| problem.sentence).unwrap_or_default())
+        };
+        let (told, problem) = reports(None);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("gateway app1 (00000001) serves without a lease since 20"), "{told:?}");
+        assert!(problem.contains("app1 serves without a lease since 20") && problem.contains("; start "));
+        assert_eq!(reports(None).0, Vec::<String>::new(), "once");
+        let (told, problem) = reports(Some(12_345));
+        assert!(told[0].contains("served without a lease for 12.3 s from 20"), "{told:?}");
+        assert!(
+            problem.contains("for 12.3 s from 20") && problem.contains("`backstay history`"),
+            "{problem}"
+        );
+        assert_eq!(reports(Some(12_345)).0, Vec::<String>::new(), "once");
+    }
 }
 
 #[test]

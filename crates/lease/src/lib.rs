@@ -2,12 +2,21 @@
 //!
 //! A lease is counted from when it was asked for, on a clock that counts suspended time. It allows forwarding to one
 //! primary in one epoch; what a newer epoch said is never undone by an older one, whoever brings it and however late.
+//! What may be done without a lease, if the operator wants that, is `failsafe`'s business.
+
+mod evidence;
+mod failsafe;
+
+pub use evidence::{MOVED_WITHIN, Sample};
+pub use failsafe::{Alarm, Ending};
 
 use backstay_model::{
     Address, Epoch, GatewayLoad, GatewayOrders, GatewayReport, PrimaryOrder, Reader, ServiceName,
     ServiceOrders, Time,
 };
-use std::collections::{BTreeMap, VecDeque};
+use evidence::Evidence;
+use failsafe::Run;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Nothing is forwarded so shortly before a lease's end, so that the reply is still read within it.
@@ -23,6 +32,13 @@ pub struct Leases {
     /// When each report was made, oldest first.
     asked: VecDeque<(u64, Time)>,
     services: BTreeMap<ServiceName, Service>,
+    /// The services that are served on without a lease if nobody can be asked.
+    failsafe: BTreeSet<ServiceName>,
+    /// When a controller said anything at all.
+    heard: Time,
+    /// When this was called last, and when it was again after a standstill.
+    noticed: Time,
+    woke: Time,
 }
 
 #[derive(Clone, Debug)]
@@ -30,6 +46,10 @@ struct Service {
     orders: ServiceOrders,
     until: Time,
     held: Option<Epoch>,
+    /// What was seen of the primary since it was first served under a lease in this epoch. None while it is not served.
+    evidence: Option<Evidence>,
+    /// When it was last served without a lease.
+    run: Option<Run>,
 }
 
 /// What may be done with commands for a service's primary.
@@ -41,7 +61,7 @@ pub enum Standing {
         epoch: Epoch,
         /// The primary.
         primary: Address,
-        /// The lease's end.
+        /// The lease's end, or that of what stands for one in the failsafe. Only behind that it may be earlier than it was.
         until: Time,
     },
     /// Forward nothing new, let what is under way finish until the lease's end, then say so with `Leases::held`.
@@ -61,18 +81,21 @@ pub enum Standing {
 impl Leases {
     /// The next report to every controller; one may answer it with a lease.
     pub fn report(&mut self, now: Time, load: GatewayLoad) -> GatewayReport {
+        self.notice(now);
         self.number += 1;
         self.asked.push_back((self.number, now));
         if self.asked.len() > ASKED_MAX {
             self.asked.pop_front();
         }
         let holding = self.services.iter().filter_map(|(name, it)| Some((name.clone(), it.held?))).collect();
-        GatewayReport { number: self.number, holding, leaving: self.leaving, load }
+        let failsafe = self.failsafe_runs(now);
+        GatewayReport { number: self.number, holding, leaving: self.leaving, load, failsafe }
     }
 
     /// Takes up what a controller said. True: for some service, what may be done with commands for its primary changed
     /// otherwise than by time. A report sent at once then is answered at once.
-    pub fn told(&mut self, orders: GatewayOrders) -> bool {
+    pub fn told(&mut self, now: Time, orders: GatewayOrders) -> bool {
+        self.heard = now;
         let asked = orders
             .answers
             .and_then(|number| self.asked.iter().find(|(asked, _)| *asked == number).map(|(_, when)| *when));
@@ -89,7 +112,8 @@ impl Leases {
         // Only `Serve` extends a lease: whoever waits for this gateway to hold counts what it said to serve.
         let until = if serves(&told) { until } else { Time::ZERO };
         let Some(known) = self.services.get_mut(&told.service) else {
-            self.services.insert(told.service.clone(), Service { orders: told, until, held: None });
+            let service = Service { orders: told, until, held: None, evidence: None, run: None };
+            self.services.insert(service.orders.service.clone(), service);
             return true;
         };
         let late = told.epoch < known.orders.epoch
@@ -107,6 +131,10 @@ impl Leases {
             PrimaryOrder::Drain => {}
             PrimaryOrder::Hold => known.until = Time::ZERO,
         }
+        if !same {
+            // What was seen of one primary in one epoch says nothing of another.
+            known.evidence = None;
+        }
         known.orders = told;
         !same
     }
@@ -118,8 +146,9 @@ impl Leases {
 
     /// What may be done for the service now. `None`: nothing was ever said of it.
     pub fn standing(&self, service: &ServiceName, now: Time) -> Option<Standing> {
-        let Service { orders, until, .. } = self.services.get(service)?;
-        let (epoch, until) = (orders.epoch, *until);
+        let it = self.services.get(service)?;
+        let (orders, epoch) = (&it.orders, it.orders.epoch);
+        let until = self.failsafe_until(service, it, now).unwrap_or(it.until);
         Some(match &orders.primary {
             _ if self.leaving => Standing::Hold { epoch },
             PrimaryOrder::Serve(primary) if now < until => {

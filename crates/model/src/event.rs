@@ -2,7 +2,8 @@
 //! anything; each has one sentence, and it is the same wherever it is shown.
 
 use crate::{
-    Address, Epoch, Fault, GatewayId, InstanceName, NodeName, ReplOffset, ServiceName, Term, UnixMicros,
+    Address, Epoch, FailsafeRun, Fault, GatewayId, InstanceName, NodeName, ReplOffset, ServiceName, Term,
+    UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -129,6 +130,11 @@ pub enum EventKind {
         epoch: Epoch,
         how: String,
     },
+    /// A gateway serves, or served, the service without a lease.
+    ServedWithoutLease {
+        gateway: GatewayId,
+        run: FailsafeRun,
+    },
     /// A primary that is not the epoch's was found and closed.
     StrayPrimaryClosed {
         instance: InstanceName,
@@ -180,6 +186,7 @@ impl EventKind {
             | Self::FailoverBegun { .. }
             | Self::FailoverAbandoned { .. }
             | Self::StrayPrimaryClosed { .. }
+            | Self::ServedWithoutLease { .. }
             | Self::ProblemFound { .. }
             | Self::Paused { .. }
             | Self::WokeLate { .. } => Severity::Warning,
@@ -235,6 +242,7 @@ impl fmt::Display for EventKind {
             Self::GatewayJoined { gateway } => write!(f, "gateway {gateway} is registered"),
             Self::GatewayLeft { gateway } => write!(f, "gateway {gateway} is registered no more"),
             Self::GatewaysHeld { epoch, how } => write!(f, "epoch {epoch}: every gateway holds: {how}"),
+            Self::ServedWithoutLease { gateway, run } => write!(f, "gateway {gateway} {run}"),
             Self::StrayPrimaryClosed { instance } => {
                 write!(f, "{instance} took itself for a primary and was closed")
             }

@@ -5,6 +5,7 @@
 //! nothing but time.
 
 use crate::ids::{Address, Epoch, GatewayName, InstanceName, ServiceName};
+use crate::time::UnixMicros;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,6 +46,36 @@ pub struct GatewayReport {
     pub leaving: bool,
     /// For the operator; decides nothing.
     pub load: GatewayLoad,
+    /// For the operator, too: the services that it serves without a lease, or did within the last hour.
+    pub failsafe: BTreeMap<ServiceName, FailsafeRun>,
+}
+
+/// A time in which a gateway served a service without a lease (safety, section 2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailsafeRun {
+    /// When it began, by the gateway's wall clock.
+    pub began: UnixMicros,
+    /// For how long it lasted. `None`: it goes on.
+    pub lasted_ms: Option<u64>,
+}
+
+impl fmt::Display for FailsafeRun {
+    /// What a gateway did, as the end of a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let began = self.began;
+        match self.lasted_ms {
+            Some(ms) => write!(
+                f,
+                "served without a lease for {}.{} s from {began} UTC on, because no controller told it anything",
+                ms / 1000,
+                ms % 1000 / 100
+            ),
+            None => write!(
+                f,
+                "serves without a lease since {began} UTC, because no controller that leads tells it anything"
+            ),
+        }
+    }
 }
 
 /// What a gateway is busy with.

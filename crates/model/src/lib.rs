@@ -15,8 +15,8 @@ mod time;
 pub use command::{ClientKind, Command, Info, Reply};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
 pub use gateway::{
-    GatewayId, GatewayLoad, GatewayOrders, GatewayReport, LEASE, LEASE_ASKED_EVERY, PrimaryOrder, Reader,
-    ServiceOrders,
+    FailsafeRun, GatewayId, GatewayLoad, GatewayOrders, GatewayReport, LEASE, LEASE_ASKED_EVERY,
+    PrimaryOrder, Reader, ServiceOrders,
 };
 pub use ids::{
     Address, AddressError, ClusterName, Digest, Epoch, GatewayName, Generation, InstanceName, NodeId,
@@ -27,7 +27,7 @@ pub use observation::{
     Evidence, Fault, Health, Identity, InstanceReport, Observation, Replication, Role, Sentinels, Suspicion,
 };
 pub use order::{Action, Order};
-pub use spec::{ClusterSpec, ControllerSpec, InstanceSpec, Preference, ServiceSpec};
+pub use spec::{ClusterSpec, ControllerSpec, Failsafe, InstanceSpec, Preference, ServiceSpec};
 pub use status::{
     CandidateStatus, ClusterStatus, ControllerStatus, Explanation, GatewayStatus, InstanceStatus,
     LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,

@@ -61,6 +61,8 @@ pub struct ServiceSpec {
     pub min_replicas_to_write: u64,
     /// The operator knows of Sentinels beside Backstay: they hinder nothing.
     pub ignore_sentinels: bool,
+    /// What gateways do when no controller tells them anything.
+    pub failsafe: Failsafe,
     /// Digest of the section of the file, compared between nodes.
     pub digest: Digest,
 }
@@ -69,6 +71,27 @@ impl ServiceSpec {
     /// The instance called `name`, if the file has it.
     pub fn instance(&self, name: &InstanceName) -> Option<&InstanceSpec> {
         self.instances.iter().find(|instance| instance.name == *name)
+    }
+}
+
+/// What a gateway does for a service once no lease can be renewed (safety, section 2.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failsafe {
+    /// It holds.
+    #[default]
+    Off,
+    /// It goes on serving the last primary while a replica of the file acknowledges that one's stream. There may be
+    /// another primary by then.
+    RiskTwoPrimaries,
+}
+
+impl Failsafe {
+    /// As the file spells it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::RiskTwoPrimaries => "risk-two-primaries",
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! part of `status` that only the consensus knows.
 
 use crate::Node;
-use backstay_consensus::{Change, ChangeRefusal, Changed, Status, VERSION};
+use backstay_consensus::{Change, ChangeRefusal, Changed, GATEWAYS, Status, VERSION};
 use backstay_controller::{Refusal, Wish};
 use backstay_model::{ClusterStatus, MemberRole, NodeId, NodeName, Now, ProblemStatus, Severity};
 
@@ -70,6 +70,7 @@ impl Node {
             };
             found.push(warning("ControllerNotMember", sentence));
         }
+        found.extend(gateways_wait(status).map(|sentence| warning("GatewaysWait", sentence)));
         let (level, leads) = (members.membership.level, self.brain.leads());
         if level < VERSION && leads && self.brain.has_quorum(now.time) {
             let older =
@@ -168,6 +169,20 @@ impl Node {
     fn name(&self, node: NodeId) -> Option<&NodeName> {
         self.controllers.get(&node)
     }
+}
+
+/// Gateways that are not registered, because not every controller would understand that.
+fn gateways_wait(status: &ClusterStatus) -> Option<String> {
+    let waiting = status.gateways.iter().filter(|gateway| !gateway.registered);
+    let waiting: Vec<&str> = waiting.map(|gateway| gateway.name.as_str()).collect();
+    (status.level < GATEWAYS && !waiting.is_empty()).then(|| {
+        format!(
+            "gateway {} gets no lease, so its clients wait: the controllers work at level {}, and gateways need level \
+             {GATEWAYS}; upgrade and start every controller (`backstay controller list` shows their versions)",
+            waiting.join(", "),
+            status.level
+        )
+    })
 }
 
 fn role(members: &Status, node: NodeId) -> MemberRole {

@@ -7,6 +7,7 @@ mod admin;
 pub mod adopt;
 mod anteroom;
 mod clock;
+mod conversation;
 mod driver;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

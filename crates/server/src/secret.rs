@@ -61,9 +61,11 @@ pub(crate) fn read(source: &SecretSource) -> Result<Secret, SecretError> {
 
 /// Why nobody can log in.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LoginError {
+pub enum LoginError {
+    /// The password cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }

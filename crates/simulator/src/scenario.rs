@@ -1,7 +1,7 @@
 //! What one seed means: how large the world is, what goes wrong in it, and which mistake is planted, if one is.
 
 use crate::random::Random;
-use backstay_model::{ClusterSpec, ControllerSpec, InstanceSpec, Preference, ServiceSpec};
+use backstay_model::{ClusterSpec, ControllerSpec, Failsafe, InstanceSpec, Preference, ServiceSpec};
 use std::time::Duration;
 
 /// See the module's head.
@@ -250,6 +250,7 @@ impl Scenario {
                 canary_key: "canary".into(),
                 min_replicas_to_write: 0,
                 ignore_sentinels: false,
+                failsafe: Failsafe::Off,
                 digest: "same".into(),
             }],
         }

@@ -1,7 +1,7 @@
 //! What Backstay says to a Redis, byte by byte, and how it understands the answers of real ones.
 
 use backstay_model::{ClientKind, Command, Fault, Identity, Info, ReplOffset, Reply, Role};
-use backstay_wire::redis::{decode_auth, decode_reply, encode_auth, encode_command};
+use backstay_wire::redis::{acknowledged, decode_auth, decode_reply, encode_auth, encode_command, run_id};
 use backstay_wire::resp::Value;
 
 macro_rules! sample {
@@ -72,6 +72,20 @@ fn a_redis_7_primary_says_who_and_where_it_is() {
     assert_eq!(info.role, Role::Primary { replicas: 1 });
     assert_eq!(info.replid.as_str(), "4a957741e979cf05608f2a03dca0b42ce538dc74");
     assert_eq!(info.previous, None);
+}
+
+#[test]
+fn a_primary_tells_how_far_each_of_its_replicas_has_acknowledged() {
+    let text = sample!("redis-7.0-primary");
+    let text = text.as_bytes().unwrap();
+    assert_eq!(run_id(text).unwrap().as_str(), "ecd01f080a5a818e6bdc8aaa17481aae6ba93336");
+    assert_eq!(acknowledged(text), Some(vec![("127.0.0.1:7392".parse().unwrap(), ReplOffset(157))]));
+    assert_eq!(acknowledged(sample!("redis-7.0-replica").as_bytes().unwrap()), None, "it is no primary");
+    let odd = b"role:master\r\nslave0:ip=::1,port=1,state=wait_bgsave,offset=0,lag=0\r\nslave1:ip=r2,port=x,offset=1\r\n\
+        slaves:ip=a,port=1,offset=1\r\nslave:ip=a,port=1,offset=1\r\nslave2:port=1,offset=1\r\nslave3:ip=a,port=0,offset=1\r\n\
+        slave4:ip=r3,port=2,offset=-1\r\nslave9:offset=7,ip=r4,port=3\r\n";
+    let found = vec![("[::1]:1".parse().unwrap(), ReplOffset(0)), ("r4:3".parse().unwrap(), ReplOffset(7))];
+    assert_eq!(acknowledged(odd), Some(found), "what makes no sense is left out");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::finding::Findings;
 use crate::services::ServiceDraft;
 use crate::values::spelt;
+use backstay_model::Failsafe;
 
 /// Notes everything that is wrong or doubtful about one service.
 pub(super) fn all(service: &ServiceDraft, findings: &mut Findings) {
@@ -11,6 +12,7 @@ pub(super) fn all(service: &ServiceDraft, findings: &mut Findings) {
     guard(service, findings);
     preference(service, findings);
     login(service, findings);
+    failsafe(service, findings);
 }
 
 fn timing(service: &ServiceDraft, findings: &mut Findings) {
@@ -108,5 +110,12 @@ fn login(service: &ServiceDraft, findings: &mut Findings) {
     if let Some(username) = service.username.as_ref().filter(|_| !service.has_password) {
         let help = "Add password_file = \"/path\" or password_env = \"NAME\".";
         findings.error(&username.span, "there is a username but no password", help);
+    }
+}
+
+fn failsafe(service: &ServiceDraft, findings: &mut Findings) {
+    if service.failsafe.value != Failsafe::Off && service.instances.len() == 1 {
+        let message = "the failsafe never begins: it needs a replica that speaks for the primary";
+        findings.warning(&service.failsafe.span, message, "Add a replica, or leave failsafe out.");
     }
 }

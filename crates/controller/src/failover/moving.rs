@@ -138,7 +138,7 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
     let stands = work.view(&reign.instance).and_then(|view| view.paused_in(work.state.epoch));
     let Some(stands) = stands.filter(|_| work.scene.notes.paused.is_some()).map(|it| it.offset) else {
         let near = lag(work, &reign.instance, to).is_some_and(|lag| lag <= NEAR);
-        if work.scene.notes.paused.is_some() || (near && work.gateways_hold()) {
+        if work.scene.notes.paused.is_some() || (near && work.gateways_awake() && work.gateways_hold()) {
             if work.scene.notes.paused.is_none() {
                 work.scene.notes.paused = Some(work.moment());
                 if let Some(view) = work.scene.views.get_mut(&reign.instance) {

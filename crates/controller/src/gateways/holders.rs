@@ -1,5 +1,6 @@
 //! Whether every gateway has let go: it confirmed to hold in the plan's epoch, or its lease is over.
 
+use super::COUNTED;
 use crate::Controller;
 use crate::work::Work;
 use backstay_model::{EventKind, GatewayName, ServiceName, Time};
@@ -7,6 +8,9 @@ use std::time::Duration;
 
 /// A wait that is shorter is not worth a word.
 const NOTABLE: Duration = Duration::from_millis(10);
+
+/// A gateway that renewed its lease so lately is taken to be awake: it asks twice in that time.
+const RENEWED_WITHIN: Duration = Duration::from_millis(200);
 
 /// A registered gateway, as the leader of a plan sees it.
 #[derive(Clone, Debug)]
@@ -41,6 +45,21 @@ impl Controller {
 }
 
 impl Work<'_> {
+    /// Whether every gateway that may serve the service is awake. If one is not, all others would hold for as long as it
+    /// takes until its lease is over: better wait for that while they serve on, though not for longer than one lease.
+    pub(crate) fn gateways_awake(&mut self) -> bool {
+        let now = self.now.time;
+        let sleeps = |one: &&Holder| {
+            !one.holds && one.until > now && one.until <= now + COUNTED.saturating_sub(RENEWED_WITHIN)
+        };
+        let asleep: Vec<_> = self.holders.iter().filter(sleeps).map(|one| one.name.clone()).collect();
+        if asleep.is_empty() || self.scene.notes.drains {
+            return true;
+        }
+        let wait = self.scene.notes.wait.get_or_insert(Wait { since: now, gateways: asleep });
+        now.since(wait.since) >= COUNTED
+    }
+
     /// Whether no gateway forwards what an older epoch allowed: before that, nothing is promoted. Ask only when nothing
     /// else is waited for: from then on the gateways of a planned move hold, too.
     pub(crate) fn gateways_hold(&mut self) -> bool {

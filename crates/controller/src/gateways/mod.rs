@@ -72,6 +72,8 @@ impl Controller {
         if report.number <= gateway.report.number {
             return; // From an older connection.
         }
+        self.tell_failsafe(now, id, &report, out);
+        let gateway = self.gateways.seen.entry(id.clone()).or_default();
         let lets_go = report.leaving != gateway.report.leaving || report.holding != gateway.report.holding;
         gateway.heard = now.time;
         gateway.report = report;

@@ -2,7 +2,12 @@
 
 use super::{Gateway, primary_order};
 use crate::Controller;
-use backstay_model::{GatewayId, GatewayStatus, LeaseStatus, Time};
+use crate::effect::Effect;
+use crate::telling::event;
+use backstay_model::{
+    EventKind, FailsafeRun, GatewayId, GatewayName, GatewayReport, GatewayStatus, LeaseStatus, Now,
+    ServiceName, Time,
+};
 use std::collections::BTreeSet;
 
 impl Controller {
@@ -23,6 +28,31 @@ impl Controller {
             }
         });
         statuses.collect()
+    }
+
+    /// Which gateways serve the service without a lease, or did lately, as they say.
+    pub(crate) fn failsafe_runs(&self, service: &ServiceName) -> Vec<(GatewayName, FailsafeRun)> {
+        let seen = self.gateways.seen.iter();
+        let runs = seen.filter_map(|(id, it)| Some((id.name.clone(), *it.report.failsafe.get(service)?)));
+        runs.collect()
+    }
+
+    /// Lets it be known what is new of that.
+    pub(super) fn tell_failsafe(
+        &self,
+        now: Now,
+        id: &GatewayId,
+        report: &GatewayReport,
+        out: &mut Vec<Effect>,
+    ) {
+        let before = self.gateways.seen.get(id).map(|gateway| &gateway.report.failsafe);
+        for (service, run) in &report.failsafe {
+            let known = before.and_then(|before| before.get(service)) == Some(run);
+            if !known && self.scenes.contains_key(service) {
+                let kind = EventKind::ServedWithoutLease { gateway: id.clone(), run: *run };
+                event(out, now, Some(service), kind);
+            }
+        }
     }
 
     fn leases_of(&self, now: Time, gateway: &Gateway) -> Vec<LeaseStatus> {

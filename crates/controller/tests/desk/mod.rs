@@ -4,9 +4,9 @@
 
 use backstay_controller::{Controller, Effect, Entry, Input, Report, State};
 use backstay_model::{
-    Action, Address, ClusterSpec, ControllerSpec, Evidence, GatewayOrders, Health, Identity, InstanceReport,
-    InstanceSpec, NodeId, Now, Observation, Order, Preference, ReplOffset, Replication, Role, ServiceSpec,
-    Term, Time, UnixMicros,
+    Action, Address, ClusterSpec, ControllerSpec, Evidence, Failsafe, GatewayOrders, Health, Identity,
+    InstanceReport, InstanceSpec, NodeId, Now, Observation, Order, Preference, ReplOffset, Replication, Role,
+    ServiceSpec, Term, Time, UnixMicros,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -50,6 +50,7 @@ pub(crate) fn spec() -> ServiceSpec {
         canary_key: "canary".into(),
         min_replicas_to_write: 0,
         ignore_sentinels: false,
+        failsafe: Failsafe::Off,
         digest: "same".into(),
     }
 }

@@ -46,7 +46,8 @@ impl Core {
                 Direction::Serve { epoch, target, until },
                 Direction::Serve { epoch: new_epoch, target: new_target, until: new_until },
             ) if epoch == new_epoch && target == new_target => {
-                *until = *new_until.max(until);
+                // A lease that follows upon the failsafe may end earlier than that would have.
+                *until = *new_until;
                 return false;
             }
             (Direction::Drain { epoch, until }, Direction::Drain { epoch: new_epoch, until: new_until })

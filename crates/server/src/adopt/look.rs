@@ -2,8 +2,8 @@
 //! decided, and whoever may not be changed is found here.
 
 use super::error::AdoptError;
-use super::server::{Server, ServerError};
 use super::{Logins, connect, host};
+use crate::conversation::{Server, ServerError};
 use backstay_model::{Address, InstanceName, InstanceSpec, ServiceSpec};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

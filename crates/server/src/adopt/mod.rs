@@ -10,7 +10,6 @@ mod file;
 mod host;
 mod look;
 mod plan;
-mod server;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -19,12 +18,12 @@ mod user;
 pub use error::AdoptError;
 pub use plan::{Change, FilePlan, InstancePlan, Place};
 
+use crate::conversation::{Server, ServerError};
 use crate::secret::{Login, Secret};
 use backstay_config::{Config, Credentials};
 use backstay_model::{InstanceName, InstanceSpec, ServiceName, ServiceSpec};
 use plan::Wanted;
 use serde::Serialize;
-use server::Server;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use user::User;
@@ -185,6 +184,6 @@ async fn rate(seen: &mut [look::Seen]) -> Result<u64, AdoptError> {
 }
 
 /// A connection with the first login that may do what is asked.
-async fn connect(instance: &InstanceSpec, login: &Login) -> Result<Server, server::ServerError> {
+async fn connect(instance: &InstanceSpec, login: &Login) -> Result<Server, ServerError> {
     Server::connect(&instance.address, login).await
 }

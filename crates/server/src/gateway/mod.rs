@@ -3,6 +3,7 @@
 
 mod certificates;
 mod pilot;
+mod sampler;
 mod settings;
 
 #[cfg(test)]

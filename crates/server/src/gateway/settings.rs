@@ -1,7 +1,7 @@
 //! The file's endpoints as the data plane's settings: secrets read, names resolved, certificates made ready.
 
 use crate::link::TlsDialler;
-use crate::secret::{self, SecretError};
+use crate::secret::{self, LoginError, SecretError};
 use crate::tls::{Files, TlsError, accepting_anyone};
 use backstay_config::{Config, Credentials, Endpoint, EndpointRole, Otherwise, SecretSource, TlsClient};
 use backstay_gateway as plane;
@@ -34,6 +34,9 @@ pub enum GatewayError {
     /// A password cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// A password or a certificate for servers cannot be used.
+    #[error(transparent)]
+    Login(#[from] LoginError),
     /// Certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -67,7 +70,11 @@ impl GatewayError {
     /// The process's exit code, as `RunError::exit_code`.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::NoEndpoint | Self::UnknownEndpoint(..) | Self::Secret(_) | Self::Tls(_) => 78,
+            Self::NoEndpoint
+            | Self::UnknownEndpoint(..)
+            | Self::Secret(_)
+            | Self::Login(_)
+            | Self::Tls(_) => 78,
             Self::Resolve { .. } | Self::Start(_) => 69,
             Self::Ended | Self::NoThread(_) | Self::NoEntropy => 70,
         }

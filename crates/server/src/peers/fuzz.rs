@@ -88,7 +88,7 @@ pub(crate) fn gateways(bytes: &[u8]) {
         for input in [Input::Wake, Input::Gateway { gateway, report: Some(report) }] {
             for effect in node.step(now, input) {
                 if let Effect::TellGateway { orders, .. } = effect {
-                    leases.told(orders);
+                    leases.told(now.time, orders);
                 }
             }
         }
@@ -96,7 +96,7 @@ pub(crate) fn gateways(bytes: &[u8]) {
     for orders in read::<GatewayOrders>(bytes, LETTER_BYTES_MAX) {
         leases.report(now.time, GatewayLoad::default());
         let services: Vec<_> = orders.services.iter().map(|told| told.service.clone()).collect();
-        leases.told(orders);
+        leases.told(now.time, orders);
         for service in services {
             if let Some(Standing::Hold { epoch } | Standing::Drain { epoch, .. }) =
                 leases.standing(&service, now.time)

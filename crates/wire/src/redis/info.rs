@@ -1,7 +1,7 @@
 //! The text of `INFO`: one `name:value` per line, sections between them. Fields are looked up by name, so that new ones
 //! and other orders do not matter; a missing one that is needed makes the whole reply senseless.
 
-use backstay_model::{Address, Identity, Info, ReplId, ReplOffset, Role};
+use backstay_model::{Address, Identity, Info, ReplId, ReplOffset, Role, RunId};
 
 /// Whom `INFO` (all default sections) describes. While data are loaded, keys say nothing.
 pub(super) fn identity(text: &[u8]) -> Option<Identity> {
@@ -32,6 +32,18 @@ pub(super) fn replication(text: &[u8]) -> Option<Info> {
         _ => return None,
     };
     Some(Info { role, replid: fields.get("master_replid")?.into(), previous: fields.previous(), offset })
+}
+
+/// Which process an `INFO server` describes.
+pub fn run_id(text: &[u8]) -> Option<RunId> {
+    Fields::of(text).get("run_id").map(RunId::from)
+}
+
+/// How far each replica that is linked to a primary has acknowledged, by where it listens, as `INFO replication` says.
+/// `None`: it is no primary, or the text makes no sense.
+pub fn acknowledged(text: &[u8]) -> Option<Vec<(Address, ReplOffset)>> {
+    let fields = Fields::of(text);
+    (fields.get("role")? == "master").then(|| fields.acknowledged().collect())
 }
 
 /// Names and values in the order of the text, taken apart once: a dozen of them are asked for.
@@ -81,6 +93,22 @@ impl<'a> Fields<'a> {
         let offset = self.parsed::<u64>("second_repl_offset")?.saturating_sub(1);
         let real = replid.bytes().any(|byte| byte != b'0');
         real.then(|| (replid.into(), ReplOffset(offset)))
+    }
+
+    /// Replicas: `slave0:ip=10.0.0.2,port=6379,state=online,offset=14,lag=0`.
+    fn acknowledged(&self) -> impl Iterator<Item = (Address, ReplOffset)> {
+        let numbered = |name: &[u8]| {
+            name.strip_prefix(b"slave")
+                .is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+        };
+        let replicas = self.0.iter().filter(move |(name, _)| numbered(name));
+        replicas.filter_map(|(_, value)| std::str::from_utf8(value).ok()).filter_map(|value| {
+            let part =
+                |name: &str| value.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+            let port = part("port")?.parse().ok().filter(|port| *port > 0)?;
+            let address = Address { host: part("ip")?.into(), port };
+            Some((address, ReplOffset(part("offset")?.parse().ok()?)))
+        })
     }
 
     /// Keys of all databases: `db0:keys=1,expires=0,avg_ttl=0`.

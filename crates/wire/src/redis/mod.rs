@@ -7,6 +7,7 @@ mod info;
 mod reply;
 mod rights;
 
+pub use info::{acknowledged, run_id};
 pub use reply::{decode_auth, decode_reply, fault_of};
 pub use rights::RIGHTS;
 

@@ -8,8 +8,8 @@ use backstay_config::Config;
 use backstay_consensus::{Body, Durable, Settings, VERSION};
 use backstay_controller::Wish;
 use backstay_model::{
-    Address, ControllerSpec, Epoch, GatewayLoad, GatewayOrders, GatewayReport, Generation, LEASE, NodeId,
-    Now, PrimaryOrder, Reader, ServiceOrders,
+    Address, ControllerSpec, Epoch, FailsafeRun, GatewayLoad, GatewayOrders, GatewayReport, Generation,
+    LEASE, NodeId, Now, PrimaryOrder, Reader, ServiceOrders, UnixMicros,
 };
 use backstay_node::{Effect, Input, Node, PeerMessage};
 use std::collections::{BTreeMap, VecDeque};
@@ -27,9 +27,12 @@ pub(crate) fn hello_seeds() -> Vec<(&'static str, Vec<u8>)> {
 pub(crate) fn gateway_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut reports = vec![7];
     let load = GatewayLoad { clients: 3, ..GatewayLoad::default() };
+    let run = FailsafeRun { began: UnixMicros(1_000_000), lasted_ms: Some(7) };
+    let failsafe: BTreeMap<_, _> = [("mymaster".into(), run)].into();
     for number in 1..=2 {
         let holding = [("mymaster".into(), Epoch(number))].into();
-        let report = GatewayReport { number, holding, load, leaving: number == 2 };
+        let report =
+            GatewayReport { number, holding, load, leaving: number == 2, failsafe: failsafe.clone() };
         append(&mut reports, &GatewayLetter { process: 1, report }).expect("a report can be written");
     }
     let address: Address = "127.0.0.1:6379".parse().expect("an address");

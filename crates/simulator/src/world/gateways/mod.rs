@@ -1,6 +1,7 @@
 //! Gateways: the real leases around a small data plane. Client connections send numbered reads and writes; they are
 //! forwarded to the primary on one connection while the lease lasts, and wait otherwise. A gateway may be stopped between
-//! any two of its acts, and wakes with old replies and old orders in its sockets.
+//! any two of its acts, and wakes with old replies and old orders in its sockets. The failsafe is off: with it two
+//! primaries at a time are what the operator asked for, and there would be nothing to check.
 
 mod faults;
 mod plane;
@@ -264,11 +265,12 @@ impl World {
 
     fn gateway_told(&mut self, gateway: usize, start: u64, orders: GatewayOrders) {
         self.checkers.lease_at_reply.told((gateway, start), &orders);
+        let now = self.gateway_clock(gateway);
         let Some(plane) = &mut self.gateways[gateway].plane else {
             return;
         };
         let says: Vec<_> = orders.services.iter().map(|it| (it.epoch, it.primary.clone())).collect();
-        if plane.leases.told(orders) {
+        if plane.leases.told(now, orders) {
             self.trace.line(self.now, "told", || format!("{}: {says:?}", self.gateways[gateway].name));
             self.gateway_reports(gateway, start);
         }

@@ -1,4 +1,4 @@
-//! One connection to a server, for a person who waits: every call has a deadline, every error is a sentence.
+//! One connection to a server, a question at a time: every call has a deadline, every error is a sentence.
 
 use crate::link::Disagreement;
 use crate::secret::Login;
@@ -20,16 +20,16 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection on which the login was accepted.
-pub(super) struct Server {
+pub(crate) struct Server {
     stream: Box<dyn Stream>,
     decoder: Decoder,
     /// This end and the other one.
-    pub(super) ends: (SocketAddr, SocketAddr),
+    pub(crate) ends: (SocketAddr, SocketAddr),
 }
 
 /// Why a server did not do what it was asked. The sentence goes behind its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ServerError {
+pub(crate) enum ServerError {
     /// Nobody there, or nobody who speaks Redis.
     Unreachable(String),
     /// It answers, and there is no TLS with it.
@@ -51,7 +51,7 @@ impl std::fmt::Display for ServerError {
 }
 
 impl Server {
-    pub(super) async fn connect(address: &Address, login: &Login) -> Result<Self, ServerError> {
+    pub(crate) async fn connect(address: &Address, login: &Login) -> Result<Self, ServerError> {
         let late = |_| ServerError::Unreachable(format!("did not accept a connection for {PATIENCE:?}"));
         let connecting = TcpStream::connect((&*address.host, address.port));
         let unreachable = |error: io::Error| ServerError::Unreachable(format!("cannot be reached: {error}"));
@@ -81,7 +81,7 @@ impl Server {
     }
 
     /// The reply to one request. An error reply is an error here.
-    pub(super) async fn ask(&mut self, request: &[&str]) -> Result<Value, ServerError> {
+    pub(crate) async fn ask(&mut self, request: &[&str]) -> Result<Value, ServerError> {
         let mut bytes = Vec::new();
         encode_request(&mut bytes, request);
         let value = self.exchange(&bytes).await?;
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// The same for a reply that is a text.
-    pub(super) async fn text(&mut self, request: &[&str]) -> Result<String, ServerError> {
+    pub(crate) async fn text(&mut self, request: &[&str]) -> Result<String, ServerError> {
         let value = self.ask(request).await?;
         let text = value.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         text.ok_or_else(|| {
@@ -107,7 +107,7 @@ impl Server {
     }
 
     /// A setting's value; `None`: this server does not have it.
-    pub(super) async fn setting(&mut self, name: &str) -> Result<Option<String>, ServerError> {
+    pub(crate) async fn setting(&mut self, name: &str) -> Result<Option<String>, ServerError> {
         match self.ask(&["CONFIG", "GET", name]).await? {
             Value::Array(items) => Ok(items.get(1).and_then(Value::as_text).map(str::to_owned)),
             _ => Err(ServerError::Refused("answers CONFIG GET with something that is no list".to_owned())),

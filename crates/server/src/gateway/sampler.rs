@@ -1,0 +1,197 @@
+//! Looks at a service's primary, as a client of it, so that the failsafe has something to go by (safety, section 2.6): who
+//! it is, whether it calls itself a primary, and how far the replicas of the file have acknowledged. Nothing is decided here.
+
+use super::settings::GatewayError;
+use crate::clock;
+use crate::conversation::{Server, ServerError};
+use crate::secret::Login;
+use backstay_config::{Config, Credentials};
+use backstay_lease::Sample;
+use backstay_model::{Address, Failsafe, InstanceName, RunId, ServiceName};
+use backstay_wire::redis::{acknowledged, run_id};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::net::lookup_host;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_millis(250);
+/// How long a look may take, a new connection included.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a name may take to be looked up: an older answer does as well.
+const LOOKUP_PATIENCE: Duration = Duration::from_millis(100);
+/// How many samples may wait.
+const SAMPLES_MAX: usize = 16;
+
+/// What the samplers find.
+pub(super) type Samples = mpsc::Receiver<(ServiceName, Sample)>;
+/// Whom they look at, by service; nobody if that is `None`.
+pub(super) type Aims = BTreeMap<ServiceName, watch::Sender<Option<Address>>>;
+
+/// One service's.
+pub(super) struct Sampler {
+    service: ServiceName,
+    login: Login,
+    replicas: Vec<Place>,
+    open: Option<Open>,
+    /// What was complained of last, so that it is said once.
+    told: String,
+}
+
+/// An instance of the file, and where its name was last found to lead.
+struct Place {
+    name: InstanceName,
+    address: Address,
+    ips: Vec<IpAddr>,
+}
+
+/// A connection.
+struct Open {
+    address: Address,
+    run_id: RunId,
+    server: Server,
+}
+
+impl Sampler {
+    /// One for each service that wants it and that this gateway serves.
+    pub(super) fn all(config: &Config) -> Result<Vec<Self>, GatewayError> {
+        let wants = config.spec.services.iter().filter(|it| it.failsafe == Failsafe::RiskTwoPrimaries);
+        let mut samplers = Vec::new();
+        for service in wants {
+            let Some(credentials) = credentials(config, &service.name) else {
+                continue; // It has no endpoint.
+            };
+            let replicas = service.instances.iter().map(|it| Place {
+                name: it.name.clone(),
+                address: it.address.clone(),
+                ips: it.address.host.parse().into_iter().collect(),
+            });
+            samplers.push(Self {
+                service: service.name.clone(),
+                login: Login::new(credentials)?,
+                replicas: replicas.collect(),
+                open: None,
+                told: String::new(),
+            });
+        }
+        Ok(samplers)
+    }
+
+    /// Whose primary it looks at.
+    pub(super) const fn service(&self) -> &ServiceName {
+        &self.service
+    }
+
+    /// Starts them all.
+    pub(super) fn spawn(all: Vec<Self>, tasks: &mut JoinSet<()>) -> (Aims, Samples) {
+        let (found, samples) = mpsc::channel(SAMPLES_MAX);
+        let mut aims = Aims::new();
+        for sampler in all {
+            let (aim, aimed) = watch::channel(None);
+            aims.insert(sampler.service.clone(), aim);
+            tasks.spawn(sampler.run(aimed, found.clone()));
+        }
+        (aims, samples)
+    }
+
+    async fn run(
+        mut self,
+        aim: watch::Receiver<Option<Address>>,
+        found: mpsc::Sender<(ServiceName, Sample)>,
+    ) {
+        let mut tick = interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let primary = aim.borrow().clone();
+            let Some(primary) = primary else {
+                self.open = None;
+                continue;
+            };
+            // What was asked and not answered in time would be answered late: such a connection is of no more use.
+            let open = self.open.take().filter(|open| open.address == primary);
+            let looked = timeout(PATIENCE, self.look(&primary, open)).await;
+            let late = |_| Err(ServerError::Unreachable(format!("did not answer within {PATIENCE:?}")));
+            match looked.unwrap_or_else(late) {
+                Ok((open, sample)) => {
+                    self.open = Some(open);
+                    self.told.clear();
+                    if found.send((self.service.clone(), sample)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => self.complain(&primary, &error),
+            }
+        }
+    }
+
+    async fn look(&mut self, primary: &Address, open: Option<Open>) -> Result<(Open, Sample), ServerError> {
+        let mut open = if let Some(open) = open { open } else { self.connect(primary).await? };
+        let asked = clock::time();
+        let text = open.server.text(&["INFO", "replication"]).await?;
+        let replicas = acknowledged(text.as_bytes());
+        let is_primary = replicas.is_some();
+        let ours = replicas.into_iter().flatten();
+        let ours = ours.filter_map(|(address, offset)| Some((self.instance(&address)?.clone(), offset)));
+        let (address, run_id) = (open.address.clone(), open.run_id.clone());
+        let sample = Sample { asked, address, run_id, is_primary, acknowledged: ours.collect() };
+        Ok((open, sample))
+    }
+
+    async fn connect(&mut self, primary: &Address) -> Result<Open, ServerError> {
+        self.look_up().await;
+        self.login.refresh();
+        let mut server = Server::connect(primary, &self.login).await?;
+        let text = server.text(&["INFO", "server"]).await?;
+        let senseless = || ServerError::Refused("answers INFO without saying who it is".to_owned());
+        let run_id = run_id(text.as_bytes()).ok_or_else(senseless)?;
+        Ok(Open { address: primary.clone(), run_id, server })
+    }
+
+    /// The instance of the file that listens there: a replica tells its port, and the primary sees its IP address, unless
+    /// the replica announces another one.
+    fn instance(&self, seen: &Address) -> Option<&InstanceName> {
+        let ip = seen.host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        let is = |place: &&Place| {
+            place.address.port == seen.port
+                && (place.address.host == seen.host || ip.is_some_and(|ip| place.ips.contains(&ip)))
+        };
+        self.replicas.iter().find(is).map(|place| &place.name)
+    }
+
+    async fn look_up(&mut self) {
+        for place in &mut self.replicas {
+            if place.address.host.parse::<IpAddr>().is_err() {
+                let found = lookup_host((&*place.address.host, place.address.port));
+                if let Ok(Ok(found)) = timeout(LOOKUP_PATIENCE, found).await {
+                    place.ips = found.map(|found| found.ip().to_canonical()).collect();
+                }
+            }
+        }
+    }
+
+    fn complain(&mut self, primary: &Address, error: &ServerError) {
+        let reason = error.to_string();
+        if self.told != reason {
+            tracing::warn!(
+                "the failsafe of {} has nothing to go by: {primary} {reason}. It needs the right to ask INFO",
+                self.service
+            );
+            self.told = reason;
+        }
+    }
+}
+
+/// As whom this gateway's clients speak to the service's servers; `None`: it has no clients of that service.
+fn credentials(config: &Config, service: &ServiceName) -> Option<Credentials> {
+    let endpoint = config.endpoints.iter().find(|endpoint| endpoint.service == *service)?;
+    let known = config.credentials(service).cloned().unwrap_or_default();
+    Some(match (&endpoint.server_username, &endpoint.server_password) {
+        // As the data plane does: Backstay's own user is not for it.
+        (None, None) if known.username.is_none() => known,
+        (user, password) => Credentials { username: user.clone(), password: password.clone(), ..known },
+    })
+}
