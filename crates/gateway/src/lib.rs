@@ -9,10 +9,13 @@
 mod commands;
 mod core;
 mod counters;
+mod family;
 mod names;
 mod plane;
 mod scan;
 mod settings;
+mod slow;
+mod traffic;
 
 /// Entrances for fuzz targets, which have no sockets.
 #[cfg(fuzzing)]
@@ -41,7 +44,9 @@ pub use settings::{
 };
 
 use backstay_lease::Standing;
-use backstay_model::{Address, Epoch, GatewayLoad, Reader, ServiceName};
+use backstay_model::{
+    Address, EndpointTraffic, Epoch, GatewayLoad, Reader, ServiceName, SlowCommand, UnixMicros,
+};
 use core::{Direction, Source, Target};
 use counters::Counters;
 use mio::Waker;
@@ -51,6 +56,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use traffic::Traffic;
 
 /// Why a gateway did not start. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +79,35 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+/// Looks at what goes through a gateway, from any thread, also when the gateway is gone.
+#[derive(Clone)]
+pub struct Look {
+    endpoints: Vec<Arc<Traffic>>,
+}
+
+impl Look {
+    /// What went through each endpoint since the gateway's start.
+    pub fn traffic(&self) -> Vec<EndpointTraffic> {
+        self.endpoints.iter().map(|endpoint| endpoint.read()).collect()
+    }
+
+    /// The last commands that took long, the oldest first. `now` is what people's clocks show.
+    pub fn slow(&self, now: UnixMicros) -> Vec<SlowCommand> {
+        let here = plane::now();
+        let each = self.endpoints.iter().map(|endpoint| endpoint.slow.read(endpoint.name(), here, now));
+        let mut all: Vec<_> = each.flatten().collect();
+        all.sort_by_key(|slow| slow.at);
+        all
+    }
+}
+
 /// A running gateway. Dropping it closes everything at once; `stop` does so gently.
 pub struct Gateway {
     inbox: Arc<Mutex<Inbox>>,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
+    look: Look,
     addresses: Vec<(String, Listen)>,
     names: Names,
 }
@@ -94,6 +123,7 @@ impl Gateway {
         raise_file_limit();
         let (inbox, counters) = (Arc::new(Mutex::new(Inbox::default())), Arc::new(Counters::default()));
         let (plane, waker, addresses) = Plane::open(settings, counters.clone(), inbox.clone(), held)?;
+        let look = Look { endpoints: plane.traffic() };
         let run = move || {
             if let Err(error) = plane.run() {
                 tracing::error!(%error, "the gateway ends");
@@ -101,7 +131,7 @@ impl Gateway {
         };
         let thread = std::thread::Builder::new().name("gateway".to_owned()).spawn(run);
         let thread = Some(thread.map_err(StartError::Thread)?);
-        Ok(Self { inbox, waker, thread, counters, addresses, names: Names::default() })
+        Ok(Self { inbox, waker, thread, counters, look, addresses, names: Names::default() })
     }
 
     /// Where a service's commands go from now on. A new lease's length is told in the same way. Host names
@@ -143,6 +173,11 @@ impl Gateway {
     /// What it is busy with.
     pub fn load(&self) -> GatewayLoad {
         self.counters.load()
+    }
+
+    /// To look at what goes through it.
+    pub fn look(&self) -> Look {
+        self.look.clone()
     }
 
     /// Accepts nobody any more, and returns at once. If another gateway listens at the same address already, clients

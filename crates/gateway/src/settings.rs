@@ -175,6 +175,8 @@ pub struct EndpointLimits {
     pub commands_per_second: u64,
     /// What all clients and connections to servers may hold together, in bytes. Above it those who hold most are let go.
     pub memory_max: usize,
+    /// Commands that take so long are remembered in the slow log. `None`: none are.
+    pub slow: Option<Duration>,
 }
 
 impl Default for EndpointLimits {
@@ -192,6 +194,7 @@ impl Default for EndpointLimits {
             sign_in_timeout: Duration::from_secs(10),
             commands_per_second: 0,
             memory_max: 1 << 30,
+            slow: Some(Duration::from_millis(10)),
         }
     }
 }

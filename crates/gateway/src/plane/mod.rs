@@ -13,6 +13,7 @@ pub(crate) use proxied::header_length;
 
 use crate::core::{Core, Direction, Effect, Key, Source};
 use crate::settings::{Backend, Endpoint, Listen, Settings};
+use crate::traffic::Traffic;
 use arrival::Arrivals;
 use backstay_model::{Epoch, ServiceName, Time};
 use listener::Listener;
@@ -162,6 +163,11 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             stop_at: None,
         };
         Ok((plane, waker, addresses))
+    }
+
+    /// What each endpoint counts.
+    pub(crate) fn traffic(&self) -> Vec<Arc<Traffic>> {
+        self.core.traffic()
     }
 
     /// Works until it is told to stop. An error: the kernel refuses to say what happens on the sockets.

@@ -173,6 +173,7 @@ fn limits(endpoint: &Endpoint) -> plane::EndpointLimits {
         memory_max: count(endpoint.memory_max),
         commands_per_second: endpoint.commands_per_second,
         idle_timeout: (!endpoint.idle_timeout.is_zero()).then_some(endpoint.idle_timeout),
+        slow: (!endpoint.slow.is_zero()).then_some(endpoint.slow),
         ..plane::EndpointLimits::default()
     }
 }
