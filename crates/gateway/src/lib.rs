@@ -40,7 +40,8 @@ pub mod fuzzing {
 }
 
 pub use settings::{
-    Backend, Endpoint, EndpointKind, EndpointLimits, Listen, Login, Otherwise, Secret, Settings, User,
+    Backend, Endpoint, EndpointKind, EndpointLimits, Heritage, Listen, Login, Otherwise, Secret, Settings,
+    User,
 };
 
 use backstay_lease::Standing;
@@ -53,6 +54,7 @@ use mio::Waker;
 use names::Names;
 use plane::{Inbox, Plane};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -108,6 +110,7 @@ pub struct Gateway {
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
     look: Look,
+    inherited: Vec<Listen>,
     addresses: Vec<(String, Listen)>,
     names: Names,
 }
@@ -120,9 +123,20 @@ impl Gateway {
         settings: Settings,
         held: impl FnMut(ServiceName, Epoch) + Send + 'static,
     ) -> Result<Self, StartError> {
+        Self::succeed(settings, Heritage::default(), held)
+    }
+
+    /// As `start`, with sockets of the gateway before it. Nobody is accepted at those until `take_over`.
+    pub fn succeed(
+        settings: Settings,
+        heritage: Heritage,
+        held: impl FnMut(ServiceName, Epoch) + Send + 'static,
+    ) -> Result<Self, StartError> {
         raise_file_limit();
         let (inbox, counters) = (Arc::new(Mutex::new(Inbox::default())), Arc::new(Counters::default()));
-        let (plane, waker, addresses) = Plane::open(settings, counters.clone(), inbox.clone(), held)?;
+        let (plane, waker, addresses) =
+            Plane::open(settings, heritage, counters.clone(), inbox.clone(), held)?;
+        let inherited = plane.inherited();
         let look = Look { endpoints: plane.traffic() };
         let run = move || {
             if let Err(error) = plane.run() {
@@ -131,7 +145,7 @@ impl Gateway {
         };
         let thread = std::thread::Builder::new().name("gateway".to_owned()).spawn(run);
         let thread = Some(thread.map_err(StartError::Thread)?);
-        Ok(Self { inbox, waker, thread, counters, look, addresses, names: Names::default() })
+        Ok(Self { inbox, waker, thread, counters, look, inherited, addresses, names: Names::default() })
     }
 
     /// Where a service's commands go from now on. A new lease's length is told in the same way. Host names
@@ -184,7 +198,31 @@ impl Gateway {
     /// that asked for it are told to go there, and are served until they do; all others until nothing of theirs is under
     /// way; nobody for longer than `drain`. `route` is still to be called meanwhile.
     pub fn leave(&self, drain: Duration) {
-        self.inbox().stop = Some(drain);
+        self.hand_over(drain, Vec::new());
+    }
+
+    /// As `leave`, when another gateway has begun to accept at these sockets of this one: they stay open, and clients that
+    /// go on talking here are served until shortly before `drain` is over.
+    pub fn hand_over(&self, drain: Duration, sockets: Vec<Listen>) {
+        self.inbox().stop = Some((drain, sockets));
+        self.wake();
+    }
+
+    /// Gives its listening sockets, for another gateway to accept from; it goes on accepting, too. `give` is called on the
+    /// gateway's own thread, and never if that has ended.
+    pub fn share(&self, give: impl FnOnce(Vec<(Listen, OwnedFd)>) + Send + 'static) {
+        self.inbox().heirs.push(Box::new(give));
+        self.wake();
+    }
+
+    /// Where it listens at sockets of the gateway before it.
+    pub fn inherited(&self) -> &[Listen] {
+        &self.inherited
+    }
+
+    /// Accepts clients at inherited sockets from now on.
+    pub fn take_over(&self) {
+        self.inbox().take_over = true;
         self.wake();
     }
 

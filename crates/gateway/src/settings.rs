@@ -3,6 +3,7 @@
 use backstay_model::ServiceName;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,15 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// What a gateway takes over from the one before it, on the same machine.
+#[derive(Debug, Default)]
+pub struct Heritage {
+    /// The listening sockets of that gateway, and where they listen. Those that are not needed are closed here.
+    pub sockets: Vec<(Listen, OwnedFd)>,
+    /// That gateway does not answer: its Unix sockets are replaced.
+    pub replaces: bool,
 }
 
 impl fmt::Display for Listen {

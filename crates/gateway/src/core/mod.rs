@@ -203,12 +203,16 @@ impl Core {
         }
     }
 
-    /// Lets clients go that have nothing under way and do not go by themselves: the gateway stops.
-    pub(crate) fn end_settled_clients(&mut self) {
+    /// Lets clients go that have nothing under way, have said nothing for so long, and do not go by themselves: the
+    /// gateway stops.
+    pub(crate) fn end_settled_clients(&mut self, quiet: Duration) {
         for key in self.clients.keys() {
             let Some(client) = self.clients.get(key) else {
                 continue;
             };
+            if client.active + quiet > self.now {
+                continue;
+            }
             let transaction = client.special.as_ref().is_some_and(|special| special.multi);
             if client.is_settled() && client.unsent() == 0 && !transaction && !client.is_moving() {
                 self.end_client(key);
