@@ -2,18 +2,20 @@
 //! where to send what. It runs alone beside an application, or inside a controller's process.
 
 mod certificates;
+mod control;
 mod pilot;
 mod settings;
 
 #[cfg(test)]
 mod tests;
 
+pub use control::{CONTROL_SUFFIX, control_folders};
 pub use settings::{GatewayError, GatewayOptions};
 
 use crate::run::keyring_of;
 use crate::tls::{Identity, Keyring};
 use backstay_config::Config;
-use pilot::Pilot;
+use pilot::{Pilot, Standalone};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -26,7 +28,7 @@ pub async fn run_gateway(
 ) -> Result<(), GatewayError> {
     let me = Identity::Gateway { cluster: config.spec.cluster.clone(), name: options.name.clone() };
     let keyring = keyring_of(&config, options.name.as_str(), me)?;
-    let pilot = Pilot::open(&config, &options, keyring)?;
+    let pilot = Pilot::open(&config, &options, keyring, Standalone::Yes)?;
     tracing::info!("gateway {} runs", options.name);
     pilot.run(shutdown).await?;
     tracing::info!("gateway {} stops, as asked", options.name);
@@ -46,7 +48,7 @@ impl Inside {
         options: &GatewayOptions,
         keyring: Option<Arc<Keyring>>,
     ) -> Result<Self, GatewayError> {
-        let pilot = Pilot::open(config, options, keyring)?;
+        let pilot = Pilot::open(config, options, keyring, Standalone::No)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(GatewayError::NoThread)?;
         let ((land, landing), (done, landed)) = (oneshot::channel(), oneshot::channel());

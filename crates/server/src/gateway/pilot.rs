@@ -2,17 +2,20 @@
 //! plane what they allow. What is allowed when is `backstay_lease`'s business; nothing is decided here.
 
 use super::certificates::{Renewed, Shown, shown, watch as watch_certificates};
+use super::control::{Asked, Control, Desk, Found, Predecessor, find};
 use super::settings::{GatewayError, GatewayOptions, settings};
 use crate::clock;
 use crate::peers::{Caller, GatewayLetter, Mesh, consult_all};
 use crate::run::version_max;
 use crate::tls::Keyring;
 use backstay_config::Config;
-use backstay_gateway::Gateway;
+use backstay_gateway::{Gateway, Heritage, Listen};
 use backstay_lease::{Leases, Standing};
-use backstay_model::{Epoch, GatewayOrders, LEASE_ASKED_EVERY, ServiceName};
+use backstay_model::{ClusterName, Epoch, GatewayName, GatewayOrders, LEASE_ASKED_EVERY, ServiceName};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -24,6 +27,31 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// How long the controllers may take to hear that it is gone.
 const GOODBYE: Duration = Duration::from_millis(200);
 
+/// How long a gateway waits for leases until it takes the place of the one before it without them.
+const LEASES_WAIT: Duration = Duration::from_secs(1);
+
+/// Whether the process is this gateway and nothing else: then another one can take its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standalone {
+    Yes,
+    No,
+}
+
+/// What belongs to the control socket.
+struct Tower {
+    cluster: ClusterName,
+    name: GatewayName,
+    folders: Vec<PathBuf>,
+    standalone: Standalone,
+    control: Option<Control>,
+    /// Whom this gateway follows, until it serves.
+    predecessor: Option<Predecessor>,
+    asked: mpsc::Receiver<Asked>,
+    ask: mpsc::Sender<Asked>,
+    /// Another gateway accepts at these: this one leaves.
+    handed: Option<Vec<Listen>>,
+}
+
 /// See the module's head.
 pub(super) struct Pilot {
     process: u64,
@@ -34,6 +62,7 @@ pub(super) struct Pilot {
     certificates: Vec<Shown>,
     /// What the data plane has stopped doing.
     held: mpsc::UnboundedReceiver<(ServiceName, Epoch)>,
+    tower: Tower,
 }
 
 /// The ways to and from the controllers.
@@ -50,12 +79,14 @@ impl Pilot {
         config: &Config,
         options: &GatewayOptions,
         keyring: Option<Arc<Keyring>>,
+        standalone: Standalone,
     ) -> Result<Self, GatewayError> {
         let process = getrandom::u64().map_err(|_| GatewayError::NoEntropy)?;
         let settings = settings(config, options)?;
         let services = settings.endpoints.iter().map(|endpoint| endpoint.service.clone()).collect();
         let (done, held) = mpsc::unbounded_channel();
-        let gateway = Gateway::start(settings, move |service: ServiceName, epoch: Epoch| {
+        let (tower, heritage) = Tower::look_around(&config.spec.cluster, options, standalone);
+        let gateway = Gateway::succeed(settings, heritage, move |service: ServiceName, epoch: Epoch| {
             // Once the pilot is gone nobody has to know.
             let _ = done.send((service, epoch));
         })?;
@@ -71,7 +102,7 @@ impl Pilot {
         };
         let certificates = shown(config);
         let (leases, gateway) = (Leases::default(), Some(gateway));
-        Ok(Self { process, mesh, leases, gateway, services, certificates, held })
+        Ok(Self { process, mesh, leases, gateway, services, certificates, held, tower })
     }
 
     /// Keeps the data plane informed until `shutdown`; then it finishes what it has begun, and the controllers are told
@@ -86,18 +117,27 @@ impl Pilot {
         let (renewed, certificates) = mpsc::channel(1);
         tasks.spawn(watch_certificates(std::mem::take(&mut self.certificates), renewed));
         let mut radio = Radio { letters, orders, certificates, tick };
+        let patience = Instant::now() + LEASES_WAIT;
+        self.open_control(&mut tasks);
         loop {
+            if self.tower.predecessor.is_some() && (self.serves_all() || Instant::now() >= patience) {
+                self.take_over(&mut tasks);
+            }
             tokio::select! {
                 biased;
                 () = self.attend(&mut radio) => {}
                 () = &mut shutdown => break,
+            }
+            if self.tower.handed.is_some() {
+                tracing::info!("another gateway of this name serves: this one leaves");
+                break;
             }
             // There is a tick when there is nothing else.
             if self.gateway.as_ref().is_some_and(Gateway::has_left) {
                 return Err(GatewayError::Ended);
             }
         }
-        self.leave(&mut radio).await;
+        self.leave(&mut radio, shutdown).await;
         tasks.shutdown().await;
         Ok(())
     }
@@ -110,6 +150,7 @@ impl Pilot {
                 self.leases.held(&service, epoch);
                 self.report(radio);
             }
+            Some(asked) = self.tower.asked.recv() => self.answer(asked),
             Some(orders) = radio.orders.recv() => self.hear(orders, radio),
             Some((endpoint, tls)) = radio.certificates.recv() => {
                 if let Some(gateway) = &self.gateway {
@@ -146,12 +187,24 @@ impl Pilot {
     }
 
     /// Clients finish while leases are still renewed; then the gateway takes its leave.
-    async fn leave(&mut self, radio: &mut Radio) {
+    async fn leave(&mut self, radio: &mut Radio, mut shutdown: Pin<&mut impl Future<Output = ()>>) {
+        let handed = self.tower.handed.take();
+        // Who is asked a second time is in no hurry any more than to end properly.
+        let mut hurries = handed.is_none();
         if let Some(gateway) = &self.gateway {
-            gateway.leave(FAREWELL);
+            gateway.hand_over(FAREWELL, handed.unwrap_or_default());
         }
         while self.gateway.as_ref().is_some_and(|gateway| !gateway.has_left()) {
-            self.attend(radio).await;
+            tokio::select! {
+                biased;
+                () = self.attend(radio) => {}
+                () = &mut shutdown, if !hurries => {
+                    hurries = true;
+                    if let Some(gateway) = &self.gateway {
+                        gateway.leave(FAREWELL);
+                    }
+                }
+            }
         }
         self.gateway = None;
         let mut letter = self.letter();
@@ -160,5 +213,93 @@ impl Pilot {
         // Written by the tasks that hold the connections; an answer is not waited for, but the writing is.
         let until = Instant::now() + GOODBYE;
         while timeout_at(until, radio.orders.recv()).await.is_ok_and(|orders| orders.is_some()) {}
+    }
+}
+
+impl Tower {
+    /// Finds the gateway before this one, and what it leaves.
+    fn look_around(
+        cluster: &ClusterName,
+        options: &GatewayOptions,
+        standalone: Standalone,
+    ) -> (Self, Heritage) {
+        let found = match standalone {
+            Standalone::Yes => find(&options.control, cluster, &options.name),
+            Standalone::No => Found::Nobody,
+        };
+        // Its control socket is left to it.
+        let folders = if matches!(found, Found::Stranger) { Vec::new() } else { options.control.clone() };
+        let (predecessor, heritage) = match found {
+            Found::Gateway(predecessor, heritage) => (Some(predecessor), heritage),
+            Found::Silent => (None, Heritage { sockets: Vec::new(), replaces: true }),
+            Found::Nobody | Found::Stranger => (None, Heritage::default()),
+        };
+        let (ask, asked) = mpsc::channel(1);
+        let tower = Self {
+            cluster: cluster.clone(),
+            name: options.name.clone(),
+            folders,
+            standalone,
+            control: None,
+            predecessor,
+            asked,
+            ask,
+            handed: None,
+        };
+        (tower, heritage)
+    }
+}
+
+/// The control socket.
+impl Pilot {
+    /// Answers at the control socket from now on, unless the gateway before this one still does.
+    fn open_control(&mut self, tasks: &mut JoinSet<()>) {
+        let tower = &mut self.tower;
+        if tower.predecessor.is_some() {
+            return;
+        }
+        tower.control = Control::open(&tower.folders, &tower.name);
+        let listener = tower.control.as_mut().and_then(Control::listener);
+        let (Some(listener), Some(gateway)) = (listener, &self.gateway) else {
+            return;
+        };
+        let pilot = (tower.standalone == Standalone::Yes).then(|| tower.ask.clone());
+        tasks.spawn(
+            Desk { cluster: tower.cluster.clone(), name: tower.name.clone(), look: gateway.look(), pilot }
+                .serve(listener),
+        );
+    }
+
+    /// Every service has a primary, and the lease to forward to it.
+    fn serves_all(&self) -> bool {
+        let now = clock::time();
+        let serves = |service| matches!(self.leases.standing(service, now), Some(Standing::Serve { .. }));
+        self.services.iter().all(serves)
+    }
+
+    /// Takes the place of the gateway before this one.
+    fn take_over(&mut self, tasks: &mut JoinSet<()>) {
+        let predecessor = self.tower.predecessor.take();
+        self.open_control(tasks);
+        if let (Some(gateway), Some(predecessor)) = (&self.gateway, predecessor) {
+            gateway.take_over();
+            tracing::info!(
+                "takes the place of the gateway before it at {} sockets",
+                gateway.inherited().len()
+            );
+            predecessor.dismiss(gateway.inherited());
+        }
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        match asked {
+            Asked::Leave(sockets) => self.tower.handed = Some(sockets),
+            Asked::Sockets(give) => {
+                if let Some(gateway) = &self.gateway {
+                    // Who does not wait for them any more needs none.
+                    gateway.share(move |sockets| drop(give.send(sockets)));
+                }
+            }
+        }
     }
 }
