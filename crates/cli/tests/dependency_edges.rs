@@ -26,6 +26,7 @@ const WORLDLY: &[&str] = &[
     "tokio",
     "redb",
     "nix",
+    "rustix",
     "socket2",
     "hyper",
     "axum",

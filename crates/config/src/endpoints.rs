@@ -52,6 +52,8 @@ pub struct Endpoint {
     pub memory_max: u64,
     /// After how long without a command a client is disconnected; zero: never.
     pub idle_timeout: Duration,
+    /// How long a command may take before it is remembered in the slow log; zero: none is remembered.
+    pub slow: Duration,
 }
 
 /// Whom the clients of an endpoint talk to.
@@ -142,6 +144,7 @@ pub(crate) struct EndpointDraft {
     unread_max: u64,
     memory_max: u64,
     idle_timeout: Duration,
+    slow: Duration,
 }
 
 impl EndpointDraft {
@@ -169,6 +172,7 @@ impl EndpointDraft {
             unread_max: s.number("unread_max", findings, 64 << 20, 64 << 10..=1 << 40).value,
             memory_max: s.number("memory_max", findings, 1 << 30, 16 << 20..=1 << 44).value,
             idle_timeout: s.duration("idle_timeout", findings, ms(0), ms(0)..=ms(7 * 24 * 3_600_000)).value,
+            slow: s.duration("slow", findings, ms(10), ms(0)..=ms(3_600_000)).value,
             span: s.span.clone(),
         };
         section.finish(findings);
@@ -201,6 +205,7 @@ impl EndpointDraft {
             unread_max: self.unread_max,
             memory_max: self.memory_max,
             idle_timeout: self.idle_timeout,
+            slow: self.slow,
         })
     }
 }

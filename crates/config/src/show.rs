@@ -176,6 +176,7 @@ impl Toml {
         self.line(&format!("unread_max = {}", endpoint.unread_max));
         self.line(&format!("memory_max = {}", endpoint.memory_max));
         self.text("idle_timeout", spelt(endpoint.idle_timeout));
+        self.text("slow", spelt(endpoint.slow));
     }
 
     fn secret(&mut self, key: &str, source: Option<&SecretSource>) {

@@ -1,6 +1,8 @@
 //! Every Redis command and what a gateway does with it. A command that is not here is sent on as a write: it may come
 //! from a module or from a newer Redis.
 
+use crate::family::Family;
+
 /// What a gateway does with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -364,19 +366,40 @@ const fn table() -> [u16; SLOTS] {
     table
 }
 
+/// The family of each of `COMMANDS`.
+static FAMILIES: [Family; COMMANDS.len()] = families();
+
+const fn families() -> [Family; COMMANDS.len()] {
+    let mut families = [Family::Other; COMMANDS.len()];
+    let mut number = 0;
+    while number < COMMANDS.len() {
+        families[number] = Family::of(COMMANDS[number].0);
+        number += 1;
+    }
+    families
+}
+
 /// What to do with the command of this name, in whatever case it is written.
 #[inline]
 pub(crate) fn class(name: &[u8]) -> Class {
+    kind(name).0
+}
+
+/// What to do with the command of this name, and what it is about.
+#[inline]
+pub(crate) fn kind(name: &[u8]) -> (Class, Family) {
+    let unknown = (Write, Family::Other);
     if name.len() > 32 {
-        return Write;
+        return unknown;
     }
     let mut at = slot(name);
     loop {
-        let Some((known, class)) = (TABLE[at] as usize).checked_sub(1).map(|number| COMMANDS[number]) else {
-            return Write;
+        let Some(number) = (TABLE[at] as usize).checked_sub(1) else {
+            return unknown;
         };
+        let (known, class) = COMMANDS[number];
         if known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name) {
-            return class;
+            return (class, FAMILIES[number]);
         }
         at = (at + 1) % SLOTS;
     }
@@ -412,12 +435,12 @@ mod tests {
 #[cfg(test)]
 mod oracle {
     use super::*;
-    use backstay_lab::load::connection::{items, text};
+    use backstay_lab::load::connection::{Reply, items, text};
     use backstay_lab::servers::ports::Ports;
     use backstay_lab::servers::redis::{Boot, RedisServer};
 
-    #[test]
-    fn every_command_of_the_installed_server_is_known_as_the_read_or_write_that_it_is() {
+    /// What a server says of its commands.
+    fn commands_of_a_server() -> Vec<Reply> {
         let folder = tempfile::tempdir().unwrap();
         let mut ports = Ports::open().unwrap();
         let port = ports.claim().unwrap();
@@ -429,8 +452,38 @@ mod oracle {
         let _ = process.signal(nix::sys::signal::Signal::SIGKILL);
         let commands = items(&reply).unwrap();
         assert!(commands.len() > 200);
-        for command in commands {
-            let fields = items(command).unwrap();
+        commands.to_vec()
+    }
+
+    #[test]
+    fn every_command_is_counted_in_one_of_the_categories_that_the_installed_server_puts_it_in() {
+        use crate::family::{Family, key_at};
+        let without = [Family::Server, Family::Other];
+        let data: Vec<_> = Family::ALL[..Family::Keyspace as usize].iter().map(|it| it.word()).collect();
+        for command in commands_of_a_server() {
+            let fields = items(&command).unwrap();
+            let (name, first_key) = (text(&fields[0]), &fields[3]);
+            let categories: Vec<String> = items(&fields[6]).unwrap().iter().map(text).collect();
+            let is_in = |word: &str| categories.iter().any(|it| it.trim_start_matches('@') == word);
+            let family = kind(name.as_bytes()).1;
+            // Redis 7.0 does not say of `wait` that it does.
+            let parts = ["client", "function", "object", "pubsub", "script", "wait", "xgroup", "xinfo"];
+            if without.contains(&family) {
+                assert!(!data.iter().any(|word| is_in(word)), "{name} is about data: {categories:?}");
+            } else if !parts.contains(&&*name) && !name.starts_with("sort") {
+                // The categories of the others are those of their second words.
+                assert!(is_in(family.word()), "{name} is none of {family:?}: {categories:?}");
+            }
+            if let Some(at) = key_at(&name, family) {
+                assert_eq!(*first_key, Reply::Integer(at as i64), "the first key of {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_of_the_installed_server_is_known_as_the_read_or_write_that_it_is() {
+        for command in commands_of_a_server() {
+            let fields = items(&command).unwrap();
             let name = text(&fields[0]);
             let flags: Vec<String> = items(&fields[2]).unwrap().iter().map(text).collect();
             let has = |flag: &str| flags.iter().any(|it| it == flag);

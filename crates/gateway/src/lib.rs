@@ -9,10 +9,13 @@
 mod commands;
 mod core;
 mod counters;
+mod family;
 mod names;
 mod plane;
 mod scan;
 mod settings;
+mod slow;
+mod traffic;
 
 /// Entrances for fuzz targets, which have no sockets.
 #[cfg(fuzzing)]
@@ -37,20 +40,25 @@ pub mod fuzzing {
 }
 
 pub use settings::{
-    Backend, Endpoint, EndpointKind, EndpointLimits, Listen, Login, Otherwise, Secret, Settings, User,
+    Backend, Endpoint, EndpointKind, EndpointLimits, Heritage, Listen, Login, Otherwise, Secret, Settings,
+    User,
 };
 
 use backstay_lease::Standing;
-use backstay_model::{Address, Epoch, GatewayLoad, Reader, ServiceName};
+use backstay_model::{
+    Address, EndpointTraffic, Epoch, GatewayLoad, Reader, ServiceName, SlowCommand, UnixMicros,
+};
 use core::{Direction, Source, Target};
 use counters::Counters;
 use mio::Waker;
 use names::Names;
 use plane::{Inbox, Plane};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use traffic::Traffic;
 
 /// Why a gateway did not start. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +81,36 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+/// Looks at what goes through a gateway, from any thread, also when the gateway is gone.
+#[derive(Clone)]
+pub struct Look {
+    endpoints: Vec<Arc<Traffic>>,
+}
+
+impl Look {
+    /// What went through each endpoint since the gateway's start.
+    pub fn traffic(&self) -> Vec<EndpointTraffic> {
+        self.endpoints.iter().map(|endpoint| endpoint.read()).collect()
+    }
+
+    /// The last commands that took long, the oldest first. `now` is what people's clocks show.
+    pub fn slow(&self, now: UnixMicros) -> Vec<SlowCommand> {
+        let here = plane::now();
+        let each = self.endpoints.iter().map(|endpoint| endpoint.slow.read(endpoint.name(), here, now));
+        let mut all: Vec<_> = each.flatten().collect();
+        all.sort_by_key(|slow| slow.at);
+        all
+    }
+}
+
 /// A running gateway. Dropping it closes everything at once; `stop` does so gently.
 pub struct Gateway {
     inbox: Arc<Mutex<Inbox>>,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
+    look: Look,
+    inherited: Vec<Listen>,
     addresses: Vec<(String, Listen)>,
     names: Names,
 }
@@ -91,9 +123,21 @@ impl Gateway {
         settings: Settings,
         held: impl FnMut(ServiceName, Epoch) + Send + 'static,
     ) -> Result<Self, StartError> {
+        Self::succeed(settings, Heritage::default(), held)
+    }
+
+    /// As `start`, with sockets of the gateway before it. Nobody is accepted at those until `take_over`.
+    pub fn succeed(
+        settings: Settings,
+        heritage: Heritage,
+        held: impl FnMut(ServiceName, Epoch) + Send + 'static,
+    ) -> Result<Self, StartError> {
         raise_file_limit();
         let (inbox, counters) = (Arc::new(Mutex::new(Inbox::default())), Arc::new(Counters::default()));
-        let (plane, waker, addresses) = Plane::open(settings, counters.clone(), inbox.clone(), held)?;
+        let (plane, waker, addresses) =
+            Plane::open(settings, heritage, counters.clone(), inbox.clone(), held)?;
+        let inherited = plane.inherited();
+        let look = Look { endpoints: plane.traffic() };
         let run = move || {
             if let Err(error) = plane.run() {
                 tracing::error!(%error, "the gateway ends");
@@ -101,7 +145,7 @@ impl Gateway {
         };
         let thread = std::thread::Builder::new().name("gateway".to_owned()).spawn(run);
         let thread = Some(thread.map_err(StartError::Thread)?);
-        Ok(Self { inbox, waker, thread, counters, addresses, names: Names::default() })
+        Ok(Self { inbox, waker, thread, counters, look, inherited, addresses, names: Names::default() })
     }
 
     /// Where a service's commands go from now on. A new lease's length is told in the same way. Host names
@@ -145,11 +189,40 @@ impl Gateway {
         self.counters.load()
     }
 
+    /// To look at what goes through it.
+    pub fn look(&self) -> Look {
+        self.look.clone()
+    }
+
     /// Accepts nobody any more, and returns at once. If another gateway listens at the same address already, clients
     /// that asked for it are told to go there, and are served until they do; all others until nothing of theirs is under
     /// way; nobody for longer than `drain`. `route` is still to be called meanwhile.
     pub fn leave(&self, drain: Duration) {
-        self.inbox().stop = Some(drain);
+        self.hand_over(drain, Vec::new());
+    }
+
+    /// As `leave`, when another gateway has begun to accept at these sockets of this one: they stay open, and clients that
+    /// go on talking here are served until shortly before `drain` is over.
+    pub fn hand_over(&self, drain: Duration, sockets: Vec<Listen>) {
+        self.inbox().stop = Some((drain, sockets));
+        self.wake();
+    }
+
+    /// Gives its listening sockets, for another gateway to accept from; it goes on accepting, too. `give` is called on the
+    /// gateway's own thread, and never if that has ended.
+    pub fn share(&self, give: impl FnOnce(Vec<(Listen, OwnedFd)>) + Send + 'static) {
+        self.inbox().heirs.push(Box::new(give));
+        self.wake();
+    }
+
+    /// Where it listens at sockets of the gateway before it.
+    pub fn inherited(&self) -> &[Listen] {
+        &self.inherited
+    }
+
+    /// Accepts clients at inherited sockets from now on.
+    pub fn take_over(&self) {
+        self.inbox().take_over = true;
         self.wake();
     }
 

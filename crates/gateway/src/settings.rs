@@ -3,6 +3,7 @@
 use backstay_model::ServiceName;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,15 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// What a gateway takes over from the one before it, on the same machine.
+#[derive(Debug, Default)]
+pub struct Heritage {
+    /// The listening sockets of that gateway, and where they listen. Those that are not needed are closed here.
+    pub sockets: Vec<(Listen, OwnedFd)>,
+    /// That gateway does not answer: its Unix sockets are replaced.
+    pub replaces: bool,
 }
 
 impl fmt::Display for Listen {
@@ -175,6 +185,8 @@ pub struct EndpointLimits {
     pub commands_per_second: u64,
     /// What all clients and connections to servers may hold together, in bytes. Above it those who hold most are let go.
     pub memory_max: usize,
+    /// Commands that take so long are remembered in the slow log. `None`: none are.
+    pub slow: Option<Duration>,
 }
 
 impl Default for EndpointLimits {
@@ -192,6 +204,7 @@ impl Default for EndpointLimits {
             sign_in_timeout: Duration::from_secs(10),
             commands_per_second: 0,
             memory_max: 1 << 30,
+            slow: Some(Duration::from_millis(10)),
         }
     }
 }

@@ -11,6 +11,7 @@ mod order;
 mod spec;
 mod status;
 mod time;
+mod traffic;
 
 pub use command::{ClientKind, Command, Info, Reply};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
@@ -33,3 +34,6 @@ pub use status::{
     LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,
 };
 pub use time::{Now, Time, UnixMicros};
+pub use traffic::{
+    ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayTraffic, SlowCommand, SlowOutcome,
+};

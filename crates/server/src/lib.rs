@@ -27,7 +27,7 @@ pub mod tls;
 
 pub use admin::AdminError;
 pub use driver::Stopped;
-pub use gateway::{GatewayError, GatewayOptions, run_gateway};
+pub use gateway::{CONTROL_SUFFIX, GatewayError, GatewayOptions, control_folders, run_gateway};
 pub use handle::Handle;
 pub use limits::TooFewFiles;
 pub use run::{RunError, run};

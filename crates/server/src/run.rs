@@ -189,6 +189,7 @@ fn gateway_inside(
         name: GatewayName::from(settings.name.as_str()),
         zone: me.map(|me| me.zone.clone()).unwrap_or_default(),
         listen: BTreeMap::new(),
+        control: settings.admin.parent().map(Path::to_owned).into_iter().collect(),
     };
     Inside::start(config, &options, keyring.cloned()).map(Some)
 }

@@ -4,6 +4,7 @@ use crate::admin::Target;
 use crate::output::Output;
 use crate::times;
 use clap::Args;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -65,6 +66,29 @@ pub(crate) struct Explain {
     pub(crate) service: String,
     #[command(flatten)]
     pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+pub(super) const TRAFFIC_HELP: &str = "\
+A gateway answers at its control socket NAME.gateway.sock: in $RUNTIME_DIRECTORY, /run/backstay, $XDG_RUNTIME_DIR/backstay, \
+or in the folder that it was given with --control; that of a controller is beside its admin socket. Families are the \
+categories of Redis' ACLs; p50 and p99 are at most a quarter too high. The time of a command is counted from when the \
+gateway has read it until it has read its reply, and includes how long it was held.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Traffic {
+    /// Only this gateway.
+    pub(crate) gateway: Option<String>,
+    /// Since its start, instead of in the last second.
+    #[arg(long)]
+    pub(crate) total: bool,
+    /// Show the last commands that took long instead: those above `slow` in the file.
+    #[arg(long, conflicts_with = "total")]
+    pub(crate) slow: bool,
+    /// The folder with the control sockets. Left out: the usual ones, and that of the lab that you started last.
+    #[arg(long, value_name = "DIR", env = "BACKSTAY_CONTROL")]
+    pub(crate) control: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -12,7 +12,7 @@ pub(crate) use act::{
 };
 pub(crate) use config::Config;
 pub(crate) use lab::{Folder, Lab, LabUp};
-pub(crate) use look::{Events, Explain, History, Status, Watch};
+pub(crate) use look::{Events, Explain, History, Status, Traffic, Watch};
 pub(crate) use process::{Gateway, Log, LogFormat, Run};
 
 use crate::commands::cert::Cert;
@@ -20,7 +20,7 @@ use crate::output::Colours;
 use act::{ADOPT_HELP, SWITCHOVER_HELP};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
-use look::EVENTS_HELP;
+use look::{EVENTS_HELP, TRAFFIC_HELP};
 use process::{GATEWAY_HELP, RUN_HELP};
 use std::path::PathBuf;
 
@@ -30,12 +30,13 @@ Exit codes:
   1   it failed or was refused; nothing was changed unless the message says so
   2   the command line is wrong
   3   `status --check` found something unhealthy
-  4   no controller could be reached
+  4   no controller could be reached, or by `traffic` no gateway
   69, 70, 74, 78   `run` stopped: a port cannot be had, a bug, the state folder, the configuration
 
 Environment:
   BACKSTAY_SOCKET   the admin socket of a controller, as --socket
   BACKSTAY_CONFIG   the configuration file, as --config
+  BACKSTAY_CONTROL  the folder of gateways' control sockets, as --control
   BACKSTAY_SERVER, BACKSTAY_CERT, BACKSTAY_KEY, BACKSTAY_CA
                     as --server, --cert, --key and --ca
   NO_COLOR          no colours, even on a terminal";
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     Gateway(Gateway),
     /// Show the cluster: who leads, which services there are, how their instances fare, what is wrong.
     Status(Status),
+    /// Show what goes through the gateways of this machine: commands by family, how long they take, what is held.
+    #[command(after_help = TRAFFIC_HELP)]
+    Traffic(Traffic),
     /// Show the failovers that were, each with its timeline, its cause and what was lost.
     History(History),
     /// Show what one controller saw and did, as far back as it remembers, one event per line.

@@ -27,7 +27,10 @@ pub(crate) struct Run {
 pub(super) const GATEWAY_HELP: &str = "\
 It opens the [[endpoints]] of the file and asks the file's controllers where to send what comes in. Where the file has \
 [tls], it shows the certificate that `backstay cert gateway NAME` makes, in the place where the file would have that of a \
-controller of that name.";
+controller of that name.
+
+One that is started while another of the same name runs on this machine takes its place: it is given the other's \
+listening sockets, and the other one ends when its clients have gone. No connection is refused meanwhile.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Gateway {
@@ -43,6 +46,10 @@ pub(crate) struct Gateway {
     /// Another address for an endpoint of the file; several if repeated.
     #[arg(long, value_name = "ENDPOINT=HOST:PORT", value_parser = listen)]
     pub(crate) listen: Vec<(String, Address)>,
+    /// The folder for its control socket. Left out: $RUNTIME_DIRECTORY, /run/backstay or $XDG_RUNTIME_DIR/backstay, the
+    /// first that can be used.
+    #[arg(long, value_name = "DIR", env = "BACKSTAY_CONTROL")]
+    pub(crate) control: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: Log,
 }

@@ -5,7 +5,7 @@ use super::service;
 use crate::arguments::Gateway;
 use crate::failure::{FAILED, Failure, MISCONFIGURED};
 use backstay_model::GatewayName;
-use backstay_server::{GatewayError, GatewayOptions, run_gateway};
+use backstay_server::{GatewayError, GatewayOptions, control_folders, run_gateway};
 
 pub(super) fn gateway(arguments: &Gateway) -> Result<(), Failure> {
     let config = read(&arguments.config).map_err(|failure| failure.with_code(MISCONFIGURED))?;
@@ -22,6 +22,7 @@ pub(super) fn gateway(arguments: &Gateway) -> Result<(), Failure> {
         name: GatewayName::from(arguments.name.as_str()),
         zone: arguments.zone.clone(),
         listen: arguments.listen.iter().cloned().collect(),
+        control: arguments.control.clone().map_or_else(control_folders, |folder| vec![folder]),
     };
     service::run(&config.clone(), &arguments.log, async |signals| {
         Ok(run_gateway(config, options, signals.asked_to_stop()).await?)

@@ -19,7 +19,10 @@ mod run;
 mod service;
 mod status;
 mod switchover;
+mod traffic;
 mod watch;
+
+pub(crate) use traffic::SlowCommands;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
@@ -35,6 +38,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Gateway(arguments) => gateway::gateway(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Traffic(arguments) => traffic::traffic(&arguments),
         Command::History(arguments) => history::history(&arguments),
         Command::Events(arguments) => events::events(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),

@@ -9,6 +9,7 @@ mod history;
 mod lab;
 mod status;
 mod table;
+mod traffic;
 mod watch;
 
 #[cfg(test)]
@@ -21,4 +22,5 @@ pub(crate) use history::history;
 pub(crate) use lab::lab;
 pub(crate) use status::{controllers, status};
 pub(crate) use table::bytes;
+pub(crate) use traffic::{GatewayReading, slow_commands, traffic};
 pub(crate) use watch::{Picture, watch};

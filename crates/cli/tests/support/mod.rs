@@ -24,6 +24,7 @@ pub(crate) fn backstay(temporary: &Path) -> Command {
         "BACKSTAY_LOG",
         "BACKSTAY_SERVER",
         "BACKSTAY_CERT",
+        "BACKSTAY_CONTROL",
         "BACKSTAY_KEY",
         "BACKSTAY_CA",
         "NO_COLOR",

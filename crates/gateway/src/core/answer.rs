@@ -26,6 +26,7 @@ impl Core {
             Self::soil_client(&mut self.dirty_clients, client, key);
         }
         add(&self.counters.commands, 1);
+        self.answered_itself(key, text);
         Taken::Done
     }
 

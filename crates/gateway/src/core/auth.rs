@@ -131,6 +131,7 @@ impl Core {
         }
         let Some(number) = found else {
             add(&self.counters.refused, 1);
+            add(&endpoint.traffic.refused, 1);
             return false;
         };
         client.authenticated = true;

@@ -33,6 +33,8 @@ pub(crate) struct Client {
     pub(crate) work: (u64, usize),
     /// Since when the first command waits for a server; kept over several waits.
     pub(crate) waits_since: Option<Time>,
+    /// When its next command was read, if that has waited since, for whatever reason.
+    pub(crate) paused_at: Option<Time>,
     /// How many bytes it counts for in its endpoint's held bytes.
     pub(crate) held_bytes: usize,
 

@@ -62,6 +62,7 @@ impl Core {
             address: target.address,
             host: target.host,
         });
+        super::account::opened(&state.traffic, purpose);
         self.counters.backends.store(self.links.len() as u64, Ordering::Relaxed);
         Some(key)
     }
@@ -179,6 +180,11 @@ impl Core {
                 return taken;
             }
             super::add(&self.counters.refused, 1);
+            self.refused_at_endpoint(key);
+            // The next answer is to the next command.
+            if self.families.len() > 1 {
+                self.families.remove(0);
+            }
         }
         Taken::Refused
     }

@@ -4,6 +4,7 @@ use crate::core::notices::Outlook;
 use crate::core::rate::Rate;
 use crate::core::table::Key;
 use crate::settings::{Endpoint, EndpointKind, Login, Otherwise};
+use crate::traffic::Traffic;
 use backstay_lease::MARGIN;
 use backstay_model::{Epoch, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -98,6 +99,8 @@ pub(crate) struct EndpointState {
     pub(crate) trouble: String,
     /// What servers say about their version.
     pub(crate) version: String,
+    /// What went through it.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// A drain under way.
@@ -115,6 +118,7 @@ impl EndpointState {
     }
 
     pub(crate) fn new(settings: Endpoint) -> Self {
+        let traffic = Arc::new(Traffic::new(&settings));
         let mut logins = vec![settings.backend.login.clone()];
         logins.extend(settings.users.iter().filter_map(|user| user.login.clone()).map(Some));
         let rate = Rate::new(settings.limits.commands_per_second);
@@ -145,6 +149,7 @@ impl EndpointState {
             back_off: Duration::ZERO,
             trouble: String::new(),
             version: String::new(),
+            traffic,
         }
     }
 

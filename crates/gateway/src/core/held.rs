@@ -1,5 +1,6 @@
 //! Clients that wait for a server: bounded in time, number and bytes. And every other thing that time alone brings.
 
+use super::account::gave_up;
 use super::client::{Again, Wait};
 use super::connect::CONNECT_MAX;
 use super::link::{Purpose, Stage};
@@ -19,7 +20,11 @@ impl Core {
             return;
         };
         let endpoint = &mut self.endpoints[client.endpoint];
-        client.waits_since.get_or_insert(self.now);
+        if client.waits_since.is_none() {
+            client.waits_since = Some(self.now);
+            add(&endpoint.traffic.held_total, 1);
+        }
+        client.paused_at.get_or_insert(self.now);
         client.begun = None;
         let requeued = client.requeued.iter().map(|requeued| match &requeued.what {
             Again::Command(bytes) => bytes.len(),
@@ -50,12 +55,14 @@ impl Core {
             return;
         };
         let (mut errors, mut at, mut ended) = (0, 0, false);
+        let traffic = self.endpoints[client.endpoint].traffic.clone();
         let ends = |name: &[u8]| matches!(class(name), Class::Exec | Class::Discard);
         client.requeued_now = 0;
         for requeued in std::mem::take(&mut client.requeued) {
             let (answer, mute) = match requeued.what {
                 Again::Command(bytes) => {
                     ended |= Words::of(&bytes).next().is_some_and(ends);
+                    gave_up(&traffic, client, &bytes, errors == 0, self.now);
                     (text.as_bytes(), requeued.mute)
                 }
                 Again::Answer(answer) => (answer, requeued.mute),
@@ -67,8 +74,10 @@ impl Core {
         }
         while let Ok(Some(request)) = RequestScan::default().next(&client.input[at..]) {
             ended |= ends(&client.input[at + request.name_at..][..request.name_len]);
+            let command = &client.input[at..at + request.len];
             at += request.len;
             if !request.is_empty() {
+                gave_up(&traffic, client, command, errors == 0, self.now);
                 errors += 1;
                 if client.mute == super::Mute::No {
                     client.output.extend_from_slice(text.as_bytes());
@@ -78,13 +87,15 @@ impl Core {
         client.input.drain(..at);
         client.scan = RequestScan::default();
         client.wait = Wait::No;
-        client.waits_since = None;
+        client.end_hold(&traffic, self.now);
+        client.paused_at = None;
         if let Some(special) = &mut client.special {
             special.blocked = None;
         }
         self.endpoints[client.endpoint].held_bytes -= std::mem::take(&mut client.held_bytes);
         Self::soil_client(&mut self.dirty_clients, client, key);
         add(&self.counters.refused, errors);
+        add(&traffic.refused, errors);
         self.runnable.push_back(key);
         self.give_up_transaction(key, ended);
     }
@@ -134,6 +145,7 @@ impl Core {
             for number in 0..self.endpoints.len() {
                 self.end_late_turns(number);
             }
+            self.take_stock();
             self.end_silent_clients();
             self.end_unused_links();
             self.count_memory();

@@ -4,7 +4,8 @@
 use super::client::{Again, Client, Mute, Wait};
 use super::link::{After, Purpose};
 use super::{Core, Key, OUTPUT_LOW};
-use crate::commands::{Class, class};
+use crate::commands::{Class, kind};
+use crate::family::Family;
 use crate::scan::{Request, RequestScan, Violation};
 
 /// Commands of one client that are under way at once. The next ones wait until these are answered: how long their
@@ -52,6 +53,7 @@ impl Core {
             return;
         };
         client.active = self.now;
+        super::add(&self.endpoints[client.endpoint].traffic.bytes_in, data.len() as u64);
         let restores = client.special.as_ref().is_some_and(|special| special.restore);
         if client.wait != Wait::No || !client.input.is_empty() || !client.requeued.is_empty() || restores {
             client.input.extend_from_slice(data);
@@ -99,7 +101,10 @@ impl Core {
         let endpoint = &mut self.endpoints[client.endpoint];
         match client.wait {
             Wait::Server => return self.hold(key),
-            Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate => client.begun = None,
+            Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate => {
+                client.begun = None;
+                client.paused_at.get_or_insert(self.now);
+            }
             Wait::No if client.eof || client.ending => {
                 // What is begun stays so.
                 client.input = Vec::new();
@@ -109,6 +114,7 @@ impl Core {
                 }
             }
             Wait::No => {
+                client.paused_at = None;
                 client.begun = (!client.input.is_empty()).then(|| client.begun.unwrap_or(self.now));
                 let max = endpoint.settings.limits.request_bytes_max;
                 let max = if client.authenticated { max } else { max.min(STRANGERS_BYTES_MAX) };
@@ -121,7 +127,7 @@ impl Core {
                 self.readable.push(key);
             }
         }
-        client.waits_since = None;
+        client.end_hold(&endpoint.traffic, self.now);
         endpoint.held_bytes -= std::mem::take(&mut client.held_bytes);
     }
 
@@ -132,6 +138,8 @@ impl Core {
                 return false;
             };
             client.requeued_now = 0;
+            // What comes back as an answer was counted when it was lost.
+            self.families.clear();
             let Some(front) = client.requeued.pop_front() else {
                 return true;
             };
@@ -183,7 +191,9 @@ impl Core {
             let reads_only = self.endpoints[endpoint].reads_only();
             let allowed = self.allowance(endpoint);
             let most = if plain { allowed.min(IN_FLIGHT_MAX) } else { 0 };
-            let (end, commands, writes, stop) = plain_commands(&data[at..], &mut scan, most, reads_only);
+            self.families.clear();
+            let (end, commands, writes, stop) =
+                plain_commands(&data[at..], &mut scan, most, reads_only, &mut self.families);
             if commands > 0 {
                 let bytes = &data[at..at + end];
                 if !self.send_plain(key, bytes, commands, writes, false).is_over() {
@@ -289,7 +299,7 @@ impl Core {
         if full && client.in_flight > 0 {
             return wait_for_answers(client);
         }
-        lane.push(key, bytes, commands, After::Plain, mute);
+        lane.push_counted(key, bytes, &self.families, After::Plain, mute, client.timing(now));
         lane.used = now;
         Self::soil_link(&mut self.dirty_links, lane, client.lane);
         client.in_flight += commands;
@@ -320,6 +330,7 @@ fn plain_commands(
     scan: &mut RequestScan,
     most: u32,
     reads_only: bool,
+    families: &mut Vec<Family>,
 ) -> (usize, u32, bool, Stop) {
     let (mut end, mut commands, mut writes) = (0, 0, false);
     let stop = loop {
@@ -332,11 +343,13 @@ fn plain_commands(
                     break Stop::Other(request);
                 }
                 let name = &rest[request.name_at..request.name_at + request.name_len];
-                match class(name) {
+                let (class, family) = kind(name);
+                match class {
                     Class::Read => {}
                     Class::Write if !reads_only => writes = true,
                     _ => break Stop::Other(request),
                 }
+                families.push(family);
                 end += request.len;
                 commands += 1;
             }

@@ -1,7 +1,9 @@
 //! A connection to a server: what is under way on it, in order, with the bytes that were sent, so that what was not
 //! answered can be sent again.
 
+use crate::core::account::Timing;
 use crate::core::table::Key;
+use crate::family::Family;
 use crate::scan::ReplyScan;
 use backstay_model::Time;
 use std::collections::VecDeque;
@@ -47,6 +49,8 @@ pub(crate) struct Link {
     pub(crate) flying: u32,
     pub(crate) dirty: bool,
     pub(crate) runs: VecDeque<Run>,
+    /// What each command of the runs that is not answered is about.
+    pub(crate) families: VecDeque<Family>,
 
     /// The beginning of a reply.
     pub(crate) partial: Vec<u8>,
@@ -86,6 +90,21 @@ pub(crate) struct Run {
     pub(crate) mute: bool,
     /// A part of the next reply was given to the client already.
     pub(crate) begun: bool,
+    /// Of all of them: they were read at the same time.
+    pub(crate) timing: Timing,
+}
+
+impl Run {
+    pub(crate) const fn of(
+        client: Key,
+        left: u32,
+        bytes: u32,
+        after: After,
+        mute: bool,
+        timing: Timing,
+    ) -> Self {
+        Self { client, left, answered: 0, bytes, after, mute, begun: false, timing }
+    }
 }
 
 /// What a reply means beyond itself.
@@ -152,14 +171,35 @@ impl Link {
             flying: 0,
             dirty: false,
             runs: VecDeque::new(),
+            families: VecDeque::new(),
             partial: Vec::new(),
             scan: ReplyScan::default(),
         }
     }
 
-    /// Appends commands.
-    #[inline]
+    /// Appends commands of the gateway's own.
     pub(crate) fn push(&mut self, client: Key, bytes: &[u8], commands: u32, after: After, mute: bool) {
+        self.families.extend(std::iter::repeat_n(Family::Other, commands as usize));
+        self.append(client, bytes, commands, after, mute, Timing::NONE);
+    }
+
+    /// Appends commands of a client: one for each of the families.
+    #[inline]
+    pub(crate) fn push_counted(
+        &mut self,
+        client: Key,
+        bytes: &[u8],
+        families: &[Family],
+        after: After,
+        mute: bool,
+        timing: Timing,
+    ) {
+        self.families.extend(families);
+        self.append(client, bytes, families.len() as u32, after, mute, timing);
+    }
+
+    #[inline]
+    fn append(&mut self, client: Key, bytes: &[u8], commands: u32, after: After, mute: bool, timing: Timing) {
         self.output.extend_from_slice(bytes);
         self.unanswered += commands;
         let length = bytes.len() as u32;
@@ -168,21 +208,14 @@ impl Link {
             && last.client == client
             && last.after == After::Plain
             && last.mute == mute
+            && last.timing.since == timing.since
             && last.bytes.saturating_add(length) <= RUN_BYTES_MAX
         {
             last.left += commands;
             last.bytes += length;
             return;
         }
-        self.runs.push_back(Run {
-            client,
-            left: commands,
-            answered: 0,
-            bytes: length,
-            after,
-            mute,
-            begun: false,
-        });
+        self.runs.push_back(Run::of(client, commands, length, after, mute, timing));
     }
 
     /// So many of the first run's commands are answered. False: they were not even asked.
@@ -230,6 +263,11 @@ impl Link {
     fn forget_answered(&mut self) {
         if self.answered == self.output.len() {
             self.output.clear();
+            debug_assert_eq!(
+                self.families.len() as u32,
+                self.runs.iter().map(|run| run.left).sum::<u32>(),
+                "a family for each command that is not answered"
+            );
             if self.output.capacity() > KEPT_MAX {
                 self.output = Vec::new();
             }

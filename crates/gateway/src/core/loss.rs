@@ -1,6 +1,7 @@
 //! A connection to a server is gone: who waited for an answer on it is told what is known about it. What was not sent is
 //! sent later, reads are sent again, and a write whose reply is lost has an unknown outcome.
 
+use super::account::lost;
 use super::client::{Again, Wait};
 use super::link::{After, Purpose, Run};
 use super::own::nil;
@@ -64,6 +65,7 @@ impl Core {
         self.effects.push_back(Effect::CloseLink { link: key, drop_unsent });
         self.counters.backends.store(self.links.len() as u64, Ordering::Relaxed);
         let endpoint = &mut self.endpoints[link.endpoint];
+        super::account::closed(&endpoint.traffic, link.purpose);
         endpoint.lanes.retain(|_, lane| *lane != key);
         if let Purpose::Own(_) = link.purpose {
             endpoint.owns -= 1;
@@ -110,6 +112,7 @@ impl Core {
             return self.end_client(run.client);
         }
         let executed = written >= bytes.len();
+        client.comes_back(&run);
         let again = match run.after {
             After::Plain => return self.forget_plain(run, bytes, written),
             After::Swallow | After::Restored | After::Greeting(_) => return,
@@ -140,11 +143,16 @@ impl Core {
             | After::TrackingOff
             | After::Selected => Again::Command(bytes.to_vec()),
         };
-        let counter = match again {
-            Again::Answer(text) if text == UNKNOWN => &self.counters.unknown,
-            _ => &self.counters.replayed,
+        let traffic = &self.endpoints[client.endpoint].traffic;
+        let (counter, here) = match again {
+            Again::Answer(text) if text == UNKNOWN => (&self.counters.unknown, &traffic.unknown),
+            _ => (&self.counters.replayed, &traffic.replayed),
         };
         add(counter, 1);
+        add(here, 1);
+        if let Again::Answer(text) = again {
+            lost(traffic, client, &run, bytes, text, self.now);
+        }
         client.requeue(again, run.mute);
         self.go_on(run.client);
     }
@@ -153,6 +161,7 @@ impl Core {
         let Some(client) = self.clients.get_mut(run.client) else {
             return;
         };
+        let traffic = &self.endpoints[client.endpoint].traffic;
         let (mut at, mut number) = (0, 0);
         while let Ok(Some(request)) = RequestScan::default().next(&bytes[at..]) {
             let command = &bytes[at..at + request.len];
@@ -165,9 +174,12 @@ impl Core {
             if sent && is_write(command) {
                 client.requeue(Again::Answer(UNKNOWN), run.mute);
                 add(&self.counters.unknown, 1);
+                add(&traffic.unknown, 1);
+                lost(traffic, client, &run, command, UNKNOWN, self.now);
             } else {
                 client.requeue(Again::Command(command.to_vec()), run.mute);
                 add(&self.counters.replayed, u64::from(sent));
+                add(&traffic.replayed, u64::from(sent));
             }
         }
         self.go_on(run.client);

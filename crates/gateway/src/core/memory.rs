@@ -87,6 +87,7 @@ impl Core {
             self.end_client(key);
         }
         add(&self.counters.refused, dropped);
+        add(&self.endpoints[number].traffic.refused, dropped);
         tracing::warn!(
             endpoint = self.endpoints[number].settings.name,
             held = before,

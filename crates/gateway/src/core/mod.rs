@@ -4,6 +4,7 @@
 //! A client's commands are sent on in order. Whatever they must not mix with (another connection, an answer of the
 //! gateway's own) waits until what the client has under way is answered; that one rule keeps its replies in order.
 
+mod account;
 mod answer;
 mod auth;
 mod client;
@@ -36,6 +37,7 @@ pub(crate) use notices::Here;
 pub(crate) use table::{Key, Table};
 
 use crate::counters::{Counters, add};
+use crate::family::Family;
 use crate::settings::Settings;
 use backstay_model::{Epoch, ServiceName, Time};
 use client::{Again, Client, Mute, Wait};
@@ -75,6 +77,8 @@ pub(crate) struct Core {
     unconfirmed: BTreeMap<ServiceName, Epoch>,
     counters: Arc<Counters>,
     memory: Memory,
+    /// What the commands that are being taken are about.
+    families: Vec<Family>,
     ids: u64,
     /// Counts what clients are told. It begins where no earlier gateway of this machine was, because clients drop what
     /// they believe to know already.
@@ -114,6 +118,7 @@ impl Core {
             effects: VecDeque::new(),
             unconfirmed: BTreeMap::new(),
             counters,
+            families: Vec::new(),
             ids: 0,
             notice: now.as_micros() / 1000,
             tick_at: now,
@@ -133,6 +138,7 @@ impl Core {
         let state = &mut self.endpoints[endpoint];
         if state.clients >= state.settings.limits.clients_max {
             add(&self.counters.refused, 1);
+            add(&state.traffic.refused, 1);
             return Err(b"-ERR max number of clients reached\r\n");
         }
         state.clients += 1;
@@ -152,6 +158,7 @@ impl Core {
             wait: Wait::No,
             work: (0, 0),
             waits_since: None,
+            paused_at: None,
             held_bytes: 0,
             output: Vec::new(),
             sent: 0,
@@ -196,12 +203,16 @@ impl Core {
         }
     }
 
-    /// Lets clients go that have nothing under way and do not go by themselves: the gateway stops.
-    pub(crate) fn end_settled_clients(&mut self) {
+    /// Lets clients go that have nothing under way, have said nothing for so long, and do not go by themselves: the
+    /// gateway stops.
+    pub(crate) fn end_settled_clients(&mut self, quiet: Duration) {
         for key in self.clients.keys() {
             let Some(client) = self.clients.get(key) else {
                 continue;
             };
+            if client.active + quiet > self.now {
+                continue;
+            }
             let transaction = client.special.as_ref().is_some_and(|special| special.multi);
             if client.is_settled() && client.unsent() == 0 && !transaction && !client.is_moving() {
                 self.end_client(key);
@@ -251,6 +262,7 @@ impl Core {
             return;
         };
         client.sent += written;
+        add(&self.endpoints[client.endpoint].traffic.bytes_out, written as u64);
         if client.sent < client.output.len() {
             if client.sent > OUTPUT_LOW && client.sent > client.output.len() / 2 {
                 client.output.drain(..client.sent);

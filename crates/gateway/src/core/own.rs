@@ -7,6 +7,7 @@ use super::route::TRANSACTION_GRACE;
 use super::{Again, Core, Effect, Key, add};
 use crate::commands::Channels;
 use crate::core::connect::request;
+use crate::family::Family;
 use std::sync::atomic::Ordering;
 
 const OK: &[u8] = b"+OK\r\n";
@@ -89,7 +90,10 @@ impl Core {
         let (Some(link), Some(client)) = (self.links.get_mut(own), self.clients.get_mut(key)) else {
             return Taken::Waits;
         };
-        link.push(key, bytes, 1, after, mute);
+        let waits = matches!(after, After::Blocking | After::Wait);
+        let family = if waits { Some(Family::Blocking) } else { self.families.first().copied() };
+        let families = [family.unwrap_or(Family::Other)];
+        link.push_counted(key, bytes, &families, after, mute, client.timing(self.now));
         link.used = self.now;
         client.in_flight += 1;
         Self::soil_link(&mut self.dirty_links, link, own);
@@ -138,6 +142,7 @@ impl Core {
         };
         self.endpoints[link.endpoint].owns -= 1;
         self.endpoints[link.endpoint].idle.retain(|idle| *idle != own);
+        super::account::closed(&self.endpoints[link.endpoint].traffic, link.purpose);
         self.effects.push_back(Effect::CloseLink { link: own, drop_unsent: false });
         self.counters.backends.store(self.links.len() as u64, Ordering::Relaxed);
     }
@@ -246,6 +251,7 @@ impl Core {
             client.requeue(Again::Command(blocked.request.clone()), run.mute);
             client.special().blocked = Some(blocked);
             add(&self.counters.replayed, 1);
+            add(&self.endpoints[client.endpoint].traffic.replayed, 1);
             client.in_flight -= 1;
             client.wait = Wait::No;
             self.runnable.push_back(run.client);

@@ -1,5 +1,6 @@
 //! From a server's bytes to replies, and to the clients that wait for them.
 
+use super::account;
 use super::client::Wait;
 use super::link::{After, Purpose, Run};
 use super::{Core, Key, add};
@@ -99,7 +100,7 @@ impl Core {
         let Some(link) = self.links.get_mut(key) else {
             return Ok((bytes.len(), true));
         };
-        let (mut at, mut replies, mut pushed) = (0, 0, false);
+        let (mut at, mut replies, mut pushed, mut erred) = (0, 0, false, false);
         // What the client is to be told comes right after a reply that it has a part of.
         let most = if run.begun { 1 } else { run.left };
         while replies < most {
@@ -111,12 +112,20 @@ impl Core {
             let Some(length) = link.scan.next(&bytes[at..])? else {
                 break;
             };
+            if bytes[at] == b'-' && !(run.begun && replies == 0) {
+                erred = true;
+                account::erred(link, &self.endpoints[link.endpoint].traffic, replies);
+            }
             at += length;
             replies += 1;
         }
         let whole = replies == most || pushed;
-        if replies > 0 && !link.answered(replies) {
-            return Err(Bad::Unasked);
+        if replies > 0 {
+            let traffic = &self.endpoints[link.endpoint].traffic;
+            account::replied(link, traffic, &self.clients, replies, erred, self.now);
+            if !link.answered(replies) {
+                return Err(Bad::Unasked);
+            }
         }
         if !whole && bytes.len() - at >= STREAM_MIN {
             let certain = link.scan.certain(bytes.len() - at);
@@ -148,6 +157,7 @@ impl Core {
             if unsent > self.endpoints[client.endpoint].settings.limits.output_bytes_max {
                 tracing::warn!(client = %client.peer, unsent, "a client does not fetch its replies; it is dropped");
                 add(&self.counters.refused, 1);
+                add(&self.endpoints[client.endpoint].traffic.refused, 1);
                 return self.end_client(key);
             }
         }
@@ -190,6 +200,11 @@ impl Core {
             return Ok(());
         };
         let run = link.runs.front().copied().ok_or(Bad::Unasked)?;
+        let (traffic, error) = (&self.endpoints[link.endpoint].traffic, frame.starts_with(b"-"));
+        if error && run.client != Key::NONE {
+            account::erred(link, traffic, 0);
+        }
+        account::replied(link, traffic, &self.clients, 1, error, self.now);
         if !link.answered(1) {
             return Err(Bad::Unasked);
         }

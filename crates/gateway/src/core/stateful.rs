@@ -7,7 +7,7 @@ use super::link::{After, Link};
 use super::loss::{ABORTED, TRANSACTION_LOST, WAIT_UNKNOWN};
 use super::own::subscribe_word;
 use super::{Core, Key, add, secrets};
-use crate::commands::{Channels, Class, TimeoutAt, class};
+use crate::commands::{Channels, Class, TimeoutAt, kind};
 use crate::core::connect::request;
 use crate::scan::{Request, Words};
 use backstay_model::Epoch;
@@ -27,19 +27,22 @@ impl Core {
         if found.is_empty() {
             return Taken::Done;
         }
+        self.families.clear();
         if found.inline {
             let Some(words) = answer::split_line(&bytes[..found.len]) else {
                 return self.end_with(key, b"-ERR Protocol error: unbalanced quotes in request\r\n");
             };
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let bytes = request(&words);
-            return self.dispatch(key, class(words[0]), &bytes);
+            return self.dispatch(key, words[0], &bytes);
         }
         let name = &bytes[found.name_at..found.name_at + found.name_len];
-        self.dispatch(key, class(name), bytes)
+        self.dispatch(key, name, bytes)
     }
 
-    fn dispatch(&mut self, key: Key, class: Class, bytes: &[u8]) -> Taken {
+    fn dispatch(&mut self, key: Key, name: &[u8], bytes: &[u8]) -> Taken {
+        let (class, family) = kind(name);
+        self.families.push(family);
         let Some(client) = self.clients.get(key) else {
             return Taken::Ends;
         };
@@ -131,7 +134,10 @@ impl Core {
             Class::Write => self.plain(key, bytes, true, mute),
             Class::Limited { .. } if secrets::asked_for(bytes) => {
                 let taken = self.answer(key, secrets::REFUSED);
-                add(&self.counters.refused, u64::from(taken == Taken::Done));
+                if taken == Taken::Done {
+                    add(&self.counters.refused, 1);
+                    self.refused_at_endpoint(key);
+                }
                 taken
             }
             Class::Limited { allowed, write } if answer::is_allowed(bytes, allowed) => {
@@ -279,6 +285,7 @@ impl Core {
             .map_or(0, |it| it.subscribed_bytes);
         if known + bytes.len() > SUBSCRIBED_BYTES_MAX {
             add(&self.counters.refused, 1);
+            self.refused_at_endpoint(key);
             return self
                 .answer(key, b"-ERR this gateway does not remember so many channels for one client\r\n");
         }
@@ -439,7 +446,10 @@ impl Core {
             )
             .as_bytes(),
         );
-        add(&self.counters.refused, u64::from(taken == Taken::Done));
+        if taken == Taken::Done {
+            add(&self.counters.refused, 1);
+            self.refused_at_endpoint(key);
+        }
         taken
     }
 }

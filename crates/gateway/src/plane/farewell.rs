@@ -1,28 +1,42 @@
 //! How the loop ends: who can go to a successor is told so, the others finish what they have under way.
 
+use super::listener::Listener;
 use super::{Plane, now};
 use crate::core::Here;
 use crate::settings::Listen;
 use backstay_model::{Epoch, ServiceName};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
+
+/// A client that said nothing for so long is let go when another gateway accepts in this one's place. Until then it may
+/// be about to say something: who has just connected here has not been told of the other one.
+const QUIET: Duration = Duration::from_secs(1);
+/// Before the time is over, everybody is let go as soon as nothing of theirs is under way.
+const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// How long a successor on this machine may take to accept a connection.
 const HEIR_WAIT: Duration = Duration::from_millis(100);
 
 impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
-    /// Accepts nobody any more. Clients that can be told where to go instead are, and have this long for it.
-    pub(super) fn leave(&mut self, drain: Duration) {
+    /// Accepts nobody any more, and leaves open what was handed over. Clients that can be told where to go instead are,
+    /// and have this long for it.
+    pub(super) fn leave(&mut self, drain: Duration, handed: &[Listen]) {
         let at = now() + drain;
+        self.waits_for_quiet = !handed.is_empty();
         if let Some(earlier) = self.stop_at {
             self.stop_at = Some(earlier.min(at));
             return;
         }
         self.stop_at = Some(at);
-        let listeners = std::mem::take(&mut self.listeners);
-        let addresses: Vec<Listen> =
-            listeners.iter().filter_map(|listener| listener.address().ok()).collect();
-        drop(listeners);
+        let mut addresses = Vec::new();
+        for listener in std::mem::take(&mut self.listeners) {
+            let address = listener.address().ok();
+            if address.as_ref().is_some_and(|address| handed.contains(address)) {
+                listener.hand_over(self.poll.registry());
+            }
+            addresses.extend(address);
+        }
         let heirs: Vec<SocketAddr> = addresses.iter().filter_map(heir).collect();
         let clients = &self.clients;
         self.core.leave(drain, |key| {
@@ -45,9 +59,30 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         let Some(at) = self.stop_at else {
             return false;
         };
-        self.core.end_settled_clients();
+        let waits = self.waits_for_quiet && now() + LAST_CALL < at;
+        self.core.end_settled_clients(if waits { QUIET } else { Duration::ZERO });
         self.act();
         self.core.is_empty() || now() >= at
+    }
+}
+
+impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
+    /// Its listening sockets once more, for the gateway that follows.
+    pub(super) fn share(&self) -> Vec<(Listen, OwnedFd)> {
+        let shared = |listener: &Listener| Some((listener.address().ok()?, listener.share().ok()?));
+        self.listeners.iter().filter_map(shared).collect()
+    }
+
+    /// Accepts clients at the sockets of the gateway before this one, too.
+    pub(super) fn take_over(&mut self) {
+        for (number, listener) in self.listeners.iter_mut().enumerate() {
+            if std::mem::take(&mut listener.inherited) {
+                let token = super::Whose::Listener(number).token();
+                if let Err(error) = listener.register(self.poll.registry(), token) {
+                    tracing::error!(%error, "cannot watch a socket that was handed over");
+                }
+            }
+        }
     }
 }
 

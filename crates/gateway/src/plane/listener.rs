@@ -1,48 +1,79 @@
 //! Where clients come in.
 
 use super::socket::Socket;
-use crate::settings::Listen;
+use crate::settings::{Heritage, Listen};
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
 
 pub(super) struct Listener {
     pub(super) endpoint: usize,
+    /// It was another gateway's before, which still accepts.
+    pub(super) inherited: bool,
     socket: Kind,
 }
 
 enum Kind {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, File),
+}
+
+/// The file of a Unix socket.
+struct File {
+    path: PathBuf,
+    /// What it is known by in the file system: another gateway's file may have taken its place.
+    identity: Option<(u64, u64)>,
 }
 
 impl Listener {
-    pub(super) fn open(endpoint: usize, listen: &Listen) -> io::Result<Self> {
+    pub(super) fn open(endpoint: usize, listen: &Listen, heritage: &mut Heritage) -> io::Result<Self> {
+        if let Some(socket) = inherit(listen, heritage) {
+            return Ok(Self { endpoint, inherited: true, socket });
+        }
         let socket = match listen {
             Listen::Tcp(address) => Kind::Tcp(listen_tcp(*address)?),
             Listen::Unix(path) => {
-                // One that a killed gateway left behind; one that answers belongs to somebody.
-                if path.exists() && StdUnixStream::connect(path).is_err() {
-                    std::fs::remove_file(path)?;
-                }
-                Kind::Unix(UnixListener::bind(path)?, path.clone())
+                let listener = listen_unix(path, heritage.replaces)?;
+                Kind::Unix(listener, File { path: path.clone(), identity: identity(path) })
             }
         };
-        Ok(Self { endpoint, socket })
+        Ok(Self { endpoint, inherited: false, socket })
+    }
+
+    /// The same socket once more, for another gateway.
+    pub(super) fn share(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Kind::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Kind::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// Ceases to accept without closing what another gateway accepts from, too: its queue lives on.
+    pub(super) fn hand_over(mut self, registry: &Registry) {
+        // Closing it is not enough for that: the other gateway's descriptor keeps it registered.
+        let _ = match &mut self.socket {
+            Kind::Tcp(listener) => listener.deregister(registry),
+            Kind::Unix(listener, file) => {
+                file.identity = None;
+                listener.deregister(registry)
+            }
+        };
     }
 
     pub(super) fn address(&self) -> io::Result<Listen> {
         Ok(match &self.socket {
             Kind::Tcp(listener) => Listen::Tcp(listener.local_addr()?),
-            Kind::Unix(_, path) => Listen::Unix(path.clone()),
+            Kind::Unix(_, file) => Listen::Unix(file.path.clone()),
         })
     }
 
@@ -59,19 +90,64 @@ impl Listener {
             Kind::Tcp(listener) => {
                 listener.accept().map(|(stream, peer)| (Socket::tcp(stream), peer.to_string()))
             }
-            Kind::Unix(listener, path) => {
-                listener.accept().map(|(stream, _)| (Socket::unix(stream), format!("{}:0", path.display())))
-            }
+            Kind::Unix(listener, file) => listener
+                .accept()
+                .map(|(stream, _)| (Socket::unix(stream), format!("{}:0", file.path.display()))),
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Kind::Unix(_, path) = &self.socket {
-            let _ = std::fs::remove_file(path);
+        if let Kind::Unix(_, file) = &self.socket
+            && file.identity.is_some()
+            && identity(&file.path) == file.identity
+        {
+            let _ = std::fs::remove_file(&file.path);
         }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// The predecessor's socket at this address, if it listens there.
+fn inherit(listen: &Listen, heritage: &mut Heritage) -> Option<Kind> {
+    let at = heritage.sockets.iter().position(|(address, _)| address == listen)?;
+    let socket = RawSocket::from(heritage.sockets.swap_remove(at).1);
+    let listens = socket.is_listener().unwrap_or(false) && socket.set_nonblocking(true).is_ok();
+    match listen {
+        Listen::Tcp(address) => {
+            let here = socket.local_addr().ok()?.as_socket();
+            (listens && here == Some(*address)).then(|| Kind::Tcp(TcpListener::from_std(socket.into())))
+        }
+        Listen::Unix(path) => {
+            // Without its file nobody would find it.
+            let identity = identity(path)?;
+            let file = File { path: path.clone(), identity: Some(identity) };
+            listens.then(|| Kind::Unix(UnixListener::from_std(socket.into()), file))
+        }
+    }
+}
+
+/// `replaces`: whoever answers there is to be followed.
+fn listen_unix(path: &Path, replaces: bool) -> io::Result<UnixListener> {
+    if path.exists() {
+        let answers = StdUnixStream::connect(path).is_ok();
+        if answers && replaces {
+            let mut fresh = path.as_os_str().to_owned();
+            fresh.push(format!(".{}", std::process::id()));
+            let listener = UnixListener::bind(&fresh)?;
+            std::fs::rename(&fresh, path)?;
+            return Ok(listener);
+        }
+        // One that a killed gateway left behind; one that answers belongs to somebody.
+        if !answers {
+            std::fs::remove_file(path)?;
+        }
+    }
+    UnixListener::bind(path)
 }
 
 fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {

@@ -12,7 +12,8 @@ mod socket;
 pub(crate) use proxied::header_length;
 
 use crate::core::{Core, Direction, Effect, Key, Source};
-use crate::settings::{Backend, Endpoint, Listen, Settings};
+use crate::settings::{Backend, Endpoint, Heritage, Listen, Settings};
+use crate::traffic::Traffic;
 use arrival::Arrivals;
 use backstay_model::{Epoch, ServiceName, Time};
 use listener::Listener;
@@ -26,6 +27,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,14 +42,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often that is said.
 const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);
 
+/// What to do with the listening sockets.
+pub(crate) type Heir = Box<dyn FnOnce(Vec<(Listen, OwnedFd)>) + Send>;
+
 /// What other threads ask of the loop. What is newer replaces what is older.
 #[derive(Default)]
 pub(crate) struct Inbox {
     pub(crate) routes: BTreeMap<ServiceName, (Direction, Vec<Source>)>,
     /// What endpoints show from now on, by their names.
     pub(crate) tls: BTreeMap<String, Arc<ServerConfig>>,
-    /// How long what is under way may still take.
-    pub(crate) stop: Option<Duration>,
+    /// How long what is under way may still take, and which sockets another gateway has taken over.
+    pub(crate) stop: Option<(Duration, Vec<Listen>)>,
+    /// Who wants the listening sockets.
+    pub(crate) heirs: Vec<Heir>,
+    /// Whether to accept at inherited sockets.
+    pub(crate) take_over: bool,
 }
 
 pub(crate) struct Plane<F> {
@@ -75,6 +84,8 @@ pub(crate) struct Plane<F> {
     accept_told: Time,
     scratch: Vec<u8>,
     stop_at: Option<Time>,
+    /// Another gateway accepts in its place already: nobody has to be hurried.
+    waits_for_quiet: bool,
 }
 
 /// `CLOCK_BOOTTIME`: it goes on while the machine is suspended, and so do leases.
@@ -121,6 +132,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     #[allow(clippy::type_complexity, reason = "read at one place")]
     pub(crate) fn open(
         settings: Settings,
+        mut heritage: Heritage,
         counters: Arc<crate::counters::Counters>,
         inbox: Arc<Mutex<Inbox>>,
         held: F,
@@ -135,9 +147,11 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                     listen: listen.clone(),
                     source,
                 };
-                let mut listener = Listener::open(number, listen).map_err(failed)?;
-                let token = Whose::Listener(listeners.len()).token();
-                listener.register(poll.registry(), token).map_err(failed)?;
+                let mut listener = Listener::open(number, listen, &mut heritage).map_err(failed)?;
+                if !listener.inherited {
+                    let token = Whose::Listener(listeners.len()).token();
+                    listener.register(poll.registry(), token).map_err(failed)?;
+                }
                 addresses.push((endpoint.name.clone(), listener.address().map_err(failed)?));
                 listeners.push(listener);
             }
@@ -160,8 +174,20 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             accept_told: Time::ZERO,
             scratch: vec![0; SCRATCH],
             stop_at: None,
+            waits_for_quiet: false,
         };
         Ok((plane, waker, addresses))
+    }
+
+    /// Where it listens at sockets of the gateway before it.
+    pub(crate) fn inherited(&self) -> Vec<Listen> {
+        let inherited = self.listeners.iter().filter(|listener| listener.inherited);
+        inherited.filter_map(|listener| listener.address().ok()).collect()
+    }
+
+    /// What each endpoint counts.
+    pub(crate) fn traffic(&self) -> Vec<Arc<Traffic>> {
+        self.core.traffic()
     }
 
     /// Works until it is told to stop. An error: the kernel refuses to say what happens on the sockets.
@@ -255,8 +281,14 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 *shown = tls;
             }
         }
-        if let Some(drain) = inbox.stop {
-            self.leave(drain);
+        if inbox.take_over {
+            self.take_over();
+        }
+        for heir in inbox.heirs {
+            heir(self.share());
+        }
+        if let Some((drain, handed)) = inbox.stop {
+            self.leave(drain, &handed);
         }
     }
 

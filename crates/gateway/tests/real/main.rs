@@ -15,3 +15,4 @@ mod states;
 mod states_move;
 mod support;
 mod tls;
+mod traffic;

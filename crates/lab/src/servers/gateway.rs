@@ -43,6 +43,11 @@ impl GatewayServer {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.reader))
     }
 
+    /// Its control socket.
+    pub fn control(&self) -> PathBuf {
+        self.log.with_file_name(format!("{}.gateway.sock", self.name))
+    }
+
     /// Starts it with the cluster's configuration file.
     pub fn start(&self, backstay: &Path, configuration: &Path) -> Result<Process> {
         let mut arguments = vec![
@@ -51,6 +56,8 @@ impl GatewayServer {
             configuration.into(),
             "--name".into(),
             (&self.name).into(),
+            "--control".into(),
+            self.control().parent().unwrap_or(Path::new("/")).into(),
         ];
         for (endpoint, address) in [(PRIMARY, self.address()), (READER, self.reader_address())] {
             arguments.extend(["--listen".into(), format!("{endpoint}={address}").into()]);

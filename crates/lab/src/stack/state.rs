@@ -157,7 +157,9 @@ impl LabState {
             paths.extend([server.admin.clone(), server.state.clone(), server.log.clone()]);
         }
         paths.extend(self.instances.iter().map(|member| member.server.folder.clone()));
-        paths.extend(self.gateways.iter().map(|member| member.server.log.clone()));
+        for member in &self.gateways {
+            paths.extend([member.server.log.clone(), member.server.control()]);
+        }
         paths
     }
 }

@@ -1,14 +1,18 @@
 //! A gateway: the data plane on a thread of its own, and the pilot that asks the controllers for leases and tells it
 //! where to send what. It runs alone beside an application, or inside a controller's process.
 
+mod alarm;
 mod certificates;
+mod control;
 mod pilot;
 mod sampler;
 mod settings;
+mod tower;
 
 #[cfg(test)]
 mod tests;
 
+pub use control::{CONTROL_SUFFIX, control_folders};
 pub use settings::{GatewayError, GatewayOptions};
 
 use crate::run::keyring_of;
@@ -18,6 +22,7 @@ use pilot::Pilot;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tower::Standalone;
 
 /// Runs a gateway alone until `shutdown`, and then until its clients are served or its patience ends.
 pub async fn run_gateway(
@@ -27,7 +32,7 @@ pub async fn run_gateway(
 ) -> Result<(), GatewayError> {
     let me = Identity::Gateway { cluster: config.spec.cluster.clone(), name: options.name.clone() };
     let keyring = keyring_of(&config, options.name.as_str(), me)?;
-    let pilot = Pilot::open(&config, &options, keyring)?;
+    let pilot = Pilot::open(&config, &options, keyring, Standalone::Yes)?;
     tracing::info!("gateway {} runs", options.name);
     pilot.run(shutdown).await?;
     tracing::info!("gateway {} stops, as asked", options.name);
@@ -47,7 +52,7 @@ impl Inside {
         options: &GatewayOptions,
         keyring: Option<Arc<Keyring>>,
     ) -> Result<Self, GatewayError> {
-        let pilot = Pilot::open(config, options, keyring)?;
+        let pilot = Pilot::open(config, options, keyring, Standalone::No)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(GatewayError::NoThread)?;
         let ((land, landing), (done, landed)) = (oneshot::channel(), oneshot::channel());

@@ -2,19 +2,23 @@
 //! plane what they allow. What is allowed when, with a lease or without, is `backstay_lease`'s business; nothing is decided
 //! here.
 
+use super::alarm::tell;
 use super::certificates::{Renewed, Shown, shown, watch as watch_certificates};
+use super::control::{Asked, Control, Desk};
 use super::sampler::{Aims, Sampler, Samples};
 use super::settings::{GatewayError, GatewayOptions, settings};
+use super::tower::{Standalone, Tower};
 use crate::clock;
 use crate::peers::{Caller, GatewayLetter, Mesh, consult_all};
 use crate::run::version_max;
 use crate::tls::Keyring;
 use backstay_config::Config;
 use backstay_gateway::Gateway;
-use backstay_lease::{Alarm, Ending, Leases, Sample, Standing};
+use backstay_lease::{Leases, Sample, Standing};
 use backstay_model::{Epoch, GatewayOrders, LEASE_ASKED_EVERY, ServiceName};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -25,6 +29,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 const FAREWELL: Duration = Duration::from_secs(10);
 /// How long the controllers may take to hear that it is gone.
 const GOODBYE: Duration = Duration::from_millis(200);
+
+/// How long a gateway waits for leases until it takes the place of the one before it without them.
+const LEASES_WAIT: Duration = Duration::from_secs(1);
 
 /// See the module's head.
 pub(super) struct Pilot {
@@ -38,6 +45,7 @@ pub(super) struct Pilot {
     samplers: Vec<Sampler>,
     /// What the data plane has stopped doing.
     held: mpsc::UnboundedReceiver<(ServiceName, Epoch)>,
+    tower: Tower,
 }
 
 /// The ways to and from the controllers.
@@ -57,6 +65,7 @@ impl Pilot {
         config: &Config,
         options: &GatewayOptions,
         keyring: Option<Arc<Keyring>>,
+        standalone: Standalone,
     ) -> Result<Self, GatewayError> {
         let process = getrandom::u64().map_err(|_| GatewayError::NoEntropy)?;
         let settings = settings(config, options)?;
@@ -64,7 +73,8 @@ impl Pilot {
         let leases = Leases::with_failsafe(samplers.iter().map(|sampler| sampler.service().clone()));
         let services = settings.endpoints.iter().map(|endpoint| endpoint.service.clone()).collect();
         let (done, held) = mpsc::unbounded_channel();
-        let gateway = Gateway::start(settings, move |service: ServiceName, epoch: Epoch| {
+        let (tower, heritage) = Tower::look_around(&config.spec.cluster, options, standalone);
+        let gateway = Gateway::succeed(settings, heritage, move |service: ServiceName, epoch: Epoch| {
             // Once the pilot is gone nobody has to know.
             let _ = done.send((service, epoch));
         })?;
@@ -79,7 +89,8 @@ impl Pilot {
             keyring,
         };
         let certificates = shown(config);
-        Ok(Self { process, mesh, leases, gateway: Some(gateway), services, certificates, samplers, held })
+        let gateway = Some(gateway);
+        Ok(Self { process, mesh, leases, gateway, services, certificates, samplers, held, tower })
     }
 
     /// Keeps the data plane informed until `shutdown`; then it finishes what it has begun, and the controllers are told
@@ -95,18 +106,27 @@ impl Pilot {
         let (renewed, certificates) = mpsc::channel(1);
         tasks.spawn(watch_certificates(std::mem::take(&mut self.certificates), renewed));
         let mut radio = Radio { letters, orders, certificates, aims, samples, tick };
+        let patience = Instant::now() + LEASES_WAIT;
+        self.open_control(&mut tasks);
         loop {
+            if self.tower.predecessor.is_some() && (self.serves_all() || Instant::now() >= patience) {
+                self.take_over(&mut tasks);
+            }
             tokio::select! {
                 biased;
                 () = self.attend(&mut radio) => {}
                 () = &mut shutdown => break,
+            }
+            if self.tower.handed.is_some() {
+                tracing::info!("another gateway of this name serves: this one leaves");
+                break;
             }
             // There is a tick when there is nothing else.
             if self.gateway.as_ref().is_some_and(Gateway::has_left) {
                 return Err(GatewayError::Ended);
             }
         }
-        self.leave(&mut radio).await;
+        self.leave(&mut radio, shutdown).await;
         tasks.shutdown().await;
         Ok(())
     }
@@ -119,6 +139,7 @@ impl Pilot {
                 self.leases.held(&service, epoch);
                 self.report(radio);
             }
+            Some(asked) = self.tower.asked.recv() => self.answer(asked),
             Some(orders) = radio.orders.recv() => self.hear(orders, radio),
             Some((endpoint, tls)) = radio.certificates.recv() => {
                 if let Some(gateway) = &self.gateway {
@@ -192,14 +213,26 @@ impl Pilot {
     }
 
     /// Clients finish while leases are still renewed; then the gateway takes its leave.
-    async fn leave(&mut self, radio: &mut Radio) {
+    async fn leave(&mut self, radio: &mut Radio, mut shutdown: Pin<&mut impl Future<Output = ()>>) {
         self.leases.forgo_failsafe();
         self.tell_alarms();
+        let handed = self.tower.handed.take();
+        // Who is asked a second time is in no hurry any more than to end properly.
+        let mut hurries = handed.is_none();
         if let Some(gateway) = &self.gateway {
-            gateway.leave(FAREWELL);
+            gateway.hand_over(FAREWELL, handed.unwrap_or_default());
         }
         while self.gateway.as_ref().is_some_and(|gateway| !gateway.has_left()) {
-            self.attend(radio).await;
+            tokio::select! {
+                biased;
+                () = self.attend(radio) => {}
+                () = &mut shutdown, if !hurries => {
+                    hurries = true;
+                    if let Some(gateway) = &self.gateway {
+                        gateway.leave(FAREWELL);
+                    }
+                }
+            }
         }
         self.gateway = None;
         let mut letter = self.letter();
@@ -211,27 +244,56 @@ impl Pilot {
     }
 }
 
-/// Says aloud what an operator should hear of.
-fn tell(alarm: &Alarm) {
-    match alarm {
-        Alarm::Begins { service, primary, epoch } => tracing::warn!(
-            "ALARM: {service} is served without a lease from now on, because no controller that leads tells this gateway \
-             anything and the file says failsafe = \"risk-two-primaries\": commands go on to {primary}, the primary of epoch \
-             {epoch}. If controllers that cannot be heard here open another primary, what is written here meanwhile is \
-             lost. Start controllers, or mend the network to them, until a majority runs and is reached from here"
-        ),
-        Alarm::Ends { service, lasted, because } => {
-            let because = match because {
-                Ending::Told => "a controller spoke, and leases rule again; see `backstay status`",
-                Ending::Unsupported => {
-                    "no replica acknowledges what its primary writes any more, so commands wait until a controller \
-                     speaks or a replica does; start controllers, or mend the network to them"
-                }
-                Ending::Leaving => "this gateway stops",
-            };
-            tracing::warn!(
-                "ALARM: {service} was served without a lease for {lasted:.1?}; that is over: {because}"
+/// The control socket.
+impl Pilot {
+    /// Answers at the control socket from now on, unless the gateway before this one still does.
+    fn open_control(&mut self, tasks: &mut JoinSet<()>) {
+        let tower = &mut self.tower;
+        if tower.predecessor.is_some() {
+            return;
+        }
+        tower.control = Control::open(&tower.folders, &tower.name);
+        let listener = tower.control.as_mut().and_then(Control::listener);
+        let (Some(listener), Some(gateway)) = (listener, &self.gateway) else {
+            return;
+        };
+        let pilot = (tower.standalone == Standalone::Yes).then(|| tower.ask.clone());
+        tasks.spawn(
+            Desk { cluster: tower.cluster.clone(), name: tower.name.clone(), look: gateway.look(), pilot }
+                .serve(listener),
+        );
+    }
+
+    /// Every service has a primary, and the lease to forward to it.
+    fn serves_all(&self) -> bool {
+        let now = clock::time();
+        let serves = |service| matches!(self.leases.standing(service, now), Some(Standing::Serve { .. }));
+        self.services.iter().all(serves)
+    }
+
+    /// Takes the place of the gateway before this one.
+    fn take_over(&mut self, tasks: &mut JoinSet<()>) {
+        let predecessor = self.tower.predecessor.take();
+        self.open_control(tasks);
+        if let (Some(gateway), Some(predecessor)) = (&self.gateway, predecessor) {
+            gateway.take_over();
+            tracing::info!(
+                "takes the place of the gateway before it at {} sockets",
+                gateway.inherited().len()
             );
+            predecessor.dismiss(gateway.inherited());
+        }
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        match asked {
+            Asked::Leave(sockets) => self.tower.handed = Some(sockets),
+            Asked::Sockets(give) => {
+                if let Some(gateway) = &self.gateway {
+                    // Who does not wait for them any more needs none.
+                    gateway.share(move |sockets| drop(give.send(sockets)));
+                }
+            }
         }
     }
 }

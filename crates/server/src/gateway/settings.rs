@@ -9,6 +9,7 @@ use backstay_model::{Address, GatewayName};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::ToSocketAddrs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What one gateway is told beside the file.
@@ -20,6 +21,8 @@ pub struct GatewayOptions {
     pub zone: String,
     /// Other addresses for endpoints of the file, by their names.
     pub listen: BTreeMap<String, Address>,
+    /// The folders for its control socket: the first that can be used is. Without any it has none.
+    pub control: Vec<PathBuf>,
 }
 
 /// Why a gateway did not start.
@@ -180,6 +183,7 @@ fn limits(endpoint: &Endpoint) -> plane::EndpointLimits {
         memory_max: count(endpoint.memory_max),
         commands_per_second: endpoint.commands_per_second,
         idle_timeout: (!endpoint.idle_timeout.is_zero()).then_some(endpoint.idle_timeout),
+        slow: (!endpoint.slow.is_zero()).then_some(endpoint.slow),
         ..plane::EndpointLimits::default()
     }
 }

@@ -36,7 +36,7 @@ fn config(endpoint: &str) -> Config {
 fn start(config: &Config) -> (Gateway, SocketAddr) {
     let free = Address { host: "127.0.0.1".into(), port: 0 };
     let listen = BTreeMap::from([("door".to_owned(), free)]);
-    let options = GatewayOptions { name: "g".into(), zone: String::new(), listen };
+    let options = GatewayOptions { name: "g".into(), zone: String::new(), listen, control: Vec::new() };
     let gateway = Gateway::start(settings(config, &options).unwrap(), |_, _| {}).unwrap();
     let Listen::Tcp(address) = gateway.addresses()[0].1.clone() else { panic!("it listens on TCP") };
     (gateway, address)
@@ -48,7 +48,12 @@ fn what_the_file_bounds_is_bounded() {
         "hold = \"3s\"\nheld_max = 4\nclients_max = 5\nunread_max = 0x100000\nmemory_max = 0x2000000\n\
          commands_per_second = 6\nidle_timeout = \"7s\"\nproxy_protocol = true",
     );
-    let options = GatewayOptions { name: "g".into(), zone: String::new(), listen: BTreeMap::new() };
+    let options = GatewayOptions {
+        name: "g".into(),
+        zone: String::new(),
+        listen: BTreeMap::new(),
+        control: Vec::new(),
+    };
     let endpoint = settings(&config, &options).unwrap().endpoints.remove(0);
     let limits = endpoint.limits;
     assert_eq!(

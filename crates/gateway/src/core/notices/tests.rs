@@ -178,7 +178,7 @@ fn who_was_told_to_go_is_let_stay_and_who_was_not_goes() {
     let other = play.core.client_opened(0, "other").unwrap();
     let here = Here { address: None, name: None };
     play.core.leave(Duration::from_millis(10_900), |_| Some(here.clone()));
-    play.core.end_settled_clients();
+    play.core.end_settled_clients(Duration::ZERO);
     assert_eq!(play.heard(), ">4\r\n$6\r\nMOVING\r\n:1\r\n:10\r\n_\r\n");
     assert!(play.core.client_output(other).is_none());
     play.core.client_eof(play.client);
@@ -190,6 +190,6 @@ fn nobody_is_told_to_go_who_has_no_time_for_it() {
     let mut play = Play::new(EndpointLimits::default());
     play.core.leave(Duration::from_millis(900), |_| Some(Here { address: None, name: None }));
     assert_eq!(play.heard(), "");
-    play.core.end_settled_clients();
+    play.core.end_settled_clients(Duration::ZERO);
     assert!(play.core.is_empty());
 }

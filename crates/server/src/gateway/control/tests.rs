@@ -1,0 +1,185 @@
+use super::*;
+use crate::gateway::control::counter::{Asked, Desk};
+use backstay_gateway::{
+    Backend, Endpoint, EndpointKind, EndpointLimits, Gateway, Heritage, Listen, Settings,
+};
+use backstay_model::{Epoch, ServiceName};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn settings(listen: Vec<Listen>) -> Settings {
+    let endpoint = Endpoint {
+        name: "shop".to_owned(),
+        service: "shop".into(),
+        kind: EndpointKind::Primary,
+        listen,
+        users: Vec::new(),
+        backend: Backend::default(),
+        limits: EndpointLimits::default(),
+        tls: None,
+        proxy_protocol: false,
+    };
+    Settings { zone: String::new(), endpoints: vec![endpoint] }
+}
+
+fn gateway(listen: Vec<Listen>, heritage: Heritage) -> Gateway {
+    Gateway::succeed(settings(listen), heritage, |_: ServiceName, _: Epoch| {}).unwrap()
+}
+
+fn free() -> Listen {
+    Listen::Tcp("127.0.0.1:0".parse().unwrap())
+}
+
+/// Serves a control socket on a thread of its own until `caller` is done.
+fn with_desk<T>(folder: &Path, gateway: &Gateway, caller: impl FnOnce(&Path) -> T) -> (T, Vec<Listen>) {
+    let name = GatewayName::from("app1");
+    let mut control = Control::open(&[folder.to_owned()], &name).unwrap();
+    let listener = control.listener().unwrap();
+    let (ask, mut asked) = mpsc::channel(1);
+    let desk = Desk { cluster: "shop".into(), name, look: gateway.look(), pilot: Some(ask) };
+    std::thread::scope(|scope| {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = scope.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (mut left, mut stopped) = (Vec::new(), stopped);
+                let mut serving = tokio::spawn(desk.serve(listener));
+                loop {
+                    tokio::select! {
+                        Some(asked) = asked.recv() => match asked {
+                            Asked::Sockets(give) => gateway.share(move |sockets| drop(give.send(sockets))),
+                            Asked::Leave(sockets) => left = sockets,
+                        },
+                        _ = &mut stopped => break,
+                        _ = &mut serving => panic!("it serves for ever"),
+                    }
+                }
+                left
+            })
+        });
+        let said = caller(&control.path);
+        drop(stop);
+        (said, server.join().unwrap())
+    })
+}
+
+fn ask(path: &Path, line: &[u8]) -> String {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    // It may hang up before it has read all of it.
+    let _ = stream.write_all(line);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text);
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn the_control_socket_is_for_its_owner_alone_and_goes_with_its_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = GatewayName::from("app1");
+    let path = folder.path().join("app1.gateway.sock");
+    let first = Control::open(&[folder.path().join("missing"), folder.path().to_owned()], &name).unwrap();
+    assert_eq!(first.path, folder.path().join("missing/app1.gateway.sock"), "a folder is made");
+    let one = Control::open(&[folder.path().to_owned()], &name).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let next = Control::open(&[folder.path().to_owned()], &name).unwrap();
+    drop(one);
+    assert!(UnixStream::connect(&path).is_ok(), "the next one's socket stays");
+    drop(next);
+    assert!(!path.exists());
+    std::fs::write(&path, "data").unwrap();
+    assert!(Control::open(&[folder.path().to_owned()], &name).is_none());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "data");
+    assert!(Control::open(&[folder.path().to_owned()], &GatewayName::from("../app1")).is_none());
+}
+
+#[test]
+fn whatever_is_sent_to_the_control_socket_costs_only_the_connection_that_it_came_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = gateway(vec![free()], Heritage::default());
+    with_desk(folder.path(), &gateway, |path| {
+        let mute: Vec<_> = (0..5).map(|_| UnixStream::connect(path).unwrap()).collect();
+        let long = vec![b'x'; 1 << 20];
+        let deep = [vec![b'['; 60_000], vec![b'\n']].concat();
+        for bytes in [&b""[..], b"\n", b"\xff\0\n", b"GET / HTTP/1.1\n", b"\"stats\"", &long, &deep] {
+            let said = ask(path, bytes);
+            assert!(said.is_empty() || said.contains("error"), "{said}");
+        }
+        // Nobody is sent away who was not given the sockets before.
+        assert!(ask(path, b"{\"serving\":[]}\n").contains("error"));
+        assert!(ask(path, b"\"stats\"\n\"slow\"\n").contains("\"shop\""));
+        drop(mute);
+    });
+    assert!(!gateway.has_left());
+}
+
+#[test]
+fn sockets_are_handed_over_and_their_queue_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.redis");
+    let old = gateway(vec![free(), Listen::Unix(file.clone())], Heritage::default());
+    let at: Vec<Listen> = old.addresses().iter().map(|it| it.1.clone()).collect();
+    let other = free();
+    let name = GatewayName::from("app1");
+    let (new, left) = with_desk(folder.path(), &old, |_| {
+        let Found::Gateway(predecessor, heritage) = find(&[folder.path().to_owned()], &"shop".into(), &name)
+        else {
+            panic!("it is found");
+        };
+        assert_eq!(heritage.sockets.len(), 2);
+        let stranger = find(&[folder.path().to_owned()], &"another".into(), &name);
+        assert!(matches!(stranger, Found::Stranger));
+        let new = gateway([at.clone(), vec![other]].concat(), heritage);
+        assert_eq!(new.inherited(), at);
+        new.take_over();
+        predecessor.dismiss(new.inherited());
+        new
+    });
+    // The desk may have been closed before it has read that.
+    assert!(left.is_empty() || left == at);
+    old.hand_over(LIMIT, at.clone());
+    let Listen::Tcp(address) = at[0] else { panic!("TCP comes first") };
+    for _ in 0..50 {
+        let mut tcp = std::net::TcpStream::connect(address).unwrap();
+        let mut unix = UnixStream::connect(&file).unwrap();
+        tcp.set_read_timeout(Some(LIMIT)).unwrap();
+        unix.set_read_timeout(Some(LIMIT)).unwrap();
+        for client in [&mut tcp as &mut dyn ReadWrite, &mut unix] {
+            client.write_all(b"CLIENT ID\r\n").unwrap();
+            let mut reply = [0; 64];
+            assert!(client.read(&mut reply).unwrap() > 0);
+        }
+    }
+    old.stop(LIMIT);
+    assert!(UnixStream::connect(&file).is_ok(), "the file stays");
+    new.stop(Duration::ZERO);
+    assert!(!file.exists());
+}
+
+trait ReadWrite: Read + Write {}
+impl<T: Read + Write> ReadWrite for T {}
+
+#[test]
+fn the_unix_socket_of_a_gateway_that_hangs_is_replaced_and_never_removed_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.redis");
+    let old = gateway(vec![Listen::Unix(file.clone())], Heritage::default());
+    // Somebody is at the control socket, and says nothing.
+    let mute = Control::open(&[folder.path().to_owned()], &GatewayName::from("app1")).unwrap();
+    let found = find(&[folder.path().to_owned()], &"shop".into(), &GatewayName::from("app1"));
+    assert!(matches!(found, Found::Silent));
+    drop(mute);
+    let heritage = Heritage { sockets: Vec::new(), replaces: true };
+    let new = gateway(vec![Listen::Unix(file.clone())], heritage);
+    old.stop(Duration::ZERO);
+    assert!(UnixStream::connect(&file).is_ok());
+    new.stop(Duration::ZERO);
+    assert!(!file.exists());
+    let nobody = find(&[folder.path().to_owned()], &"shop".into(), &GatewayName::from("app1"));
+    assert!(matches!(nobody, Found::Nobody));
+}
