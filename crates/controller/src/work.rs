@@ -193,7 +193,18 @@ impl Work<'_> {
         let reign = self.state.reign.as_ref();
         let now = reign.is_some_and(|reign| reign.replid == seen.replid);
         let before = self.state.endings.iter().any(|(replid, _)| *replid == seen.replid);
-        !seen.is_primary() && (now || before)
+        !seen.is_primary() && (now || before || self.is_behind_primary(seen))
+    }
+
+    /// Whether all of it is in what the primary held before its promotion, agreed on or not: the process that was promoted
+    /// may have begun a history while no controller led.
+    fn is_behind_primary(&self, seen: &Replication) -> bool {
+        let primary = self.state.reign.as_ref().and_then(|reign| {
+            self.current(&reign.instance).filter(|it| it.is_primary() && it.run_id == reign.run_id)
+        });
+        primary
+            .and_then(|primary| primary.previous.as_ref())
+            .is_some_and(|(replid, ended)| *replid == seen.replid && seen.offset <= *ended)
     }
 
     /// Whether this address is an instance of the service.

@@ -1,9 +1,10 @@
-//! A Sentinel that manages the same group: hands off until it is gone or the operator says that it may be there.
+//! Others in the group: a Sentinel that manages it, instances that were never part of it.
 
 mod desk;
 
 use backstay_controller::problems::CATALOGUE;
-use backstay_model::{Health, Observation, Role, Sentinels};
+use backstay_controller::{Input, State};
+use backstay_model::{Address, Health, Observation, ReplOffset, Replication, Role, Sentinels};
 use desk::{Desk, REFUSED, SILENT, address, spec, state};
 
 fn problem(desk: &Desk, code: &str) -> Option<String> {
@@ -135,4 +136,29 @@ fn what_a_silent_instance_said_of_sentinels_counts_no_more_when_another_one_answ
     desk.sees("r3", Observation::Sentinels(Sentinels::Seen(0)));
     desk.everybody_thinks("r1", &REFUSED);
     assert_eq!(desk.phase(), "epoch 2 fencing");
+}
+
+/// The third instance was never in step. It was frozen with what it copied from the process that is the primary now, in a
+/// history that nobody agreed on; that one ended at 1000.
+fn orders_for_one_that_copied(offset: u64) -> Vec<String> {
+    let mut desk = Desk::settled();
+    let mut service = desk.brain.state().service(&"shop".into()).clone();
+    service.trusted.remove(&"r3".into());
+    service.known.remove(&"r3".into());
+    service.reign.as_mut().unwrap().replid = "next".into();
+    desk.step(Input::Restored(State { services: [("shop".into(), service)].into(), ..State::default() }));
+    let mut primary = state("r1", Role::Primary { replicas: 0 }, 2000);
+    (primary.replid, primary.previous) = ("next".into(), Some(("middle".into(), ReplOffset(1000))));
+    desk.sees("r1", Observation::Replication(primary));
+    let nowhere = Role::Replica { of: Address::nowhere(), link_up: false, syncing: false };
+    let copied = Replication { replid: "middle".into(), ..state("r3", nowhere, offset) };
+    desk.sees("r3", Observation::Replication(copied));
+    desk.pass(200);
+    desk.orders.into_iter().filter(|order| order.starts_with("r3")).collect()
+}
+
+#[test]
+fn one_that_was_never_in_step_follows_a_primary_that_has_all_it_holds() {
+    assert_eq!(orders_for_one_that_copied(900).first().map(String::as_str), Some("r3 follow r1"));
+    assert_eq!(orders_for_one_that_copied(1001), Vec::<String>::new());
 }
