@@ -196,15 +196,15 @@ impl Work<'_> {
         !seen.is_primary() && (now || before || self.is_behind_primary(seen))
     }
 
-    /// Whether all of it is in what the primary held before its promotion, agreed on or not: the process that was promoted
-    /// may have begun a history while no controller led.
+    /// Whether it stands still, and all of it is in what the primary held before its promotion, agreed on or not: the
+    /// process that was promoted may have begun a history while no controller led.
     fn is_behind_primary(&self, seen: &Replication) -> bool {
+        let stands = follows(seen).is_some_and(|(_, link_up, _)| !link_up);
         let primary = self.state.reign.as_ref().and_then(|reign| {
             self.current(&reign.instance).filter(|it| it.is_primary() && it.run_id == reign.run_id)
         });
-        primary
-            .and_then(|primary| primary.previous.as_ref())
-            .is_some_and(|(replid, ended)| *replid == seen.replid && seen.offset <= *ended)
+        let before = primary.and_then(|primary| primary.previous.as_ref());
+        stands && before.is_some_and(|(replid, ended)| *replid == seen.replid && seen.offset <= *ended)
     }
 
     /// Whether this address is an instance of the service.

@@ -569,6 +569,23 @@ fn there_is_room_for_so_many_and_only_a_silent_one_makes_more() {
 }
 
 #[test]
+fn one_that_is_given_no_lease_hears_that_somebody_leads() {
+    let mut desk = Desk::settled();
+    for number in 0..=GATEWAYS_MAX as u64 {
+        desk.reports(&app(number), None);
+    }
+    let late = app(GATEWAYS_MAX as u64);
+    assert!(!desk.is_registered(&late));
+    desk.gateways.clear();
+    desk.reports(&late, None);
+    let (name, orders) = desk.gateways.pop().unwrap();
+    assert_eq!((&*name, orders.answers, orders.services.len()), (late.name.as_str(), None, 0));
+    desk.step(Input::Lease(Time::ZERO));
+    desk.reports(&late, None);
+    assert!(desk.gateways.is_empty(), "who may not lead any more says nothing");
+}
+
+#[test]
 fn a_change_of_the_registry_that_was_proposed_for_another_state_of_it_is_void() {
     let mut state = State::default();
     let change = |change, joined, left| Entry {

@@ -42,6 +42,15 @@ pub enum Alarm {
     },
 }
 
+impl Alarm {
+    /// Whose.
+    pub const fn service(&self) -> &ServiceName {
+        match self {
+            Self::Begins { service, .. } | Self::Ends { service, .. } => service,
+        }
+    }
+}
+
 /// Why the failsafe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -95,11 +104,13 @@ impl Leases {
         self.services.get(service).is_some_and(|it| self.failsafe_until(service, it, now).is_some())
     }
 
-    /// Until when it may be served without a lease, if it may.
+    /// Until when it may be served without a lease, if it may: no longer than a lease lasts, however long the evidence
+    /// does, so that a gateway that stands still does not go on by what was true before.
     pub(crate) fn failsafe_until(&self, service: &ServiceName, it: &Service, now: Time) -> Option<Time> {
         let is_unheard = now.since(self.heard.max(self.woke)) > LEASE;
         let may = self.failsafe.contains(service) && !self.leaving && now >= it.until && is_unheard;
-        it.evidence.as_ref().filter(|_| may)?.until().filter(|until| now < *until)
+        let until = it.evidence.as_ref().filter(|_| may)?.until()?;
+        (now < until).then(|| until.min(now + LEASE))
     }
 
     /// What began or ended since this was asked last. Ask after everything that was told, and ten times a second.

@@ -66,7 +66,7 @@ impl Controller {
             return;
         };
         let Some(gateway) = self.room_for(now.time, id) else {
-            return;
+            return self.say_nothing(now.time, id, out);
         };
         gateway.connected = true;
         if report.number <= gateway.report.number {
@@ -87,7 +87,19 @@ impl Controller {
         if leaves || !self.state.gateways.members.contains(id) {
             self.change_registry(now.time, out);
         }
-        self.tell_gateway(now.time, id, None, out);
+        if self.may_grant(now.time, id) {
+            self.tell_gateway(now.time, id, None, out);
+        } else {
+            self.say_nothing(now.time, id, out);
+        }
+    }
+
+    /// To one that is given no lease: silence would mean that nobody leads, and a failsafe could begin.
+    fn say_nothing(&self, now: Time, id: &GatewayId, out: &mut Vec<Effect>) {
+        if self.leads() && now < self.lease {
+            let orders = GatewayOrders { answers: None, lease: LEASE, services: Vec::new() };
+            out.push(Effect::TellGateway { gateway: id.clone(), orders });
+        }
     }
 
     /// What was remembered of a gateway. `None`: too many are known.

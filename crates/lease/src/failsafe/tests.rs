@@ -433,3 +433,12 @@ fn controllers_are_told_for_an_hour_since_when_and_for_how_long() {
     world.pass(10_000);
     assert_eq!(world.report().failsafe.len(), 0);
 }
+
+#[test]
+fn nobody_who_stands_still_goes_on_for_longer_than_a_lease_by_what_was_true_before() {
+    let world = World::alone();
+    let Some(Standing::Serve { until, .. }) = world.leases.standing(&shop(), world.now()) else {
+        panic!("it serves");
+    };
+    assert!(until > world.now() && until <= world.now() + LEASE);
+}

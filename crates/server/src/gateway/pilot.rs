@@ -188,7 +188,7 @@ impl Pilot {
         self.go_on_without();
     }
 
-    /// Without a lease, if that is allowed. When it no longer is, the data plane knows by itself.
+    /// Without a lease, if that is allowed.
     fn go_on_without(&mut self) {
         let now = clock::time();
         for service in self.services.iter().filter(|service| self.leases.is_failsafe(service, now)) {
@@ -199,6 +199,8 @@ impl Pilot {
 
     fn tell_alarms(&mut self) {
         for alarm in self.leases.alarms(clock::now()) {
+            // What was allowed may have been allowed for longer than it is.
+            self.steer(alarm.service());
             tell(&alarm);
         }
     }
