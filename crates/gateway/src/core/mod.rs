@@ -39,6 +39,7 @@ pub(crate) use table::{Key, Table};
 use crate::counters::{Counters, add};
 use crate::family::Family;
 use crate::settings::Settings;
+use backstay_lease::MARGIN;
 use backstay_model::{Epoch, ServiceName, Time};
 use client::{Again, Client, Mute, Wait};
 use endpoint::EndpointState;
@@ -288,9 +289,19 @@ impl Core {
         }
     }
 
-    /// What is to be written to the server, from the second on.
+    /// What is to be written to the server, from the second on. Nothing to a primary whose lease is about to end: what was
+    /// admitted in time may have waited since. It goes when the lease is renewed, or elsewhere.
     pub(crate) fn link_output(&mut self, key: Key) -> Option<(&[u8], usize)> {
-        self.links.get(key).map(|link| (&link.output[..], link.sent))
+        let link = self.links.get(key)?;
+        let lapses = link.primary && self.endpoints[link.endpoint].is_expired(self.now + MARGIN);
+        (!lapses).then_some((&link.output[..], link.sent))
+    }
+
+    /// The connection to a server takes bytes again.
+    pub(crate) fn link_writable(&mut self, key: Key) {
+        if let Some(link) = self.links.get_mut(key).filter(|link| link.sent < link.output.len()) {
+            Self::soil_link(&mut self.dirty_links, link, key);
+        }
     }
 
     pub(crate) fn link_wrote(&mut self, key: Key, written: usize) {

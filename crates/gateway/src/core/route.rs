@@ -94,10 +94,21 @@ impl Core {
         let state = &mut self.endpoints[number];
         (state.target, state.primary, state.refuses) = (target, primary, refuses);
         state.look_at_lease(self.now);
+        self.send_on(number);
         self.follow_sources(number);
         let state = &self.endpoints[number];
         if state.open || state.refuses {
             self.wake(number);
+        }
+    }
+
+    /// What a lease that was about to end held back goes on in the next one.
+    fn send_on(&mut self, number: usize) {
+        let to_primary: Vec<Key> = self.links.keys();
+        for key in to_primary {
+            if self.links.get(key).is_some_and(|link| link.primary && link.endpoint == number) {
+                self.link_writable(key);
+            }
         }
     }
 
@@ -207,5 +218,35 @@ impl Core {
             }
         }
         at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Target;
+    use crate::core::shop::Shop;
+    use crate::settings::EndpointLimits;
+
+    #[test]
+    fn what_was_admitted_in_time_is_not_sent_once_the_lease_is_about_to_end_and_goes_when_it_is_renewed() {
+        let mut shop = Shop::new(1, EndpointLimits::default());
+        shop.ask(0, "PING", 1);
+        let start = shop.now;
+        let lease = |shop: &mut Shop, ms| {
+            let target = Target { address: "127.0.0.1:1".parse().unwrap(), host: "127.0.0.1".into() };
+            let until = start + Duration::from_millis(ms);
+            shop.core.route(&"shop".into(), &Direction::Serve { epoch: Epoch(1), target, until }, &[]);
+        };
+        lease(&mut shop, 400);
+        shop.core.client_read(shop.clients[0], b"*1\r\n$4\r\nPING\r\n");
+        while shop.core.dirty_links().is_some() {}
+        shop.core.set_now(start + Duration::from_millis(380));
+        shop.settle();
+        assert_eq!(shop.served, 1);
+        lease(&mut shop, 800);
+        assert!(shop.core.dirty_links().is_some());
+        shop.settle();
+        assert_eq!((shop.served, &*shop.heard(0)), (2, "+PONG\r\n+PONG\r\n"));
     }
 }

@@ -262,7 +262,9 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                     self.core.link_connected(key);
                 }
                 if event.is_writable() {
-                    self.flush_link(key);
+                    // What TLS still holds is sent already, as far as `core` knows.
+                    let _ = socket.flush();
+                    self.core.link_writable(key);
                 }
                 self.read_link(key);
             }
@@ -440,6 +442,8 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         loop {
             self.core.settle();
             self.act();
+            // The lease must last now that commands are sent.
+            self.core.set_now(now());
             while let Some(key) = self.core.dirty_links() {
                 self.flush_link(key);
             }
