@@ -1,0 +1,58 @@
+//! What becomes of what is sent after something was refused.
+
+use crate::core::shop::Shop;
+use crate::settings::EndpointLimits;
+use std::time::Duration;
+
+const MAX: Duration = Duration::from_millis(200);
+
+fn shop() -> Shop {
+    Shop::new(1, EndpointLimits { hold_max: MAX, ..EndpointLimits::default() })
+}
+
+fn answers(shop: &mut Shop) -> Vec<String> {
+    shop.heard(0).lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn of_a_transaction_whose_beginning_was_refused_nothing_is_executed() {
+    for first in [&["MULTI", "SET a"][..], &["GET 1", "MULTI"], &["MULTI", "EXEC", "MULTI", "SET a"]] {
+        let mut shop = shop();
+        shop.hold(2);
+        shop.say(0, first);
+        shop.pass(MAX);
+        assert_eq!(answers(&mut shop), vec!["-HOLDTIMEOUT"; first.len()], "{first:?}");
+        shop.serve(3);
+        shop.settle();
+        shop.say(0, &["SET b", "EXEC"]);
+        assert_eq!(answers(&mut shop), ["-ERR", "-EXECABORT"], "{first:?}");
+        // The next one is as good as any.
+        shop.say(0, &["SET b"]);
+        assert_eq!(answers(&mut shop), [":7"]);
+    }
+}
+
+#[test]
+fn the_same_holds_for_a_transaction_that_is_too_long_to_wait() {
+    let mut shop = Shop::new(1, EndpointLimits { held_bytes_max: 30, ..EndpointLimits::default() });
+    shop.hold(2);
+    shop.say(0, &["MULTI", "SET a"]);
+    assert_eq!(answers(&mut shop), ["-HOLDFULL"; 2]);
+    shop.serve(3);
+    shop.settle();
+    shop.say(0, &["SET b", "DISCARD", "SET c"]);
+    assert_eq!(answers(&mut shop), ["-ERR", "+OK", ":7"]);
+}
+
+#[test]
+fn a_transaction_that_was_refused_as_a_whole_leaves_nothing_behind() {
+    let mut shop = shop();
+    shop.hold(2);
+    shop.say(0, &["MULTI", "SET a", "EXEC"]);
+    shop.pass(MAX);
+    assert_eq!(answers(&mut shop), ["-HOLDTIMEOUT"; 3]);
+    shop.serve(3);
+    shop.settle();
+    shop.say(0, &["SET b", "EXEC"]);
+    assert_eq!(answers(&mut shop), [":7", "-ERR"]);
+}
