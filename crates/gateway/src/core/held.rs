@@ -1,7 +1,7 @@
 //! Clients that wait for a server: bounded in time, number and bytes. And every other thing that time alone brings.
 
 use super::account::gave_up;
-use super::client::{Again, Wait};
+use super::client::{Again, Mute, Wait};
 use super::connect::CONNECT_MAX;
 use super::link::{Purpose, Stage};
 use super::{Core, HOUSEKEEPING, Key, add};
@@ -98,8 +98,11 @@ impl Core {
                 refused.see(&command[request.name_at..][..request.name_len]);
                 gave_up(&traffic, client, command, errors == 0, self.now);
                 errors += 1;
-                if client.mute == super::Mute::No {
-                    client.output.extend_from_slice(text.as_bytes());
+                match client.mute {
+                    Mute::No => client.output.extend_from_slice(text.as_bytes()),
+                    // `SKIP` was about this one alone.
+                    Mute::Next => client.mute = Mute::No,
+                    Mute::All => {}
                 }
             }
         }

@@ -56,3 +56,16 @@ fn a_transaction_that_was_refused_as_a_whole_leaves_nothing_behind() {
     shop.say(0, &["SET b", "EXEC"]);
     assert_eq!(answers(&mut shop), [":7", "-ERR"]);
 }
+
+#[test]
+fn of_refused_commands_only_the_one_behind_skip_is_not_answered() {
+    let mut shop = shop();
+    shop.hold(2);
+    shop.say(0, &["CLIENT REPLY SKIP", "GET 1", "GET 2"]);
+    shop.pass(MAX);
+    assert_eq!(answers(&mut shop), ["-HOLDTIMEOUT"]);
+    shop.serve(3);
+    shop.settle();
+    shop.say(0, &["SET b"]);
+    assert_eq!(answers(&mut shop), [":7"]);
+}
