@@ -87,6 +87,8 @@ pub(crate) enum Wait {
     Turn,
     /// Until the endpoint's rate allows its next command.
     Rate,
+    /// Until a server has taken some of what is under way to it.
+    Room,
 }
 
 /// What `CLIENT REPLY` asked for.

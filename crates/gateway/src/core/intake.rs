@@ -11,7 +11,8 @@ use crate::scan::{Request, RequestScan, Violation};
 /// Commands of one client that are under way at once. The next ones wait until these are answered: how long their
 /// replies are is not known before, and a client that does not fetch them may be owed so many.
 pub(super) const IN_FLIGHT_MAX: u32 = 1024;
-/// Bytes under way on one connection, past which a client with commands under way waits for their answers.
+/// Bytes under way on one connection, past which the next commands wait: a client's for the answers to its own, and if it
+/// has none under way, for those to anybody's.
 pub(super) const UNDER_WAY_MAX: usize = 64 << 20;
 
 /// The longest request of somebody who has not signed in.
@@ -101,7 +102,7 @@ impl Core {
         let endpoint = &mut self.endpoints[client.endpoint];
         match client.wait {
             Wait::Server => return self.hold(key),
-            Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate => {
+            Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate | Wait::Room => {
                 client.begun = None;
                 client.paused_at.get_or_insert(self.now);
             }
@@ -295,9 +296,14 @@ impl Core {
         let Some(lane) = self.links.get_mut(client.lane) else {
             return Taken::Waits;
         };
-        let full = client.in_flight >= IN_FLIGHT_MAX || lane.unanswered_bytes() > UNDER_WAY_MAX;
-        if full && client.in_flight > 0 {
+        let max = self.endpoints[client.endpoint].lane_max(self.under_way_max);
+        let full = lane.unanswered_bytes() > max;
+        if client.in_flight > 0 && (full || client.in_flight >= IN_FLIGHT_MAX) {
             return wait_for_answers(client);
+        }
+        if full {
+            lane.waiting.push(key);
+            return self.wait(key, Wait::Room);
         }
         lane.push_counted(key, bytes, &self.families, After::Plain, mute, client.timing(now));
         lane.used = now;

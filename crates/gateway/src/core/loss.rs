@@ -71,6 +71,7 @@ impl Core {
             endpoint.owns -= 1;
             endpoint.idle.retain(|idle| *idle != key);
         }
+        self.end_crowd(&link.waiting);
         let mut at = link.answered;
         for run in &link.runs {
             let end = at + run.bytes as usize;

@@ -68,6 +68,8 @@ pub(crate) struct Core {
     turn: u64,
     /// What one client may have of each.
     work_max: usize,
+    /// So many bytes may be under way on one connection before the next commands wait.
+    under_way_max: usize,
     dirty_clients: Vec<Key>,
     dirty_links: Vec<Key>,
     /// Clients that may be read again.
@@ -112,6 +114,7 @@ impl Core {
             sated: Vec::new(),
             turn: 0,
             work_max: turn::WORK_MAX,
+            under_way_max: intake::UNDER_WAY_MAX,
             dirty_clients: Vec::new(),
             dirty_links: Vec::new(),
             readable: Vec::new(),
@@ -194,11 +197,9 @@ impl Core {
     /// Nobody listens to the client's answers any more, and its last bytes are not wanted yet. Whatever it waits for, if
     /// that may take long, it does not wait any longer; else what it sent is still done, as a server would.
     pub(crate) fn client_hung_up(&mut self, key: Key) {
-        if self
-            .clients
-            .get(key)
-            .is_some_and(|client| matches!(client.wait, Wait::Server | Wait::Rate) || client.lingers())
-        {
+        if self.clients.get(key).is_some_and(|client| {
+            matches!(client.wait, Wait::Server | Wait::Rate | Wait::Room) || client.lingers()
+        }) {
             self.end_client(key);
         }
     }

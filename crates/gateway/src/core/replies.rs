@@ -49,6 +49,7 @@ impl Core {
                 if link.sent < link.output.len() {
                     Self::soil_link(&mut self.dirty_links, link, key);
                 }
+                let crowded = !link.waiting.is_empty();
                 if !joined.is_empty() {
                     if taken < joined.len() {
                         joined.drain(..taken);
@@ -56,6 +57,9 @@ impl Core {
                     }
                 } else if taken < data.len() {
                     link.partial = data[taken..].to_vec();
+                }
+                if crowded {
+                    self.make_room(key);
                 }
             }
         }

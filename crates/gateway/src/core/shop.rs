@@ -18,6 +18,8 @@ pub(crate) struct Shop {
     link: Key,
     /// How many PINGs the server has read.
     pub(crate) served: u64,
+    /// The server does nothing now.
+    pub(crate) stalled: bool,
 }
 
 impl Shop {
@@ -38,7 +40,7 @@ impl Shop {
         let mut core = Core::new(settings, Arc::new(Counters::default()), now);
         core.set_now(now);
         let clients = (0..clients).map(|_| core.client_opened(0, "peer").unwrap()).collect();
-        let mut shop = Self { core, now, clients, link: Key::NONE, served: 0 };
+        let mut shop = Self { core, now, clients, link: Key::NONE, served: 0, stalled: false };
         shop.serve(1);
         shop
     }
@@ -92,7 +94,8 @@ impl Shop {
                 return;
             };
             let unsent = output[sent..].to_vec();
-            if unsent.is_empty() {
+            let greets = unsent.ends_with(b"ID\r\n");
+            if unsent.is_empty() || (self.stalled && !greets) {
                 return;
             }
             let (mut at, mut answers) = (0, String::new());
@@ -113,6 +116,12 @@ impl Shop {
             self.core.link_wrote(self.link, unsent.len());
             self.core.link_read(self.link, answers.as_bytes());
         }
+    }
+
+    /// The connection to the server breaks.
+    pub(crate) fn lose(&mut self) {
+        self.core.link_lost(self.link, "it is tried");
+        self.settle();
     }
 
     /// What a client was answered since the last time.

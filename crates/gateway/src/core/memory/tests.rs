@@ -73,3 +73,83 @@ fn above_four_fifths_who_has_not_fetched_its_replies_is_not_read() {
     let again = readable(&mut shop);
     assert!(shop.clients.iter().all(|key| again.contains(key)));
 }
+
+#[test]
+fn what_a_slow_server_has_not_taken_costs_nobody_his_place() {
+    let mut shop = shop(51);
+    for client in 1..51 {
+        shop.ask(client, "GET 250000", 1);
+    }
+    shop.stalled = true;
+    shop.ask(0, &format!("SET a {}", "x".repeat(MAX)), 1);
+    assert!(held(&mut shop) > MAX);
+    assert_eq!(shop.core.counters.refused.load(Ordering::Relaxed), 0);
+    // Those who hold more than what is left for clients still go.
+    shop.stalled = false;
+    shop.settle();
+    shop.heard(0);
+    for client in 1..51 {
+        shop.ask(client, "GET 250000", 1);
+    }
+    shop.stalled = true;
+    shop.ask(0, &format!("SET a {}", "x".repeat(MAX)), 1);
+    held(&mut shop);
+    let refused = shop.core.counters.refused.load(Ordering::Relaxed);
+    assert!((10..40).contains(&refused), "{refused}");
+}
+
+/// A server that does nothing, and ten clients that each sent it much; how many of them are still read.
+fn crowd() -> (Shop, usize) {
+    let mut shop = shop(11);
+    shop.ask(0, "PING", 1);
+    shop.heard(0);
+    shop.stalled = true;
+    for client in 1..11 {
+        shop.ask(client, &format!("SET a {}", "x".repeat(1 << 20)), 1);
+    }
+    let read = shop.clients[1..].iter().filter(|key| shop.core.wants_input(**key)).count();
+    (shop, read)
+}
+
+#[test]
+fn what_does_not_fit_to_a_slow_server_waits_and_goes_on_when_it_has_taken_some() {
+    let (mut shop, read) = crowd();
+    assert!((3..7).contains(&read), "{read}");
+    shop.stalled = false;
+    shop.settle();
+    for client in 1..11 {
+        assert_eq!(shop.heard(client), ":7\r\n", "{client}");
+        assert!(shop.core.wants_input(shop.clients[client]));
+    }
+}
+
+#[test]
+fn what_does_not_fit_goes_on_elsewhere_when_the_connection_is_lost_or_the_primary_moves() {
+    for moves in [false, true] {
+        let (mut shop, read) = crowd();
+        shop.stalled = false;
+        if moves {
+            shop.serve(2);
+        } else {
+            shop.lose();
+        }
+        shop.settle();
+        shop.pass(HOUSEKEEPING);
+        shop.pass(HOUSEKEEPING);
+        let heard: Vec<String> = (1..11).map(|client| shop.heard(client)).collect();
+        let done = heard.iter().filter(|text| *text == ":7\r\n").count();
+        let known = heard.iter().filter(|text| *text == ":7\r\n" || text.starts_with("-UNKNOWNOUTCOME"));
+        assert_eq!((known.count(), done >= 10 - read), (10, true), "{heard:?}");
+    }
+}
+
+#[test]
+fn who_leaves_while_it_waits_for_room_is_gone_at_once() {
+    let (mut shop, _) = crowd();
+    shop.core.client_hung_up(shop.clients[10]);
+    shop.settle();
+    assert!(shop.core.whence(shop.clients[10]).is_none());
+    shop.stalled = false;
+    shop.settle();
+    assert_eq!(shop.heard(9), ":7\r\n");
+}
