@@ -11,7 +11,8 @@ use std::time::Duration;
 /// How many are kept per endpoint.
 const KEPT: usize = 128;
 const KEY_BYTES_MAX: usize = 64;
-const NAME_BYTES_MAX: usize = 32;
+/// Of a command, and of who sent it.
+pub(crate) const NAME_BYTES_MAX: usize = 32;
 
 /// See the module's head. Locked only for what is slow, and never for long.
 #[derive(Default)]

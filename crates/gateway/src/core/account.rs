@@ -7,7 +7,7 @@ use super::loss::{UNKNOWN, WAIT_UNKNOWN};
 use super::{Core, Key, Table, add};
 use crate::commands::{Class, kind};
 use crate::scan::{RequestScan, Words};
-use crate::slow::{Slow, name_and_key};
+use crate::slow::{NAME_BYTES_MAX, Slow, name_and_key};
 use crate::traffic::{Connections, Traffic, raise};
 use backstay_model::{SlowOutcome, Time};
 use std::sync::Arc;
@@ -148,7 +148,7 @@ fn note(
         took: now.since(run.timing.since),
         held: Duration::from_micros(u64::from(run.timing.held_us)),
         peer: client.peer.clone(),
-        client: client.name.clone(),
+        client: client.name[..client.name.len().min(NAME_BYTES_MAX)].into(),
         family,
         command: name,
         key,

@@ -8,10 +8,11 @@
 //! What is under way on shared connections is nobody's, and is freed by no client's end: when that is much, because a
 //! server is slow, the next commands wait.
 
-use super::client::{Again, Client, Wait};
+use super::client::{Again, Client, Requeued, Special, Wait};
 use super::endpoint::EndpointState;
 use super::link::{Link, Purpose, Run};
 use super::{Core, Key, add};
+use crate::commands::Channels;
 use crate::settings::Settings;
 
 /// It is counted after so large a part of the bound was read.
@@ -36,6 +37,13 @@ impl Memory {
         let bounds = settings.endpoints.iter().map(|endpoint| endpoint.limits.memory_max);
         let read_max = (bounds.min().unwrap_or(usize::MAX) / PART).clamp(READ_MIN, READ_MAX);
         Self { read: 0, read_max }
+    }
+}
+
+impl Memory {
+    /// So much was written though nothing was read.
+    pub(super) fn produced(&mut self, bytes: usize) {
+        self.read += bytes;
     }
 }
 
@@ -155,8 +163,18 @@ impl Client {
             Again::Command(bytes) => bytes.capacity(),
             Again::Answer(_) => 0,
         });
-        let special = self.special.as_ref().map_or(0, |special| special.subscribed_bytes);
-        self.input.capacity() + self.output.capacity() + requeued.sum::<usize>() + special
+        let special = self.special.as_ref().map_or(0, |special| special.memory());
+        let requeued = requeued.sum::<usize>() + self.requeued.capacity() * size_of::<Requeued>();
+        self.input.capacity() + self.output.capacity() + self.name.len() + requeued + special
+    }
+}
+
+impl Special {
+    fn memory(&self) -> usize {
+        let requests = [&self.tracking, &self.tracking_before].into_iter().flatten();
+        let requests = requests.chain(self.blocked.as_ref().map(|blocked| &blocked.request));
+        let subscriptions = self.subscriptions.len() * size_of::<(Channels, Box<[u8]>)>();
+        self.subscribed_bytes + subscriptions + requests.map(Vec::capacity).sum::<usize>()
     }
 }
 
@@ -164,7 +182,7 @@ impl Link {
     /// What it holds, in bytes.
     fn memory(&self) -> usize {
         let runs = self.runs.capacity() * size_of::<Run>();
-        self.output.capacity() + self.partial.capacity() + runs
+        self.output.capacity() + self.partial.capacity() + runs + self.families.capacity()
     }
 }
 

@@ -153,3 +153,53 @@ fn who_leaves_while_it_waits_for_room_is_gone_at_once() {
     shop.settle();
     assert_eq!(shop.heard(9), ":7\r\n");
 }
+
+#[test]
+fn what_is_remembered_of_a_client_counts_as_what_it_is_owed() {
+    let long = "x".repeat(3 << 20);
+    for commands in [
+        &[format!("BLPOP {long} 0")][..],
+        &["HELLO 3".to_owned(), format!("CLIENT TRACKING ON BCAST PREFIX {long}")],
+    ] {
+        let mut shop = shop(20);
+        shop.stalled = true;
+        for client in 0..20 {
+            for command in commands {
+                shop.ask(client, command, 1);
+            }
+            shop.pass(HOUSEKEEPING);
+        }
+        let left = shop.clients.iter().filter(|key| shop.core.whence(**key).is_some()).count();
+        let special = |key| shop.core.clients.get(key)?.special.as_ref().map(|special| special.memory());
+        let remembered: usize = shop.clients.iter().filter_map(|key| special(*key)).sum();
+        assert!((1..20).contains(&left) && remembered > 0, "{left} clients, {remembered} bytes");
+        // As much is under way on their own connections.
+        assert!(remembered * 2 <= MAX, "{remembered}");
+    }
+}
+
+#[test]
+fn a_list_of_clients_is_no_longer_than_what_a_client_may_be_owed() {
+    let limits = EndpointLimits { output_bytes_max: 2000, ..EndpointLimits::default() };
+    let mut shop = Shop::new(100, limits);
+    shop.ask(0, "CLIENT LIST", 1);
+    assert_eq!(shop.heard(0), "closed");
+    assert_eq!(shop.core.counters.refused.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_name_is_short() {
+    let mut shop = shop(1);
+    let (longest, longer) = ("x".repeat(1024), "x".repeat(1025));
+    for (command, answer) in [
+        (format!("CLIENT SETNAME {longest}"), "+OK\r\n"),
+        (format!("CLIENT SETNAME {longer}"), "-ERR Client names cannot be longer than 1024 bytes"),
+        (format!("HELLO 2 SETNAME {longer}"), "-ERR Client names cannot be longer than 1024 bytes"),
+        ("CLIENT SETNAME \u{1}".to_owned(), "-ERR Client names cannot contain spaces"),
+        ("CLIENT GETNAME".to_owned(), &format!("$1024\r\n{longest}\r\n")),
+    ] {
+        shop.ask(0, &command, 1);
+        let heard = shop.heard(0);
+        assert!(heard.starts_with(answer), "{heard}");
+    }
+}
