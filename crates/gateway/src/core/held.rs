@@ -135,8 +135,10 @@ impl Core {
         special.multi = true;
         special.own_lost();
         if refused.ended {
-            (special.multi, special.broken, special.watching, special.watch_lost) =
-                (refused.open, refused.open, false, false);
+            special.end_transaction();
+        }
+        if refused.open && (refused.ended || !multi) {
+            (special.multi, special.broken, special.refused_at) = (true, true, Some(self.now));
         }
         if let Some(own) = client.own.take() {
             self.close_own(own);

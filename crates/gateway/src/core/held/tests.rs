@@ -69,3 +69,23 @@ fn of_refused_commands_only_the_one_behind_skip_is_not_answered() {
     shop.say(0, &["SET b"]);
     assert_eq!(answers(&mut shop), [":7"]);
 }
+
+#[test]
+fn who_heard_that_its_transaction_was_refused_may_begin_another_one_or_none() {
+    for first in ["MULTI", "SET b"] {
+        let mut shop = shop();
+        shop.hold(2);
+        shop.say(0, &["MULTI"]);
+        shop.pass(MAX);
+        assert_eq!(answers(&mut shop), ["-HOLDTIMEOUT"]);
+        shop.serve(3);
+        shop.settle();
+        if first == "SET b" {
+            shop.say(0, &["SET b"]);
+            assert_eq!(answers(&mut shop), ["-ERR"]);
+            shop.pass(Duration::from_secs(1));
+        }
+        shop.say(0, &[first]);
+        assert_eq!(answers(&mut shop), [":7"], "{first}");
+    }
+}
