@@ -77,6 +77,9 @@ impl Core {
         if self.clients.get(key).is_none_or(|client| client.wait != Wait::No) {
             return;
         }
+        if self.has_ended(key) {
+            return self.end_client(key);
+        }
         if self.restore(key) && self.take_requeued(key) {
             let Some(client) = self.clients.get_mut(key) else {
                 return;
@@ -99,7 +102,7 @@ impl Core {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let endpoint = &mut self.endpoints[client.endpoint];
+        let endpoint = &self.endpoints[client.endpoint];
         match client.wait {
             Wait::Server => return self.hold(key),
             Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate | Wait::Room => {
@@ -110,7 +113,7 @@ impl Core {
                 // What is begun stays so.
                 client.input = Vec::new();
                 client.ending = true;
-                if (client.eof && client.lingers()) || (client.is_settled() && client.unsent() == 0) {
+                if self.has_ended(key) {
                     return self.end_client(key);
                 }
             }
@@ -119,7 +122,9 @@ impl Core {
                 client.begun = (!client.input.is_empty()).then(|| client.begun.unwrap_or(self.now));
                 let max = endpoint.settings.limits.request_bytes_max;
                 let max = if client.authenticated { max } else { max.min(STRANGERS_BYTES_MAX) };
-                if client.input.len() > max {
+                if client.input.len() > max && client.in_flight > 0 {
+                    client.wait = Wait::Answers;
+                } else if client.input.len() > max {
                     return self.refuse_bytes(
                         key,
                         b"-ERR Protocol error: the request is longer than this gateway allows\r\n",
@@ -128,8 +133,15 @@ impl Core {
                 self.readable.push(key);
             }
         }
-        client.end_hold(&endpoint.traffic, self.now);
-        endpoint.held_bytes -= std::mem::take(&mut client.held_bytes);
+        self.no_longer_held(key);
+    }
+
+    fn no_longer_held(&mut self, key: Key) {
+        if let Some(client) = self.clients.get_mut(key) {
+            let endpoint = &mut self.endpoints[client.endpoint];
+            client.end_hold(&endpoint.traffic, self.now);
+            endpoint.held_bytes -= std::mem::take(&mut client.held_bytes);
+        }
     }
 
     /// Offers again what came back from a lost connection. False: some of it waits.

@@ -152,7 +152,8 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
-        if !client.special.as_ref().is_some_and(|special| special.restore) {
+        // Who ends needs its state no more.
+        if client.ending || !client.special.as_ref().is_some_and(|special| special.restore) {
             return true;
         }
         if client.own.is_none() && self.endpoints[client.endpoint].refuses {

@@ -169,6 +169,8 @@ impl Core {
                 self.release_own(key);
             }
             self.answered(key);
+        } else if client.ending && self.has_ended(key) {
+            self.end_client(key);
         }
     }
 
@@ -197,7 +199,7 @@ impl Core {
         if client.wait == Wait::Answers {
             client.wait = Wait::No;
             self.runnable.push_back(key);
-        } else if client.ending && client.is_settled() && client.unsent() == 0 {
+        } else if client.ending && self.has_ended(key) {
             self.end_client(key);
         }
     }

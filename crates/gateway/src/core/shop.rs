@@ -108,6 +108,7 @@ impl Shop {
                         let length = words.next().unwrap().parse().unwrap();
                         let _ = write!(answers, "${length}\r\n{}\r\n", "x".repeat(length));
                     }
+                    "CLIENT" if words.next().unwrap() == "TRACKING" => answers.push_str("+OK\r\n"),
                     _ => answers.push_str(":7\r\n"),
                 }
                 self.served += u64::from(unsent[at..].starts_with(b"*1\r\n$4\r\nPING"));
