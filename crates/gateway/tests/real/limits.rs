@@ -201,6 +201,12 @@ fn a_request_that_is_too_long_ends_its_client_alone() {
         .write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$300000\r\n{}", "x".repeat(200_000)).as_bytes());
     until("no client", || front.gateway.load().clients == 0);
     assert_eq!(say(&mut front.client(), "GET a"), "nil");
+    // What stands before it is answered before it.
+    let mut client = front.client();
+    send(&mut client, "GET a");
+    let _ = client.send(&[&["SET", "a", &"x".repeat(200_000)]]);
+    assert_eq!(hear(&mut client), "nil");
+    assert!(hear(&mut client).starts_with("ERR Protocol error: the request is longer"));
 }
 
 #[test]

@@ -71,6 +71,24 @@ fn of_refused_commands_only_the_one_behind_skip_is_not_answered() {
 }
 
 #[test]
+fn a_request_that_is_too_long_is_refused_behind_the_replies_under_way() {
+    let mut shop = Shop::new(1, EndpointLimits { request_bytes_max: 1000, ..EndpointLimits::default() });
+    shop.say(0, &["GET 1"]);
+    shop.heard(0);
+    shop.stalled = true;
+    shop.say(0, &["GET 1"]);
+    let long = format!("*2\r\n$3\r\nGET\r\n$5000\r\n{}", "x".repeat(2000));
+    shop.core.client_read(shop.clients[0], long.as_bytes());
+    shop.settle();
+    assert_eq!(shop.heard(0), "");
+    shop.stalled = false;
+    shop.settle();
+    let heard = shop.heard(0);
+    assert!(heard.starts_with("$1\r\nx\r\n-ERR Protocol error: the request is longer"), "{heard}");
+    assert_eq!(shop.heard(0), "closed");
+}
+
+#[test]
 fn who_heard_that_its_transaction_was_refused_may_begin_another_one_or_none() {
     for first in ["MULTI", "SET b"] {
         let mut shop = shop();
