@@ -250,6 +250,33 @@ fn when_every_own_connection_is_in_use_the_next_waits_for_one() {
 }
 
 #[test]
+fn an_own_connection_that_is_closed_makes_room_at_once() {
+    let server = Server::start();
+    let limits = EndpointLimits {
+        own_connections_max: 1,
+        hold_max: Duration::from_secs(20),
+        ..EndpointLimits::default()
+    };
+    let front = limited(limits);
+    front.serve(1, &server);
+    for leaves in ["end", "RESET", "kill"] {
+        let (mut one, mut two) = (front.client(), front.client());
+        assert_eq!(say(&mut one, "MULTI"), "OK");
+        send(&mut two, "MULTI");
+        front.await_held_commands(1);
+        match leaves {
+            "end" => drop(one),
+            "RESET" => assert_eq!(say(&mut one, "RESET"), "RESET"),
+            _ => {
+                server.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
+            }
+        }
+        assert_eq!(hear(&mut two), "OK", "{leaves}");
+        until("no commands that wait", || front.gateway.load().held == 0);
+    }
+}
+
+#[test]
 fn passwords_of_the_server_are_not_shown_to_clients() {
     let server = Server::start();
     server.ask(&["CONFIG", "SET", "masterauth", "hunter2"]);
