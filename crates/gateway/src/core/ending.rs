@@ -1,10 +1,13 @@
 //! How clients end: what they asked for is done and answered first, unless nobody can know how long that takes.
 
-use super::client::Wait;
+use super::client::{Client, Wait};
 use super::link::{After, Run};
-use super::{Core, Effect, Key};
+use super::{Core, Effect, HOUSEKEEPING, Key};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// How often it is looked who can go, when nobody is waited for longer than that takes.
+const HURRY: Duration = Duration::from_millis(10);
 
 impl Core {
     /// The client sent its last byte, and may still listen: it hears what it has asked for, and then it ends.
@@ -48,17 +51,19 @@ impl Core {
     /// Lets clients go that have nothing under way, have said nothing for so long, and do not go by themselves: the
     /// gateway stops.
     pub(crate) fn end_settled_clients(&mut self, quiet: Duration) {
-        for key in self.clients.keys() {
-            let Some(client) = self.clients.get(key) else {
-                continue;
-            };
-            if client.active + quiet > self.now {
-                continue;
-            }
+        // Everybody is looked at: not in every turn of the loop.
+        if self.now < self.settled_at {
+            return;
+        }
+        self.settled_at = self.now + if quiet.is_zero() { HURRY } else { HOUSEKEEPING };
+        let goes = |client: &Client| {
             let transaction = client.special.as_ref().is_some_and(|it| it.multi && it.refused_at.is_none());
-            if client.is_settled() && client.unsent() == 0 && !transaction && !client.is_moving() {
-                self.end_client(key);
-            }
+            let settled = client.is_settled() && client.unsent() == 0 && !transaction;
+            settled && !client.is_moving() && client.active + quiet <= self.now
+        };
+        let settled = self.clients.iter().filter(|(_, client)| goes(client));
+        for key in settled.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.end_client(key);
         }
     }
 
@@ -85,6 +90,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::core::shop::Shop;
     use crate::settings::EndpointLimits;
 
@@ -140,6 +146,26 @@ mod tests {
                 }
                 assert!(!is_here(&shop), "{waits:?}");
             }
+        }
+    }
+
+    #[test]
+    fn who_can_go_is_not_looked_for_in_every_turn() {
+        let is_there = |shop: &Shop, client: usize| shop.core.whence(shop.clients[client]).is_some();
+        for (quiet, pause) in [(Duration::ZERO, HURRY), (Duration::from_nanos(1), HOUSEKEEPING)] {
+            let mut shop = shop();
+            shop.say(1, &["PING"]);
+            shop.heard(0);
+            shop.pass(HOUSEKEEPING);
+            shop.core.end_settled_clients(quiet);
+            assert_eq!([0, 1].map(|client| is_there(&shop, client)), [false, true]);
+            shop.heard(1);
+            shop.pass(pause / 2);
+            shop.core.end_settled_clients(quiet);
+            assert!(is_there(&shop, 1));
+            shop.pass(pause / 2);
+            shop.core.end_settled_clients(quiet);
+            assert!(!is_there(&shop, 1));
         }
     }
 

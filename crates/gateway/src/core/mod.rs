@@ -87,6 +87,8 @@ pub(crate) struct Core {
     /// they believe to know already.
     notice: u64,
     tick_at: Time,
+    /// Before that it is not looked who has nothing under way when the gateway stops.
+    settled_at: Time,
 }
 
 /// What must be done with sockets, in this order.
@@ -126,6 +128,7 @@ impl Core {
             ids: 0,
             notice: now.as_micros() / 1000,
             tick_at: now,
+            settled_at: now,
         }
     }
 

@@ -206,9 +206,11 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 self.happened(event);
             }
             for key in std::mem::take(&mut self.links_again) {
+                unlist(&mut self.links, key);
                 self.read_link(key);
             }
             for key in std::mem::take(&mut self.again) {
+                unlist(&mut self.clients, key);
                 self.read_client(key);
             }
             self.core.tick();
@@ -401,7 +403,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 }
             }
         }
-        self.again.push(key);
+        list(&mut self.again, &mut self.clients, key);
     }
 
     fn read_link(&mut self, key: Key) {
@@ -432,7 +434,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 }
             }
         }
-        self.links_again.push(key);
+        list(&mut self.links_again, &mut self.links, key);
     }
 
     /// Writes everything, and takes what clients had to wait with until it was written.
@@ -448,7 +450,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             }
             while let Some(key) = self.core.readable() {
                 if find(&mut self.clients, key).is_some_and(|socket| socket.readable) {
-                    self.again.push(key);
+                    list(&mut self.again, &mut self.clients, key);
                 }
             }
             if !self.core.is_unsettled() {
@@ -552,6 +554,20 @@ fn find(sockets: &mut [Option<(Key, Socket)>], key: Key) -> Option<&mut Socket> 
     sockets.get_mut(key.index as usize)?.as_mut().filter(|it| it.0 == key).map(|it| &mut it.1)
 }
 
+/// It is read again in the next turn, once.
+fn list(again: &mut Vec<Key>, sockets: &mut [Option<(Key, Socket)>], key: Key) {
+    if find(sockets, key).is_some_and(|socket| !std::mem::replace(&mut socket.listed, true)) {
+        again.push(key);
+    }
+}
+
+/// It is read now, and may be listed again.
+fn unlist(sockets: &mut [Option<(Key, Socket)>], key: Key) {
+    if let Some(socket) = find(sockets, key) {
+        socket.listed = false;
+    }
+}
+
 fn put(sockets: &mut Vec<Option<(Key, Socket)>>, key: Key, socket: Socket) {
     let index = key.index as usize;
     if sockets.len() <= index {
@@ -563,4 +579,26 @@ fn put(sockets: &mut Vec<Option<(Key, Socket)>>, key: Key, socket: Socket) {
 fn take(sockets: &mut [Option<(Key, Socket)>], key: Key) -> Option<Socket> {
     let place = sockets.get_mut(key.index as usize)?;
     place.take_if(|it| it.0 == key).map(|it| it.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::net::UnixStream;
+
+    #[test]
+    fn a_socket_is_listed_once_however_often_it_is_to_be_read_again() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let (key, mut sockets, mut again) = (Key { index: 2, generation: 1 }, Vec::new(), Vec::new());
+        put(&mut sockets, key, Socket::unix(near));
+        for _ in 0..2 {
+            for _ in 0..5 {
+                list(&mut again, &mut sockets, key);
+            }
+            assert_eq!(std::mem::take(&mut again), [key]);
+            unlist(&mut sockets, key);
+        }
+        list(&mut again, &mut sockets, Key { generation: 2, ..key });
+        assert_eq!(again, []);
+    }
 }

@@ -22,6 +22,8 @@ pub(super) struct Socket {
     tls: Option<Box<Connection>>,
     /// There may be more to read.
     pub(super) readable: bool,
+    /// It is among those that are read again in the next turn.
+    pub(super) listed: bool,
     /// The peer sends nothing any more: it is read until the end.
     pub(super) closed: bool,
     /// Nor does it listen.
@@ -76,6 +78,7 @@ impl Socket {
             stream,
             tls: None,
             readable: false,
+            listed: false,
             closed: false,
             hung_up: false,
             connecting: false,
