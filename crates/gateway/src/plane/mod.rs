@@ -4,6 +4,7 @@
 
 mod arrival;
 mod farewell;
+mod leaving;
 mod listener;
 mod proxied;
 mod socket;
@@ -16,6 +17,7 @@ use crate::settings::{Backend, Endpoint, Heritage, Listen, Settings};
 use crate::traffic::Traffic;
 use arrival::Arrivals;
 use backstay_model::{Epoch, ServiceName, Time};
+use leaving::Leaving;
 use listener::Listener;
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -75,6 +77,7 @@ pub(crate) struct Plane<F> {
     /// By the index of their keys.
     clients: Vec<Option<(Key, Socket)>>,
     links: Vec<Option<(Key, Socket)>>,
+    leaving: Leaving,
     /// Clients that have more to read.
     again: Vec<Key>,
     links_again: Vec<Key>,
@@ -168,6 +171,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             listeners,
             clients: Vec::new(),
             links: Vec::new(),
+            leaving: Leaving::default(),
             again: Vec::new(),
             links_again: Vec::new(),
             accept_again: None,
@@ -204,6 +208,12 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             self.core.begin_turn();
             for event in &events {
                 self.happened(event);
+                if event.is_writable() && !self.leaving.is_empty() {
+                    self.leaving.go_on(event.token());
+                }
+            }
+            if !self.leaving.is_empty() {
+                self.leaving.end_late(now());
             }
             for key in std::mem::take(&mut self.links_again) {
                 unlist(&mut self.links, key);
@@ -224,10 +234,15 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 }
             }
             self.flush();
-            if self.is_over() {
+            if self.is_over() && (self.leaving.is_empty() || self.is_late()) {
                 return Ok(());
             }
         }
+    }
+
+    /// The time for a stop is over.
+    fn is_late(&self) -> bool {
+        self.stop_at.is_none_or(|at| now() >= at)
     }
 
     fn happened(&mut self, event: &Event) {
@@ -519,8 +534,8 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                     }
                 }
                 Effect::CloseClient(key) => {
-                    if let Some(mut socket) = take(&mut self.clients, key) {
-                        socket.say_goodbye();
+                    if let Some(socket) = take(&mut self.clients, key) {
+                        self.leaving.leave(Whose::Client(key).token(), socket, now());
                     }
                 }
                 Effect::Held(service, epoch) => (self.held)(service, epoch),
