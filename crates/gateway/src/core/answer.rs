@@ -27,9 +27,14 @@ impl Core {
             client.output.extend_from_slice(text);
             Self::soil_client(&mut self.dirty_clients, client, key);
         }
+        let overfull = client.unsent() > self.endpoints[client.endpoint].settings.limits.output_bytes_max;
         add(&self.counters.commands, 1);
         self.answered_itself(key, text);
-        if self.end_overfull(key) { Taken::Ends } else { Taken::Done }
+        if overfull {
+            self.end_overfull(key);
+            return Taken::Ends;
+        }
+        Taken::Done
     }
 
     /// Answers a command and lets its client go.

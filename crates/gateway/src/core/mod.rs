@@ -227,15 +227,14 @@ impl Core {
             if self.endpoints[client.endpoint].full {
                 self.readable.push(key);
             }
-            if client.ending && self.has_ended(key) {
-                self.end_client(key);
+            if client.ending {
+                if self.has_ended(key) {
+                    self.end_client(key);
+                }
                 return;
             }
         }
-        if let Some(client) = self.clients.get_mut(key)
-            && client.wait == Wait::Output
-            && client.unsent() <= OUTPUT_LOW
-        {
+        if client.wait == Wait::Output && client.unsent() <= OUTPUT_LOW {
             client.wait = Wait::No;
             self.runnable.push_back(key);
         }

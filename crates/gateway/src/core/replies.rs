@@ -157,13 +157,10 @@ impl Core {
         if !mute {
             client.output.extend_from_slice(bytes);
             Self::soil_client(&mut self.dirty_clients, client, key);
-            if self.end_overfull(key) {
-                return;
+            if client.unsent() > self.endpoints[client.endpoint].settings.limits.output_bytes_max {
+                return self.end_overfull(key);
             }
         }
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
         if client.in_flight == 0 {
             if client.own.is_some() {
                 self.release_own(key);
@@ -175,20 +172,16 @@ impl Core {
     }
 
     /// Lets a client go that has not fetched more replies than it may be owed.
-    #[inline]
-    pub(super) fn end_overfull(&mut self, key: Key) -> bool {
+    #[cold]
+    pub(super) fn end_overfull(&mut self, key: Key) {
         let Some(client) = self.clients.get(key) else {
-            return true;
+            return;
         };
         let (unsent, endpoint) = (client.unsent(), &self.endpoints[client.endpoint]);
-        if unsent <= endpoint.settings.limits.output_bytes_max {
-            return false;
-        }
         tracing::warn!(client = %client.peer, unsent, "a client does not fetch its replies; it is dropped");
         add(&self.counters.refused, 1);
         add(&endpoint.traffic.refused, 1);
         self.end_client(key);
-        true
     }
 
     /// Everything that this client had under way is answered.
