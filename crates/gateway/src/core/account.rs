@@ -7,7 +7,7 @@ use super::loss::{UNKNOWN, WAIT_UNKNOWN};
 use super::{Core, Key, Table, add};
 use crate::commands::{Class, kind};
 use crate::scan::{RequestScan, Words};
-use crate::slow::{Slow, name_and_key};
+use crate::slow::{NAME_BYTES_MAX, Slow, name_and_key};
 use crate::traffic::{Connections, Traffic, raise};
 use backstay_model::{SlowOutcome, Time};
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(super) fn replied(
             traffic.answered(family, took, alike);
         }
     }
-    if counts && took.as_micros() as u64 >= traffic.slow_us {
+    if counts && is_noted(traffic, &run, u64::from(replies), now) {
         let outcome = if erred { SlowOutcome::Error } else { SlowOutcome::Answered };
         let bytes = &link.output[link.answered..link.answered + run.bytes as usize];
         if let (Some(client), Some(command)) = (clients.get(run.client), command_at(bytes, run.answered)) {
@@ -109,7 +109,7 @@ pub(super) fn lost(traffic: &Traffic, client: &Client, run: &Run, command: &[u8]
     if outcome != SlowOutcome::Answered {
         traffic.erred(family);
     }
-    if took.as_micros() as u64 >= traffic.slow_us {
+    if is_noted(traffic, run, 1, now) {
         note(traffic, client, run, command, 1, outcome, now);
     }
 }
@@ -120,10 +120,18 @@ pub(super) fn gave_up(traffic: &Traffic, client: &Client, command: &[u8], first:
     let family = kind(Words::of(command).next().unwrap_or_default()).1;
     traffic.answered(family, now.since(timing.since), 1);
     traffic.erred(family);
-    if first && now.since(timing.since).as_micros() as u64 >= traffic.slow_us {
-        let run = Run::of(Key::NONE, 1, 0, After::Plain, false, timing);
+    let run = Run::of(Key::NONE, 1, 0, After::Plain, false, timing);
+    if first && is_noted(traffic, &run, 1, now) {
         note(traffic, client, &run, command, 1, SlowOutcome::Error, now);
     }
+}
+
+/// Whether so many commands are slow, and are to be remembered. Those that wait because their clients want it are not.
+#[inline]
+fn is_noted(traffic: &Traffic, run: &Run, commands: u64, now: Time) -> bool {
+    now.since(run.timing.since).as_micros() as u64 >= traffic.slow_us
+        && !matches!(run.after, After::Blocking | After::Wait)
+        && traffic.slow.admits(now, commands)
 }
 
 #[cold]
@@ -137,9 +145,7 @@ fn note(
     now: Time,
 ) {
     let (class, family) = kind(Words::of(command).next().unwrap_or_default());
-    // These wait because their clients want it.
-    if matches!(run.after, After::Blocking | After::Wait) || matches!(class, Class::Blocking(_) | Class::Wait)
-    {
+    if matches!(class, Class::Blocking(_) | Class::Wait) {
         return;
     }
     let (name, key) = name_and_key(command, family);
@@ -148,7 +154,7 @@ fn note(
         took: now.since(run.timing.since),
         held: Duration::from_micros(u64::from(run.timing.held_us)),
         peer: client.peer.clone(),
-        client: client.name.clone(),
+        client: client.name[..client.name.len().min(NAME_BYTES_MAX)].into(),
         family,
         command: name,
         key,

@@ -9,8 +9,10 @@ use std::fmt::Write as _;
 
 pub(super) const NOT_IN_TRANSACTION: &[u8] = b"-ERR not allowed in a transaction through a gateway\r\n";
 
-pub(super) const BAD_NAME: &[u8] =
-    b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
+const BAD_NAME: &[u8] = b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
+const LONG_NAME: &[u8] = b"-ERR Client names cannot be longer than 1024 bytes through a gateway\r\n";
+/// A client's name is kept for as long as the client is here, and shown to everybody.
+const NAME_BYTES_MAX: usize = 1024;
 
 impl Core {
     /// Answers a command, once everything before it is answered.
@@ -25,8 +27,13 @@ impl Core {
             client.output.extend_from_slice(text);
             Self::soil_client(&mut self.dirty_clients, client, key);
         }
+        let overfull = client.unsent() > self.endpoints[client.endpoint].settings.limits.output_bytes_max;
         add(&self.counters.commands, 1);
         self.answered_itself(key, text);
+        if overfull {
+            self.end_overfull(key);
+            return Taken::Ends;
+        }
         Taken::Done
     }
 
@@ -53,11 +60,13 @@ impl Core {
         let upper: Vec<Vec<u8>> = words.iter().take(2).map(|word| word.to_ascii_uppercase()).collect();
         let upper: Vec<&[u8]> = upper.iter().map(Vec::as_slice).collect();
         match upper[..] {
-            [b"SETNAME", _] if is_name(words[1]) => {
-                client.name = words[1].into();
-                self.answer(key, b"+OK\r\n")
+            [b"SETNAME", _] => {
+                let wrong = wrong_name(words[1]);
+                if wrong.is_none() {
+                    client.name = words[1].into();
+                }
+                self.answer(key, wrong.unwrap_or(b"+OK\r\n"))
             }
-            [b"SETNAME", _] => self.answer(key, BAD_NAME),
             [b"GETNAME"] => {
                 let text = value(&client.name.clone(), client.resp3);
                 self.answer(key, &text)
@@ -74,10 +83,10 @@ impl Core {
             }
             [b"LIST", ..] => {
                 let endpoint = client.endpoint;
-                let all = self.clients.iter().filter(|(_, client)| client.endpoint == endpoint);
-                let all: Vec<Key> = all.map(|(key, _)| key).collect();
-                let text: String = all.into_iter().map(|key| self.line_of(key)).collect();
+                let text = self.lines_of(endpoint);
                 self.work(key, self.clients.len());
+                // Nothing is read for it, and it may be much.
+                self.memory.produced(text.len());
                 self.answer(key, &value(text.as_bytes(), false))
             }
             [b"KILL", ..] => self.kill(key, &words[1..]),
@@ -168,6 +177,19 @@ impl Core {
         taken
     }
 
+    /// What `CLIENT LIST` says, up to more than a client may be owed.
+    fn lines_of(&self, endpoint: usize) -> String {
+        let max = self.endpoints[endpoint].settings.limits.output_bytes_max;
+        let mut text = String::new();
+        for (key, _) in self.clients.iter().filter(|(_, client)| client.endpoint == endpoint) {
+            text.push_str(&self.line_of(key));
+            if text.len() > max {
+                break;
+            }
+        }
+        text
+    }
+
     /// What `CLIENT LIST` says about a client.
     fn line_of(&self, key: Key) -> String {
         let Some(client) = self.clients.get(key) else {
@@ -196,9 +218,12 @@ impl Core {
     }
 }
 
-/// Whether a client may be called so.
-pub(super) fn is_name(text: &[u8]) -> bool {
-    text.iter().all(|byte| (b'!'..=b'~').contains(byte))
+/// Why a client may not be called so, if that is so.
+pub(super) fn wrong_name(text: &[u8]) -> Option<&'static [u8]> {
+    if text.len() > NAME_BYTES_MAX {
+        return Some(LONG_NAME);
+    }
+    (!text.iter().all(|byte| (b'!'..=b'~').contains(byte))).then_some(BAD_NAME)
 }
 
 /// A value, or nil if it is empty.

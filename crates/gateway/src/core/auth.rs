@@ -1,6 +1,6 @@
 //! Who a client is, and which protocol it speaks.
 
-use super::answer::{BAD_NAME, is_name};
+use super::answer::wrong_name;
 use super::intake::{Taken, wait_for_answers};
 use super::{Core, Key, add};
 use crate::scan::Words;
@@ -58,10 +58,10 @@ impl Core {
                     }
                     rest
                 }
-                [text, ..] if option.eq_ignore_ascii_case(b"SETNAME") && !is_name(text) => {
-                    return self.answer(key, BAD_NAME);
-                }
                 [text, rest @ ..] if option.eq_ignore_ascii_case(b"SETNAME") => {
+                    if let Some(wrong) = wrong_name(text) {
+                        return self.answer(key, wrong);
+                    }
                     name = Some(*text);
                     rest
                 }

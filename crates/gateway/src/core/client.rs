@@ -87,6 +87,8 @@ pub(crate) enum Wait {
     Turn,
     /// Until the endpoint's rate allows its next command.
     Rate,
+    /// Until a server has taken some of what is under way to it.
+    Room,
 }
 
 /// What `CLIENT REPLY` asked for.
@@ -121,6 +123,8 @@ pub(crate) struct Special {
     pub(crate) multi: bool,
     /// The open transaction cannot be executed any more.
     pub(crate) broken: bool,
+    /// When its `MULTI` was refused. The client may have sent more of it by then, or nothing.
+    pub(crate) refused_at: Option<Time>,
     pub(crate) watching: bool,
     /// What was watched may have changed unseen.
     pub(crate) watch_lost: bool,
@@ -156,6 +160,12 @@ impl Special {
             || !self.subscriptions.is_empty()
             || self.monitor
             || self.tracking.is_some()
+    }
+
+    /// A transaction has ended, and what was watched for it.
+    pub(crate) fn end_transaction(&mut self) {
+        (self.multi, self.broken, self.watching, self.watch_lost) = (false, false, false, false);
+        self.refused_at = None;
     }
 
     pub(crate) fn is_idle(&self) -> bool {

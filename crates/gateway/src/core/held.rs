@@ -1,7 +1,7 @@
 //! Clients that wait for a server: bounded in time, number and bytes. And every other thing that time alone brings.
 
 use super::account::gave_up;
-use super::client::{Again, Wait};
+use super::client::{Again, Mute, Wait};
 use super::connect::CONNECT_MAX;
 use super::link::{Purpose, Stage};
 use super::{Core, HOUSEKEEPING, Key, add};
@@ -12,6 +12,25 @@ use std::time::Duration;
 
 /// A connection that nobody used for so long is closed.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
+
+/// What of transactions is among commands that are refused together.
+#[derive(Default)]
+struct Transactions {
+    /// The end of one.
+    ended: bool,
+    /// The beginning of one, and not its end.
+    open: bool,
+}
+
+impl Transactions {
+    fn see(&mut self, name: &[u8]) {
+        match class(name) {
+            Class::Multi => self.open = true,
+            Class::Exec | Class::Discard => (self.ended, self.open) = (true, false),
+            _ => {}
+        }
+    }
+}
 
 impl Core {
     /// The client's next command waits for a server.
@@ -54,14 +73,14 @@ impl Core {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let (mut errors, mut at, mut ended) = (0, 0, false);
+        let (mut errors, mut at) = (0, 0);
+        let mut refused = Transactions::default();
         let traffic = self.endpoints[client.endpoint].traffic.clone();
-        let ends = |name: &[u8]| matches!(class(name), Class::Exec | Class::Discard);
         client.requeued_now = 0;
         for requeued in std::mem::take(&mut client.requeued) {
             let (answer, mute) = match requeued.what {
                 Again::Command(bytes) => {
-                    ended |= Words::of(&bytes).next().is_some_and(ends);
+                    refused.see(Words::of(&bytes).next().unwrap_or_default());
                     gave_up(&traffic, client, &bytes, errors == 0, self.now);
                     (text.as_bytes(), requeued.mute)
                 }
@@ -73,14 +92,17 @@ impl Core {
             }
         }
         while let Ok(Some(request)) = RequestScan::default().next(&client.input[at..]) {
-            ended |= ends(&client.input[at + request.name_at..][..request.name_len]);
             let command = &client.input[at..at + request.len];
             at += request.len;
             if !request.is_empty() {
+                refused.see(&command[request.name_at..][..request.name_len]);
                 gave_up(&traffic, client, command, errors == 0, self.now);
                 errors += 1;
-                if client.mute == super::Mute::No {
-                    client.output.extend_from_slice(text.as_bytes());
+                match client.mute {
+                    Mute::No => client.output.extend_from_slice(text.as_bytes()),
+                    // `SKIP` was about this one alone.
+                    Mute::Next => client.mute = Mute::No,
+                    Mute::All => {}
                 }
             }
         }
@@ -97,21 +119,26 @@ impl Core {
         add(&self.counters.refused, errors);
         add(&traffic.refused, errors);
         self.runnable.push_back(key);
-        self.give_up_transaction(key, ended);
+        self.give_up_transaction(key, &refused);
     }
 
-    /// A part of the client's open transaction was refused, or even its end: it must not be executed without it.
-    fn give_up_transaction(&mut self, key: Key, ended: bool) {
+    /// A part of a transaction was refused: what else of it comes must not be executed without that part.
+    fn give_up_transaction(&mut self, key: Key, refused: &Transactions) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let Some(special) = client.special.as_mut().filter(|special| special.multi) else {
+        let multi = client.special.as_ref().is_some_and(|special| special.multi);
+        if !multi && !refused.open {
             return;
-        };
+        }
+        let special = client.special();
+        special.multi = true;
         special.own_lost();
-        if ended {
-            (special.multi, special.broken, special.watching, special.watch_lost) =
-                (false, false, false, false);
+        if refused.ended {
+            special.end_transaction();
+        }
+        if refused.open && (refused.ended || !multi) {
+            (special.multi, special.broken, special.refused_at) = (true, true, Some(self.now));
         }
         if let Some(own) = client.own.take() {
             self.close_own(own);
@@ -233,3 +260,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,8 @@ use crate::scan::{Request, RequestScan, Violation};
 /// Commands of one client that are under way at once. The next ones wait until these are answered: how long their
 /// replies are is not known before, and a client that does not fetch them may be owed so many.
 pub(super) const IN_FLIGHT_MAX: u32 = 1024;
-/// Bytes under way on one connection, past which a client with commands under way waits for their answers.
+/// Bytes under way on one connection, past which the next commands wait: a client's for the answers to its own, and if it
+/// has none under way, for those to anybody's.
 pub(super) const UNDER_WAY_MAX: usize = 64 << 20;
 
 /// The longest request of somebody who has not signed in.
@@ -76,6 +77,9 @@ impl Core {
         if self.clients.get(key).is_none_or(|client| client.wait != Wait::No) {
             return;
         }
+        if self.has_ended(key) {
+            return self.end_client(key);
+        }
         if self.restore(key) && self.take_requeued(key) {
             let Some(client) = self.clients.get_mut(key) else {
                 return;
@@ -98,10 +102,10 @@ impl Core {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let endpoint = &mut self.endpoints[client.endpoint];
+        let endpoint = &self.endpoints[client.endpoint];
         match client.wait {
             Wait::Server => return self.hold(key),
-            Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate => {
+            Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate | Wait::Room => {
                 client.begun = None;
                 client.paused_at.get_or_insert(self.now);
             }
@@ -109,7 +113,7 @@ impl Core {
                 // What is begun stays so.
                 client.input = Vec::new();
                 client.ending = true;
-                if (client.eof && client.lingers()) || (client.is_settled() && client.unsent() == 0) {
+                if self.has_ended(key) {
                     return self.end_client(key);
                 }
             }
@@ -118,7 +122,9 @@ impl Core {
                 client.begun = (!client.input.is_empty()).then(|| client.begun.unwrap_or(self.now));
                 let max = endpoint.settings.limits.request_bytes_max;
                 let max = if client.authenticated { max } else { max.min(STRANGERS_BYTES_MAX) };
-                if client.input.len() > max {
+                if client.input.len() > max && client.in_flight > 0 {
+                    client.wait = Wait::Answers;
+                } else if client.input.len() > max {
                     return self.refuse_bytes(
                         key,
                         b"-ERR Protocol error: the request is longer than this gateway allows\r\n",
@@ -127,8 +133,15 @@ impl Core {
                 self.readable.push(key);
             }
         }
-        client.end_hold(&endpoint.traffic, self.now);
-        endpoint.held_bytes -= std::mem::take(&mut client.held_bytes);
+        self.no_longer_held(key);
+    }
+
+    fn no_longer_held(&mut self, key: Key) {
+        if let Some(client) = self.clients.get_mut(key) {
+            let endpoint = &mut self.endpoints[client.endpoint];
+            client.end_hold(&endpoint.traffic, self.now);
+            endpoint.held_bytes -= std::mem::take(&mut client.held_bytes);
+        }
     }
 
     /// Offers again what came back from a lost connection. False: some of it waits.
@@ -295,9 +308,14 @@ impl Core {
         let Some(lane) = self.links.get_mut(client.lane) else {
             return Taken::Waits;
         };
-        let full = client.in_flight >= IN_FLIGHT_MAX || lane.unanswered_bytes() > UNDER_WAY_MAX;
-        if full && client.in_flight > 0 {
+        let max = self.endpoints[client.endpoint].lane_max(self.under_way_max);
+        let full = lane.unanswered_bytes() > max;
+        if client.in_flight > 0 && (full || client.in_flight >= IN_FLIGHT_MAX) {
             return wait_for_answers(client);
+        }
+        if full {
+            lane.waiting.push(key);
+            return self.wait(key, Wait::Room);
         }
         lane.push_counted(key, bytes, &self.families, After::Plain, mute, client.timing(now));
         lane.used = now;

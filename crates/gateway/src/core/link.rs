@@ -52,6 +52,9 @@ pub(crate) struct Link {
     /// What each command of the runs that is not answered is about.
     pub(crate) families: VecDeque<Family>,
 
+    /// Clients whose commands do not fit now.
+    pub(crate) waiting: Vec<Key>,
+
     /// The beginning of a reply.
     pub(crate) partial: Vec<u8>,
     pub(crate) scan: ReplyScan,
@@ -172,6 +175,7 @@ impl Link {
             dirty: false,
             runs: VecDeque::new(),
             families: VecDeque::new(),
+            waiting: Vec::new(),
             partial: Vec::new(),
             scan: ReplyScan::default(),
         }
@@ -273,6 +277,9 @@ impl Link {
             }
         } else if self.answered > ANSWERED_MAX && self.answered > self.output.len() / 2 {
             self.output.drain(..self.answered);
+            if self.output.capacity() > KEPT_MAX.max(self.output.len() * 4) {
+                self.output.shrink_to(self.output.len() * 2);
+            }
         } else {
             return;
         }
@@ -292,6 +299,21 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_connection_had_to_keep_once_is_given_back_while_more_is_under_way() {
+        let mut link = Link::new(0, SocketAddr::from(([127, 0, 0, 1], 1)), Purpose::Shared);
+        let (client, command) = (Key { index: 0, generation: 1 }, vec![b'x'; 64 * 1024]);
+        for _ in 0..1000 {
+            link.push(client, &command, 1, After::Plain, false);
+        }
+        link.wrote(link.output.len());
+        for _ in 0..999 {
+            assert!(link.answered(1));
+        }
+        assert!(link.output.capacity() <= KEPT_MAX, "{}", link.output.capacity());
+        assert_eq!(link.unanswered_bytes(), command.len());
+    }
 
     #[test]
     fn new_commands_gather_while_enough_are_under_way_and_go_with_the_next_answer() {

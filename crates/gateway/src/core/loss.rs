@@ -68,9 +68,9 @@ impl Core {
         super::account::closed(&endpoint.traffic, link.purpose);
         endpoint.lanes.retain(|_, lane| *lane != key);
         if let Purpose::Own(_) = link.purpose {
-            endpoint.owns -= 1;
-            endpoint.idle.retain(|idle| *idle != key);
+            self.forget_own(key, link.endpoint);
         }
+        self.end_crowd(&link.waiting);
         let mut at = link.answered;
         for run in &link.runs {
             let end = at + run.bytes as usize;

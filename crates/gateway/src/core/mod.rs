@@ -9,6 +9,7 @@ mod answer;
 mod auth;
 mod client;
 mod connect;
+mod ending;
 mod endpoint;
 mod held;
 mod intake;
@@ -69,6 +70,8 @@ pub(crate) struct Core {
     turn: u64,
     /// What one client may have of each.
     work_max: usize,
+    /// So many bytes may be under way on one connection before the next commands wait.
+    under_way_max: usize,
     dirty_clients: Vec<Key>,
     dirty_links: Vec<Key>,
     /// Clients that may be read again.
@@ -85,6 +88,8 @@ pub(crate) struct Core {
     /// they believe to know already.
     notice: u64,
     tick_at: Time,
+    /// Before that it is not looked who has nothing under way when the gateway stops.
+    settled_at: Time,
 }
 
 /// What must be done with sockets, in this order.
@@ -113,6 +118,7 @@ impl Core {
             sated: Vec::new(),
             turn: 0,
             work_max: turn::WORK_MAX,
+            under_way_max: intake::UNDER_WAY_MAX,
             dirty_clients: Vec::new(),
             dirty_links: Vec::new(),
             readable: Vec::new(),
@@ -123,6 +129,7 @@ impl Core {
             ids: 0,
             notice: now.as_micros() / 1000,
             tick_at: now,
+            settled_at: now,
         }
     }
 
@@ -184,63 +191,6 @@ impl Core {
         Ok(key)
     }
 
-    /// The client sent its last byte, and may still listen: it hears what it has asked for, and then it ends.
-    pub(crate) fn client_eof(&mut self, key: Key) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.eof = true;
-            self.run(key);
-        }
-    }
-
-    /// Nobody listens to the client's answers any more, and its last bytes are not wanted yet. Whatever it waits for, if
-    /// that may take long, it does not wait any longer; else what it sent is still done, as a server would.
-    pub(crate) fn client_hung_up(&mut self, key: Key) {
-        if self
-            .clients
-            .get(key)
-            .is_some_and(|client| matches!(client.wait, Wait::Server | Wait::Rate) || client.lingers())
-        {
-            self.end_client(key);
-        }
-    }
-
-    /// Lets clients go that have nothing under way, have said nothing for so long, and do not go by themselves: the
-    /// gateway stops.
-    pub(crate) fn end_settled_clients(&mut self, quiet: Duration) {
-        for key in self.clients.keys() {
-            let Some(client) = self.clients.get(key) else {
-                continue;
-            };
-            if client.active + quiet > self.now {
-                continue;
-            }
-            let transaction = client.special.as_ref().is_some_and(|special| special.multi);
-            if client.is_settled() && client.unsent() == 0 && !transaction && !client.is_moving() {
-                self.end_client(key);
-            }
-        }
-    }
-
-    /// No client is left.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.clients.len() == 0
-    }
-
-    /// The client's connection is gone, or must go at once.
-    pub(crate) fn end_client(&mut self, key: Key) {
-        let Some(client) = self.clients.remove(key) else {
-            return;
-        };
-        let endpoint = &mut self.endpoints[client.endpoint];
-        endpoint.clients -= 1;
-        endpoint.held_bytes -= client.held_bytes;
-        if let Some(own) = client.own {
-            self.close_own(own);
-        }
-        self.effects.push_back(Effect::CloseClient(key));
-        self.counters.clients.store(self.clients.len() as u64, std::sync::atomic::Ordering::Relaxed);
-    }
-
     /// Whether the client's bytes are wanted now. If not, it is among `readable` when they are.
     #[inline]
     pub(crate) fn wants_input(&self, key: Key) -> bool {
@@ -278,8 +228,10 @@ impl Core {
             if self.endpoints[client.endpoint].full {
                 self.readable.push(key);
             }
-            if client.ending && client.is_settled() {
-                self.end_client(key);
+            if client.ending {
+                if self.has_ended(key) {
+                    self.end_client(key);
+                }
                 return;
             }
         }

@@ -129,10 +129,22 @@ impl Core {
         } else {
             self.close_own(own);
         }
-        let endpoint = &self.endpoints[number];
-        if endpoint.owns >= endpoint.settings.limits.own_connections_max {
-            self.wake(number);
+        self.own_is_free(number);
+    }
+
+    /// Of as many own connections as there may be, one belongs to nobody any more, or is gone: somebody may wait for it.
+    fn own_is_free(&mut self, endpoint: usize) {
+        let state = &self.endpoints[endpoint];
+        if state.owns >= state.settings.limits.own_connections_max {
+            self.wake(endpoint);
         }
+    }
+
+    /// An own connection is gone.
+    pub(super) fn forget_own(&mut self, own: Key, endpoint: usize) {
+        self.endpoints[endpoint].idle.retain(|idle| *idle != own);
+        self.own_is_free(endpoint);
+        self.endpoints[endpoint].owns -= 1;
     }
 
     /// Closes a connection that nobody can use any more.
@@ -140,8 +152,7 @@ impl Core {
         let Some(link) = self.links.remove(own) else {
             return;
         };
-        self.endpoints[link.endpoint].owns -= 1;
-        self.endpoints[link.endpoint].idle.retain(|idle| *idle != own);
+        self.forget_own(own, link.endpoint);
         super::account::closed(&self.endpoints[link.endpoint].traffic, link.purpose);
         self.effects.push_back(Effect::CloseLink { link: own, drop_unsent: false });
         self.counters.backends.store(self.links.len() as u64, Ordering::Relaxed);
@@ -152,7 +163,8 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
-        if !client.special.as_ref().is_some_and(|special| special.restore) {
+        // Who ends needs its state no more.
+        if client.ending || !client.special.as_ref().is_some_and(|special| special.restore) {
             return true;
         }
         if client.own.is_none() && self.endpoints[client.endpoint].refuses {

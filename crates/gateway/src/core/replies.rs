@@ -49,6 +49,7 @@ impl Core {
                 if link.sent < link.output.len() {
                     Self::soil_link(&mut self.dirty_links, link, key);
                 }
+                let crowded = !link.waiting.is_empty();
                 if !joined.is_empty() {
                     if taken < joined.len() {
                         joined.drain(..taken);
@@ -56,6 +57,9 @@ impl Core {
                     }
                 } else if taken < data.len() {
                     link.partial = data[taken..].to_vec();
+                }
+                if crowded {
+                    self.make_room(key);
                 }
             }
         }
@@ -153,12 +157,8 @@ impl Core {
         if !mute {
             client.output.extend_from_slice(bytes);
             Self::soil_client(&mut self.dirty_clients, client, key);
-            let unsent = client.unsent();
-            if unsent > self.endpoints[client.endpoint].settings.limits.output_bytes_max {
-                tracing::warn!(client = %client.peer, unsent, "a client does not fetch its replies; it is dropped");
-                add(&self.counters.refused, 1);
-                add(&self.endpoints[client.endpoint].traffic.refused, 1);
-                return self.end_client(key);
+            if client.unsent() > self.endpoints[client.endpoint].settings.limits.output_bytes_max {
+                return self.end_overfull(key);
             }
         }
         if client.in_flight == 0 {
@@ -166,7 +166,22 @@ impl Core {
                 self.release_own(key);
             }
             self.answered(key);
+        } else if client.ending && self.has_ended(key) {
+            self.end_client(key);
         }
+    }
+
+    /// Lets a client go that has not fetched more replies than it may be owed.
+    #[cold]
+    pub(super) fn end_overfull(&mut self, key: Key) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let (unsent, endpoint) = (client.unsent(), &self.endpoints[client.endpoint]);
+        tracing::warn!(client = %client.peer, unsent, "a client does not fetch its replies; it is dropped");
+        add(&self.counters.refused, 1);
+        add(&endpoint.traffic.refused, 1);
+        self.end_client(key);
     }
 
     /// Everything that this client had under way is answered.
@@ -177,7 +192,7 @@ impl Core {
         if client.wait == Wait::Answers {
             client.wait = Wait::No;
             self.runnable.push_back(key);
-        } else if client.ending && client.is_settled() && client.unsent() == 0 {
+        } else if client.ending && self.has_ended(key) {
             self.end_client(key);
         }
     }

@@ -122,6 +122,8 @@ impl Core {
         for lane in lanes.into_values() {
             if let Some(link) = self.links.get_mut(lane) {
                 link.purpose = Purpose::Retired;
+                let waiting = std::mem::take(&mut link.waiting);
+                self.end_crowd(&waiting);
             }
         }
         for own in idle {

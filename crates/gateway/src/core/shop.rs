@@ -18,6 +18,8 @@ pub(crate) struct Shop {
     link: Key,
     /// How many PINGs the server has read.
     pub(crate) served: u64,
+    /// The server does nothing now.
+    pub(crate) stalled: bool,
 }
 
 impl Shop {
@@ -37,19 +39,39 @@ impl Shop {
         let now = Time::from_micros(1_000_000);
         let mut core = Core::new(settings, Arc::new(Counters::default()), now);
         core.set_now(now);
-        let target = Target { address: "127.0.0.1:1".parse().unwrap(), host: "127.0.0.1".into() };
-        let serve = Direction::Serve { epoch: Epoch(1), target, until: Time::MAX };
-        core.route(&"shop".into(), &serve, &[]);
-        core.tick();
         let clients = (0..clients).map(|_| core.client_opened(0, "peer").unwrap()).collect();
-        Self { core, now, clients, link: Key::NONE, served: 0 }
+        let mut shop = Self { core, now, clients, link: Key::NONE, served: 0, stalled: false };
+        shop.serve(1);
+        shop
+    }
+
+    pub(crate) fn serve(&mut self, epoch: u64) {
+        let target = Target { address: "127.0.0.1:1".parse().unwrap(), host: "127.0.0.1".into() };
+        let serve = Direction::Serve { epoch: Epoch(epoch), target, until: Time::MAX };
+        self.core.route(&"shop".into(), &serve, &[]);
+        self.core.tick();
+    }
+
+    /// Commands wait from now on.
+    pub(crate) fn hold(&mut self, epoch: u64) {
+        self.core.route(&"shop".into(), &Direction::Hold { epoch: Epoch(epoch) }, &[]);
+        self.settle();
+    }
+
+    /// A client sends these commands together.
+    pub(crate) fn say(&mut self, client: usize, commands: &[&str]) {
+        let requests = commands.iter().map(|command| {
+            let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+            request(&words)
+        });
+        let bytes = requests.collect::<Vec<_>>().concat();
+        self.core.client_read(self.clients[client], &bytes);
+        self.settle();
     }
 
     /// A client sends one command so many times.
     pub(crate) fn ask(&mut self, client: usize, command: &str, count: usize) {
-        let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
-        self.core.client_read(self.clients[client], &request(&words).repeat(count));
-        self.settle();
+        self.say(client, &vec![command; count]);
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {
@@ -72,7 +94,8 @@ impl Shop {
                 return;
             };
             let unsent = output[sent..].to_vec();
-            if unsent.is_empty() {
+            let greets = unsent.ends_with(b"ID\r\n");
+            if unsent.is_empty() || (self.stalled && !greets) {
                 return;
             }
             let (mut at, mut answers) = (0, String::new());
@@ -85,6 +108,7 @@ impl Shop {
                         let length = words.next().unwrap().parse().unwrap();
                         let _ = write!(answers, "${length}\r\n{}\r\n", "x".repeat(length));
                     }
+                    "CLIENT" if words.next().unwrap() == "TRACKING" => answers.push_str("+OK\r\n"),
                     _ => answers.push_str(":7\r\n"),
                 }
                 self.served += u64::from(unsent[at..].starts_with(b"*1\r\n$4\r\nPING"));
@@ -93,6 +117,12 @@ impl Shop {
             self.core.link_wrote(self.link, unsent.len());
             self.core.link_read(self.link, answers.as_bytes());
         }
+    }
+
+    /// The connection to the server breaks.
+    pub(crate) fn lose(&mut self) {
+        self.core.link_lost(self.link, "it is tried");
+        self.settle();
     }
 
     /// What a client was answered since the last time.

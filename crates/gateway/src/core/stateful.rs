@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// The names of all channels that one client subscribes to.
 const SUBSCRIBED_BYTES_MAX: usize = 4 << 20;
+/// The rest of a transaction whose `MULTI` was refused is on its way already. A client that heard of the refusal before it
+/// sent more has no transaction, and may go on.
+const REFUSED_MAX: Duration = Duration::from_secs(1);
 /// Less is not asked for: a server takes zero for "for ever".
 const REMAINING_MIN: Duration = Duration::from_millis(1);
 
@@ -54,6 +57,12 @@ impl Core {
         if client.in_flight >= IN_FLIGHT_MAX || (client.in_flight > 0 && under_way > UNDER_WAY_MAX) {
             return self.wait(key, Wait::Answers);
         }
+        if client.special.is_some() {
+            self.end_refused(key, class);
+        }
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Ends;
+        };
         let skips = client.mute == Mute::Next;
         let mute = client.mute != Mute::No;
         let multi = client.special.as_ref().is_some_and(|special| special.multi);
@@ -119,12 +128,22 @@ impl Core {
             && let Some(client) = self.clients.get_mut(key)
         {
             client.wrote = self.endpoints[client.endpoint].epoch();
-            let special = client.special();
-            (special.multi, special.broken, special.watching, special.watch_lost) =
-                (false, false, false, false);
+            client.special().end_transaction();
             self.forget_state(key);
         }
         taken
+    }
+
+    /// What follows upon a `MULTI` that was refused may be the rest of that transaction, and not for long.
+    fn end_refused(&mut self, key: Key, class: Class) {
+        let special = self.clients.get_mut(key).and_then(|client| client.special.as_mut());
+        if let Some(special) = special
+            && let Some(at) = special.refused_at
+            && (class == Class::Multi || self.now >= at + REFUSED_MAX)
+        {
+            (special.multi, special.broken, special.refused_at) = (false, false, None);
+            self.forget_state(key);
+        }
     }
 
     /// A command outside of a transaction.

@@ -4,6 +4,7 @@
 
 mod arrival;
 mod farewell;
+mod leaving;
 mod listener;
 mod proxied;
 mod socket;
@@ -16,6 +17,7 @@ use crate::settings::{Backend, Endpoint, Heritage, Listen, Settings};
 use crate::traffic::Traffic;
 use arrival::Arrivals;
 use backstay_model::{Epoch, ServiceName, Time};
+use leaving::Leaving;
 use listener::Listener;
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -75,6 +77,7 @@ pub(crate) struct Plane<F> {
     /// By the index of their keys.
     clients: Vec<Option<(Key, Socket)>>,
     links: Vec<Option<(Key, Socket)>>,
+    leaving: Leaving,
     /// Clients that have more to read.
     again: Vec<Key>,
     links_again: Vec<Key>,
@@ -168,6 +171,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             listeners,
             clients: Vec::new(),
             links: Vec::new(),
+            leaving: Leaving::default(),
             again: Vec::new(),
             links_again: Vec::new(),
             accept_again: None,
@@ -204,11 +208,19 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             self.core.begin_turn();
             for event in &events {
                 self.happened(event);
+                if event.is_writable() && !self.leaving.is_empty() {
+                    self.leaving.go_on(event.token());
+                }
+            }
+            if !self.leaving.is_empty() {
+                self.leaving.end_late(now());
             }
             for key in std::mem::take(&mut self.links_again) {
+                unlist(&mut self.links, key);
                 self.read_link(key);
             }
             for key in std::mem::take(&mut self.again) {
+                unlist(&mut self.clients, key);
                 self.read_client(key);
             }
             self.core.tick();
@@ -222,10 +234,15 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 }
             }
             self.flush();
-            if self.is_over() {
+            if self.is_over() && (self.leaving.is_empty() || self.is_late()) {
                 return Ok(());
             }
         }
+    }
+
+    /// The time for a stop is over.
+    fn is_late(&self) -> bool {
+        self.stop_at.is_none_or(|at| now() >= at)
     }
 
     fn happened(&mut self, event: &Event) {
@@ -403,7 +420,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 }
             }
         }
-        self.again.push(key);
+        list(&mut self.again, &mut self.clients, key);
     }
 
     fn read_link(&mut self, key: Key) {
@@ -434,7 +451,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 }
             }
         }
-        self.links_again.push(key);
+        list(&mut self.links_again, &mut self.links, key);
     }
 
     /// Writes everything, and takes what clients had to wait with until it was written.
@@ -452,7 +469,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             }
             while let Some(key) = self.core.readable() {
                 if find(&mut self.clients, key).is_some_and(|socket| socket.readable) {
-                    self.again.push(key);
+                    list(&mut self.again, &mut self.clients, key);
                 }
             }
             if !self.core.is_unsettled() {
@@ -521,8 +538,8 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                     }
                 }
                 Effect::CloseClient(key) => {
-                    if let Some(mut socket) = take(&mut self.clients, key) {
-                        socket.say_goodbye();
+                    if let Some(socket) = take(&mut self.clients, key) {
+                        self.leaving.leave(Whose::Client(key).token(), socket, now());
                     }
                 }
                 Effect::Held(service, epoch) => (self.held)(service, epoch),
@@ -556,6 +573,20 @@ fn find(sockets: &mut [Option<(Key, Socket)>], key: Key) -> Option<&mut Socket> 
     sockets.get_mut(key.index as usize)?.as_mut().filter(|it| it.0 == key).map(|it| &mut it.1)
 }
 
+/// It is read again in the next turn, once.
+fn list(again: &mut Vec<Key>, sockets: &mut [Option<(Key, Socket)>], key: Key) {
+    if find(sockets, key).is_some_and(|socket| !std::mem::replace(&mut socket.listed, true)) {
+        again.push(key);
+    }
+}
+
+/// It is read now, and may be listed again.
+fn unlist(sockets: &mut [Option<(Key, Socket)>], key: Key) {
+    if let Some(socket) = find(sockets, key) {
+        socket.listed = false;
+    }
+}
+
 fn put(sockets: &mut Vec<Option<(Key, Socket)>>, key: Key, socket: Socket) {
     let index = key.index as usize;
     if sockets.len() <= index {
@@ -567,4 +598,26 @@ fn put(sockets: &mut Vec<Option<(Key, Socket)>>, key: Key, socket: Socket) {
 fn take(sockets: &mut [Option<(Key, Socket)>], key: Key) -> Option<Socket> {
     let place = sockets.get_mut(key.index as usize)?;
     place.take_if(|it| it.0 == key).map(|it| it.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::net::UnixStream;
+
+    #[test]
+    fn a_socket_is_listed_once_however_often_it_is_to_be_read_again() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let (key, mut sockets, mut again) = (Key { index: 2, generation: 1 }, Vec::new(), Vec::new());
+        put(&mut sockets, key, Socket::unix(near));
+        for _ in 0..2 {
+            for _ in 0..5 {
+                list(&mut again, &mut sockets, key);
+            }
+            assert_eq!(std::mem::take(&mut again), [key]);
+            unlist(&mut sockets, key);
+        }
+        list(&mut again, &mut sockets, Key { generation: 2, ..key });
+        assert_eq!(again, []);
+    }
 }

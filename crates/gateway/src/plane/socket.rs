@@ -22,6 +22,8 @@ pub(super) struct Socket {
     tls: Option<Box<Connection>>,
     /// There may be more to read.
     pub(super) readable: bool,
+    /// It is among those that are read again in the next turn.
+    pub(super) listed: bool,
     /// The peer sends nothing any more: it is read until the end.
     pub(super) closed: bool,
     /// Nor does it listen.
@@ -76,6 +78,7 @@ impl Socket {
             stream,
             tls: None,
             readable: false,
+            listed: false,
             closed: false,
             hung_up: false,
             connecting: false,
@@ -158,12 +161,12 @@ impl Socket {
         }
     }
 
-    /// Tells the peer that nothing was cut off. TLS alone needs to be told.
-    pub(super) fn say_goodbye(&mut self) {
+    /// Tells the peer that nothing was cut off. TLS alone needs to be told. False: that, and maybe more, is not written yet.
+    pub(super) fn say_goodbye(&mut self) -> bool {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            let _ = self.flush();
         }
+        self.flush().unwrap_or(true)
     }
 
     /// A read that does not fill the buffer leaves nothing to read: the next byte is an event.
@@ -289,7 +292,7 @@ impl Write for Stream {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rustls::pki_types::{PrivateKeyDer, ServerName};
     use rustls::{ClientConfig, RootCertStore, ServerConfig, StreamOwned};
@@ -298,7 +301,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    pub(in crate::plane) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             if let Some(found) = look() {
@@ -310,7 +313,7 @@ mod tests {
     }
 
     /// A socket, and the other end of it, over TLS.
-    fn pair() -> (Socket, StreamOwned<ClientConnection, std::net::TcpStream>) {
+    pub(in crate::plane) fn pair() -> (Socket, StreamOwned<ClientConnection, std::net::TcpStream>) {
         let made = rcgen::generate_simple_self_signed(vec!["shop".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let mut roots = RootCertStore::empty();

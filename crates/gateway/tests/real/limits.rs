@@ -201,6 +201,12 @@ fn a_request_that_is_too_long_ends_its_client_alone() {
         .write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$300000\r\n{}", "x".repeat(200_000)).as_bytes());
     until("no client", || front.gateway.load().clients == 0);
     assert_eq!(say(&mut front.client(), "GET a"), "nil");
+    // What stands before it is answered before it.
+    let mut client = front.client();
+    send(&mut client, "GET a");
+    let _ = client.send(&[&["SET", "a", &"x".repeat(200_000)]]);
+    assert_eq!(hear(&mut client), "nil");
+    assert!(hear(&mut client).starts_with("ERR Protocol error: the request is longer"));
 }
 
 #[test]
@@ -237,9 +243,37 @@ fn when_every_own_connection_is_in_use_the_next_waits_for_one() {
         say(&mut two, "MULTI"),
         "HOLDTIMEOUT waited 200 ms for a primary: every connection that this endpoint may open is in use"
     );
-    send(&mut two, "BLPOP list 0.01");
+    let mut three = front.client();
+    send(&mut three, "BLPOP list 0.01");
     assert_eq!(say(&mut one, "EXEC"), "[]");
-    assert_eq!(hear(&mut two), "nil");
+    assert_eq!(hear(&mut three), "nil");
+}
+
+#[test]
+fn an_own_connection_that_is_closed_makes_room_at_once() {
+    let server = Server::start();
+    let limits = EndpointLimits {
+        own_connections_max: 1,
+        hold_max: Duration::from_secs(20),
+        ..EndpointLimits::default()
+    };
+    let front = limited(limits);
+    front.serve(1, &server);
+    for leaves in ["end", "RESET", "kill"] {
+        let (mut one, mut two) = (front.client(), front.client());
+        assert_eq!(say(&mut one, "MULTI"), "OK");
+        send(&mut two, "MULTI");
+        front.await_held_commands(1);
+        match leaves {
+            "end" => drop(one),
+            "RESET" => assert_eq!(say(&mut one, "RESET"), "RESET"),
+            _ => {
+                server.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
+            }
+        }
+        assert_eq!(hear(&mut two), "OK", "{leaves}");
+        until("no commands that wait", || front.gateway.load().held == 0);
+    }
 }
 
 #[test]

@@ -98,6 +98,33 @@ fn a_client_that_has_said_everything_still_hears_its_answers() {
 }
 
 #[test]
+fn a_client_that_keeps_a_state_and_has_said_everything_still_hears_its_answers() {
+    let server = Server::start();
+    let front = Front::of(&server);
+    for (asks, answers) in [
+        ("WATCH a\r\nSET a 1\r\nGET a\r\n", "+OK\r\n+OK\r\n$1\r\n1\r\n"),
+        // Nobody knows how long the last one takes.
+        ("WATCH a\r\nGET a\r\nSET b 1\r\nBLPOP list 0\r\n", "+OK\r\n$1\r\n1\r\n+OK\r\n"),
+    ] {
+        let mut stream = TcpStream::connect(front.address).unwrap();
+        stream.write_all(asks.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, answers);
+    }
+    let mut stream = TcpStream::connect(front.address).unwrap();
+    stream.write_all(b"HELLO 3\r\nCLIENT TRACKING ON\r\nSET c 1\r\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("+OK\r\n+OK\r\n"), "{answer}");
+    until("no client", || front.gateway.load().clients == 0);
+    let kept = ["b", "c"].map(|key| crate::support::show(&server.ask(&["GET", key])));
+    assert_eq!(kept, ["1", "1"]);
+}
+
+#[test]
 fn a_client_that_has_said_everything_hears_its_answers_when_there_is_a_primary() {
     let server = Server::start();
     let front = Front::start(crate::support::endpoint());

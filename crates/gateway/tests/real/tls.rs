@@ -116,6 +116,30 @@ fn tls_covers_both_sides() {
 }
 
 #[test]
+fn a_client_that_is_let_go_hears_the_last_byte_of_its_answer() {
+    let outside = certificate();
+    let server = crate::support::Server::start();
+    let front = Front::start(Endpoint { tls: Some(outside.server.clone()), ..endpoint() });
+    front.serve(1, &server);
+    let length = 4 << 20;
+    server.ask(&["SET", "a", &"x".repeat(length)]);
+    for (ends, last) in [("GET a\r\nQUIT\r\n", "+OK\r\n"), ("WATCH b\r\nGET a\r\n", "x\r\n")] {
+        let stream = TcpStream::connect(front.address).unwrap();
+        socket2::SockRef::from(&stream).set_recv_buffer_size(64 * 1024).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut client = speak(stream, &outside);
+        client.write_all(ends.as_bytes()).unwrap();
+        client.flush().unwrap();
+        if last != "+OK\r\n" {
+            client.sock.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).unwrap();
+        assert!(heard.len() > length && heard.ends_with(last.as_bytes()), "{}", heard.len());
+    }
+}
+
+#[test]
 fn a_server_that_is_somebody_else_is_not_spoken_to() {
     let (real, other) = (certificate(), certificate());
     let server = TlsServer::start(&other);

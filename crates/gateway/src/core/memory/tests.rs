@@ -73,3 +73,133 @@ fn above_four_fifths_who_has_not_fetched_its_replies_is_not_read() {
     let again = readable(&mut shop);
     assert!(shop.clients.iter().all(|key| again.contains(key)));
 }
+
+#[test]
+fn what_a_slow_server_has_not_taken_costs_nobody_his_place() {
+    let mut shop = shop(51);
+    for client in 1..51 {
+        shop.ask(client, "GET 250000", 1);
+    }
+    shop.stalled = true;
+    shop.ask(0, &format!("SET a {}", "x".repeat(MAX)), 1);
+    assert!(held(&mut shop) > MAX);
+    assert_eq!(shop.core.counters.refused.load(Ordering::Relaxed), 0);
+    // Those who hold more than what is left for clients still go.
+    shop.stalled = false;
+    shop.settle();
+    shop.heard(0);
+    for client in 1..51 {
+        shop.ask(client, "GET 250000", 1);
+    }
+    shop.stalled = true;
+    shop.ask(0, &format!("SET a {}", "x".repeat(MAX)), 1);
+    held(&mut shop);
+    let refused = shop.core.counters.refused.load(Ordering::Relaxed);
+    assert!((10..40).contains(&refused), "{refused}");
+}
+
+/// A server that does nothing, and ten clients that each sent it much; how many of them are still read.
+fn crowd() -> (Shop, usize) {
+    let mut shop = shop(11);
+    shop.ask(0, "PING", 1);
+    shop.heard(0);
+    shop.stalled = true;
+    for client in 1..11 {
+        shop.ask(client, &format!("SET a {}", "x".repeat(1 << 20)), 1);
+    }
+    let read = shop.clients[1..].iter().filter(|key| shop.core.wants_input(**key)).count();
+    (shop, read)
+}
+
+#[test]
+fn what_does_not_fit_to_a_slow_server_waits_and_goes_on_when_it_has_taken_some() {
+    let (mut shop, read) = crowd();
+    assert!((3..7).contains(&read), "{read}");
+    shop.stalled = false;
+    shop.settle();
+    for client in 1..11 {
+        assert_eq!(shop.heard(client), ":7\r\n", "{client}");
+        assert!(shop.core.wants_input(shop.clients[client]));
+    }
+}
+
+#[test]
+fn what_does_not_fit_goes_on_elsewhere_when_the_connection_is_lost_or_the_primary_moves() {
+    for moves in [false, true] {
+        let (mut shop, read) = crowd();
+        shop.stalled = false;
+        if moves {
+            shop.serve(2);
+        } else {
+            shop.lose();
+        }
+        shop.settle();
+        shop.pass(HOUSEKEEPING);
+        shop.pass(HOUSEKEEPING);
+        let heard: Vec<String> = (1..11).map(|client| shop.heard(client)).collect();
+        let done = heard.iter().filter(|text| *text == ":7\r\n").count();
+        let known = heard.iter().filter(|text| *text == ":7\r\n" || text.starts_with("-UNKNOWNOUTCOME"));
+        assert_eq!((known.count(), done >= 10 - read), (10, true), "{heard:?}");
+    }
+}
+
+#[test]
+fn who_leaves_while_it_waits_for_room_is_gone_at_once() {
+    let (mut shop, _) = crowd();
+    shop.core.client_hung_up(shop.clients[10]);
+    shop.settle();
+    assert!(shop.core.whence(shop.clients[10]).is_none());
+    shop.stalled = false;
+    shop.settle();
+    assert_eq!(shop.heard(9), ":7\r\n");
+}
+
+#[test]
+fn what_is_remembered_of_a_client_counts_as_what_it_is_owed() {
+    let long = "x".repeat(3 << 20);
+    for commands in [
+        &[format!("BLPOP {long} 0")][..],
+        &["HELLO 3".to_owned(), format!("CLIENT TRACKING ON BCAST PREFIX {long}")],
+    ] {
+        let mut shop = shop(20);
+        shop.stalled = true;
+        for client in 0..20 {
+            for command in commands {
+                shop.ask(client, command, 1);
+            }
+            shop.pass(HOUSEKEEPING);
+        }
+        let left = shop.clients.iter().filter(|key| shop.core.whence(**key).is_some()).count();
+        let special = |key| shop.core.clients.get(key)?.special.as_ref().map(|special| special.memory());
+        let remembered: usize = shop.clients.iter().filter_map(|key| special(*key)).sum();
+        assert!((1..20).contains(&left) && remembered > 0, "{left} clients, {remembered} bytes");
+        // As much is under way on their own connections.
+        assert!(remembered * 2 <= MAX, "{remembered}");
+    }
+}
+
+#[test]
+fn a_list_of_clients_is_no_longer_than_what_a_client_may_be_owed() {
+    let limits = EndpointLimits { output_bytes_max: 2000, ..EndpointLimits::default() };
+    let mut shop = Shop::new(100, limits);
+    shop.ask(0, "CLIENT LIST", 1);
+    assert_eq!(shop.heard(0), "closed");
+    assert_eq!(shop.core.counters.refused.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_name_is_short() {
+    let mut shop = shop(1);
+    let (longest, longer) = ("x".repeat(1024), "x".repeat(1025));
+    for (command, answer) in [
+        (format!("CLIENT SETNAME {longest}"), "+OK\r\n"),
+        (format!("CLIENT SETNAME {longer}"), "-ERR Client names cannot be longer than 1024 bytes"),
+        (format!("HELLO 2 SETNAME {longer}"), "-ERR Client names cannot be longer than 1024 bytes"),
+        ("CLIENT SETNAME \u{1}".to_owned(), "-ERR Client names cannot contain spaces"),
+        ("CLIENT GETNAME".to_owned(), &format!("$1024\r\n{longest}\r\n")),
+    ] {
+        shop.ask(0, &command, 1);
+        let heard = shop.heard(0);
+        assert!(heard.starts_with(answer), "{heard}");
+    }
+}
