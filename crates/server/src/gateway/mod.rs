@@ -8,6 +8,7 @@ mod pilot;
 mod sampler;
 mod settings;
 mod tower;
+mod whereabouts;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use super::control::{Asked, Control, Desk};
 use super::sampler::{Aims, Sampler, Samples};
 use super::settings::{GatewayError, GatewayOptions, settings};
 use super::tower::{Standalone, Tower};
+use super::whereabouts::resolve;
 use crate::clock;
 use crate::peers::{Caller, GatewayLetter, Mesh, consult_all};
 use crate::run::version_max;
@@ -100,7 +101,7 @@ impl Pilot {
         let mut tasks = JoinSet::new();
         let letters = watch::Sender::new(self.letter());
         let orders = consult_all(&self.mesh, &letters, &mut tasks);
-        let (aims, samples) = Sampler::spawn(std::mem::take(&mut self.samplers), &mut tasks);
+        let (aims, samples) = Sampler::spawn(std::mem::take(&mut self.samplers), resolve, &mut tasks);
         let mut tick = interval(LEASE_ASKED_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (renewed, certificates) = mpsc::channel(1);
