@@ -3,6 +3,7 @@ use crate::gateway::control::counter::{Asked, Desk};
 use backstay_gateway::{
     Backend, Endpoint, EndpointKind, EndpointLimits, Gateway, Heritage, Listen, Settings,
 };
+use backstay_lab::wait::wait_until;
 use backstay_model::{Epoch, ServiceName};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -159,6 +160,56 @@ fn sockets_are_handed_over_and_their_queue_goes_on() {
     assert!(UnixStream::connect(&file).is_ok(), "the file stays");
     new.stop(Duration::ZERO);
     assert!(!file.exists());
+}
+
+/// One who is given what another one listens at.
+fn heir_of(old: &Gateway) -> Gateway {
+    let (give, given) = std::sync::mpsc::channel();
+    old.share(move |sockets| give.send(sockets).unwrap());
+    let sockets = given.recv_timeout(LIMIT).unwrap();
+    assert_eq!(sockets.len(), old.addresses().len());
+    let listen = sockets.iter().map(|it| it.0.clone()).collect();
+    gateway(listen, Heritage { sockets, replaces: false })
+}
+
+/// Whether a gateway accepts there.
+fn is_served(file: &Path) -> bool {
+    let Ok(mut client) = UnixStream::connect(file) else {
+        return false;
+    };
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client.write_all(b"CLIENT ID\r\n").unwrap();
+    client.read(&mut [0; 64]).is_ok_and(|read| read > 0)
+}
+
+#[test]
+fn a_unix_socket_that_its_first_gateway_removed_has_a_file_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.redis");
+    let old = gateway(vec![Listen::Unix(file.clone())], Heritage::default());
+    let new = heir_of(&old);
+    // By itself, and not because of the new one.
+    old.stop(Duration::ZERO);
+    assert!(!file.exists());
+    new.take_over();
+    wait_until("the file", LIMIT, || is_served(&file).then_some(())).unwrap();
+    // The socket without a file is nothing to inherit.
+    let next = heir_of(&new);
+    next.take_over();
+    new.hand_over(LIMIT, next.inherited().to_vec());
+    wait_until("the second one's end", LIMIT, || new.has_left().then_some(())).unwrap();
+    assert!(is_served(&file));
+    next.stop(Duration::ZERO);
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is left");
+}
+
+#[test]
+fn a_successor_that_gives_up_leaves_the_unix_socket_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.redis");
+    let old = gateway(vec![Listen::Unix(file.clone())], Heritage::default());
+    heir_of(&old).stop(Duration::ZERO);
+    assert!(is_served(&file));
 }
 
 trait ReadWrite: Read + Write {}
