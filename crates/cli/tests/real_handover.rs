@@ -250,6 +250,68 @@ fn a_gateway_that_hangs_is_replaced_and_harms_nobody_when_it_wakes_up() {
 }
 
 #[test]
+fn a_gateway_without_a_lease_waits_while_the_one_before_it_serves() {
+    let mut succession = Succession::begin();
+    let old = succession.start();
+    succession.await_serving(old);
+    let doors = succession.doors();
+    for door in &doors {
+        until("a primary behind the gateway", || door.visit("warm").ok());
+    }
+    // Nobody answers the next one.
+    let mut text = std::fs::read_to_string(&succession.config).unwrap();
+    let config = backstay_config::Config::parse("behind.toml", &text).unwrap();
+    for (number, controller) in config.spec.controllers.iter().enumerate() {
+        text = text.replace(&controller.address.to_string(), &format!("127.0.0.1:{}", number + 1));
+    }
+    std::fs::write(&succession.config, text).unwrap();
+    let log = |number: u32| succession.group.dir().join(format!("successor-{number}.log"));
+    let (second, third) = (log(2), log(3));
+    let says = |log: &Path, words: &str| {
+        std::fs::read_to_string(log).is_ok_and(|text| text.contains(words)).then_some(())
+    };
+    let waits = "this gateway waits: the one before it serves";
+    let gives_up = succession.start();
+    until("the next one waits", || says(&second, waits));
+    gives_up.signal(Signal::SIGTERM).unwrap();
+    assert!(gives_up.ends_within(LIMIT));
+    let new = succession.start();
+    until("the one after it waits", || says(&third, waits));
+    assert_eq!(succession.serving(), Some(old.pid as u64));
+    for door in &doors {
+        assert_eq!(door.visit("visited"), Ok(()));
+    }
+    // The old way: it goes whether or not somebody comes after it, and no door is closed for a moment.
+    old.signal(Signal::SIGTERM).unwrap();
+    until("the next one serves", || {
+        doors[1].connect().expect("the Unix socket is always there");
+        doors[0].connect().expect("the port is always there");
+        says(&third, "takes the place of the gateway before it at 3 sockets")
+    });
+    assert!(old.ends_within(LIMIT));
+    succession.await_serving(new);
+    let mut client = doors[1].connect().unwrap();
+    client.write_all(b"CLIENT ID\r\n").unwrap();
+    assert!(client.read(&mut [0; 64]).unwrap() > 0);
+}
+
+#[test]
+fn of_two_successors_at_a_time_one_remains() {
+    let mut succession = Succession::begin();
+    let old = succession.start();
+    succession.await_serving(old);
+    let [_, unix] = succession.doors();
+    until("a primary behind the gateway", || unix.visit("warm").ok());
+    for _ in 0..3 {
+        succession.start();
+    }
+    let left = || succession.processes.iter().filter(|it| !it.is_gone()).copied().collect::<Vec<_>>();
+    until("one of four", || (left().len() == 1).then_some(()));
+    succession.await_serving(left()[0]);
+    assert_eq!(unix.visit("visited"), Ok(()));
+}
+
+#[test]
 fn traffic_shows_what_went_through_and_what_was_slow() {
     let mut succession = Succession::begin();
     let gateway = succession.start();

@@ -6,7 +6,7 @@ use backstay_model::Address;
 use backstay_wire::redis::encode_auth;
 use backstay_wire::resp::{Decoder, Limits, Value, encode_request};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -52,8 +52,23 @@ impl std::fmt::Display for ServerError {
 
 impl Server {
     pub(crate) async fn connect(address: &Address, login: &Login) -> Result<Self, ServerError> {
+        Self::connect_among(address, &[], login).await
+    }
+
+    /// As `connect`, to one of these addresses of the host; none: its name is looked up.
+    pub(crate) async fn connect_among(
+        address: &Address,
+        ips: &[IpAddr],
+        login: &Login,
+    ) -> Result<Self, ServerError> {
         let late = |_| ServerError::Unreachable(format!("did not accept a connection for {PATIENCE:?}"));
-        let connecting = TcpStream::connect((&*address.host, address.port));
+        let connecting = async {
+            if ips.is_empty() {
+                return TcpStream::connect((&*address.host, address.port)).await;
+            }
+            let known: Vec<_> = ips.iter().map(|ip| SocketAddr::new(*ip, address.port)).collect();
+            TcpStream::connect(&known[..]).await
+        };
         let unreachable = |error: io::Error| ServerError::Unreachable(format!("cannot be reached: {error}"));
         let stream = timeout(PATIENCE, connecting).await.map_err(late)?.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;

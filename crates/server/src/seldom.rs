@@ -3,7 +3,6 @@
 use crate::clock;
 use backstay_model::Time;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -32,21 +31,21 @@ impl Seldom {
     }
 }
 
-/// Complaints about callers: each reason once per address and hour.
+/// Complaints about callers: each reason once per address, or name, and hour.
 #[derive(Debug, Default)]
 pub(crate) struct PerReason {
-    told: Mutex<BTreeMap<(IpAddr, String), Time>>,
+    told: Mutex<BTreeMap<(String, String), Time>>,
     /// For what there is no room to remember.
     others: Seldom,
 }
 
 impl PerReason {
     /// Complains, unless that was done already.
-    pub(crate) fn say(&self, from: IpAddr, reason: &str, complain: impl FnOnce()) {
+    pub(crate) fn say(&self, from: &impl ToString, reason: &str, complain: impl FnOnce()) {
         let now = clock::time();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, at| now < *at + REMEMBERED);
-        let key = (from, reason.to_owned());
+        let key = (from.to_string(), reason.to_owned());
         if told.contains_key(&key) {
             return;
         }
@@ -62,6 +61,7 @@ impl PerReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     #[test]
     fn a_thousand_complaints_make_one_line() {
@@ -79,13 +79,13 @@ mod tests {
         let mut lines = 0;
         for _ in 0..10 {
             for last in 1..=3 {
-                reasons.say(IpAddr::from([10, 0, 0, last]), "it shows no certificate", || lines += 1);
+                reasons.say(&IpAddr::from([10, 0, 0, last]), "it shows no certificate", || lines += 1);
             }
-            reasons.say(IpAddr::from([10, 0, 0, 1]), "its certificate expired", || lines += 1);
+            reasons.say(&IpAddr::from([10, 0, 0, 1]), "its certificate expired", || lines += 1);
         }
         assert_eq!(lines, 4);
         for number in 0..1000 {
-            reasons.say(IpAddr::from([10, 0, 0, 9]), &number.to_string(), || lines += 1);
+            reasons.say(&IpAddr::from([10, 0, 0, 9]), &number.to_string(), || lines += 1);
         }
         assert_eq!(lines, REASONS_MAX + 1);
     }

@@ -69,19 +69,29 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
 impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     /// Its listening sockets once more, for the gateway that follows.
     pub(super) fn share(&self) -> Vec<(Listen, OwnedFd)> {
-        let shared = |listener: &Listener| Some((listener.address().ok()?, listener.share().ok()?));
+        let shared = |listener: &Listener| Some((listener.address().ok()?, listener.share()?));
         self.listeners.iter().filter_map(shared).collect()
     }
 
     /// Accepts clients at the sockets of the gateway before this one, too.
     pub(super) fn take_over(&mut self) {
-        for (number, listener) in self.listeners.iter_mut().enumerate() {
-            if std::mem::take(&mut listener.inherited) {
-                let token = super::Whose::Listener(number).token();
-                if let Err(error) = listener.register(self.poll.registry(), token) {
-                    tracing::error!(%error, "cannot watch a socket that was handed over");
-                }
+        let mut fresh = Vec::new();
+        for (number, listener) in self.listeners.iter_mut().enumerate().filter(|it| it.1.inherited) {
+            match listener.take_over() {
+                Ok(second) => fresh.extend(second),
+                Err(error) => tracing::error!(%error, "a Unix socket that was handed over has lost its file"),
             }
+            let token = super::Whose::Listener(number).token();
+            if let Err(error) = listener.register(self.poll.registry(), token) {
+                tracing::error!(%error, "cannot watch a socket that was handed over");
+            }
+        }
+        for mut listener in fresh {
+            let token = super::Whose::Listener(self.listeners.len()).token();
+            if let Err(error) = listener.register(self.poll.registry(), token) {
+                tracing::error!(%error, "cannot watch a socket in the place of one that was handed over");
+            }
+            self.listeners.push(listener);
         }
     }
 }

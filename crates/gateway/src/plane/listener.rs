@@ -50,11 +50,29 @@ impl Listener {
         Ok(Self { endpoint, inherited: false, socket })
     }
 
-    /// The same socket once more, for another gateway.
-    pub(super) fn share(&self) -> io::Result<OwnedFd> {
+    /// Accepts at an inherited socket. The gateway that made its file may have removed it since, or somebody replaced it:
+    /// then there is a second listener with a file of its own, and the first one's queue goes on.
+    pub(super) fn take_over(&mut self) -> io::Result<Option<Self>> {
+        self.inherited = false;
+        let Kind::Unix(_, file) = &mut self.socket else {
+            return Ok(None);
+        };
+        if file.identity.is_some() && identity(&file.path) == file.identity {
+            return Ok(None);
+        }
+        let path = file.path.clone();
+        file.identity = None;
+        let listener = bind_over(&path)?;
+        let file = File { identity: identity(&path), path };
+        Ok(Some(Self { endpoint: self.endpoint, inherited: false, socket: Kind::Unix(listener, file) }))
+    }
+
+    /// The same socket once more, for another gateway. `None`: nobody could find it there.
+    pub(super) fn share(&self) -> Option<OwnedFd> {
         match &self.socket {
-            Kind::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
-            Kind::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+            Kind::Tcp(listener) => listener.as_fd().try_clone_to_owned().ok(),
+            Kind::Unix(_, File { identity: None, .. }) => None,
+            Kind::Unix(listener, _) => listener.as_fd().try_clone_to_owned().ok(),
         }
     }
 
@@ -99,7 +117,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        // What was never taken over is its first gateway's.
         if let Kind::Unix(_, file) = &self.socket
+            && !self.inherited
             && file.identity.is_some()
             && identity(&file.path) == file.identity
         {
@@ -136,11 +156,7 @@ fn listen_unix(path: &Path, replaces: bool) -> io::Result<UnixListener> {
     if path.exists() {
         let answers = StdUnixStream::connect(path).is_ok();
         if answers && replaces {
-            let mut fresh = path.as_os_str().to_owned();
-            fresh.push(format!(".{}", std::process::id()));
-            let listener = UnixListener::bind(&fresh)?;
-            std::fs::rename(&fresh, path)?;
-            return Ok(listener);
+            return bind_over(path);
         }
         // One that a killed gateway left behind; one that answers belongs to somebody.
         if !answers {
@@ -148,6 +164,18 @@ fn listen_unix(path: &Path, replaces: bool) -> io::Result<UnixListener> {
         }
     }
     UnixListener::bind(path)
+}
+
+/// In the place of whatever is there: there is no moment without a socket.
+fn bind_over(path: &Path) -> io::Result<UnixListener> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(format!(".{}", std::process::id()));
+    let listener = UnixListener::bind(&fresh)?;
+    if let Err(error) = std::fs::rename(&fresh, path) {
+        let _ = std::fs::remove_file(&fresh);
+        return Err(error);
+    }
+    Ok(listener)
 }
 
 fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {

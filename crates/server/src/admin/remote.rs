@@ -77,7 +77,7 @@ async fn greet(counter: Arc<Counter>, stream: TcpStream, address: SocketAddr) ->
     match met {
         Ok(welcome) => Some(welcome),
         Err(why) => {
-            counter.refusals.say(address.ip(), &why.to_string(), || {
+            counter.refusals.say(&address.ip(), &why.to_string(), || {
                 tracing::warn!(caller = %address, "a client on the admin address was refused: {why}");
             });
             None

@@ -8,6 +8,7 @@ mod pilot;
 mod sampler;
 mod settings;
 mod tower;
+mod whereabouts;
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use pilot::Pilot;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tower::Standalone;
+use tower::Tower;
 
 /// Runs a gateway alone until `shutdown`, and then until its clients are served or its patience ends.
 pub async fn run_gateway(
@@ -32,7 +33,12 @@ pub async fn run_gateway(
 ) -> Result<(), GatewayError> {
     let me = Identity::Gateway { cluster: config.spec.cluster.clone(), name: options.name.clone() };
     let keyring = keyring_of(&config, options.name.as_str(), me)?;
-    let pilot = Pilot::open(&config, &options, keyring, Standalone::Yes)?;
+    tokio::pin!(shutdown);
+    let tower = tokio::select! {
+        tower = Tower::look_around(&config.spec.cluster, &options) => tower,
+        () = &mut shutdown => return Ok(()),
+    };
+    let pilot = Pilot::open(&config, &options, keyring, tower)?;
     tracing::info!("gateway {} runs", options.name);
     pilot.run(shutdown).await?;
     tracing::info!("gateway {} stops, as asked", options.name);
@@ -52,7 +58,8 @@ impl Inside {
         options: &GatewayOptions,
         keyring: Option<Arc<Keyring>>,
     ) -> Result<Self, GatewayError> {
-        let pilot = Pilot::open(config, options, keyring, Standalone::No)?;
+        let tower = Tower::inside(&config.spec.cluster, options);
+        let pilot = Pilot::open(config, options, keyring, tower)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(GatewayError::NoThread)?;
         let ((land, landing), (done, landed)) = (oneshot::channel(), oneshot::channel());

@@ -4,16 +4,17 @@
 
 use super::alarm::tell;
 use super::certificates::{Renewed, Shown, shown, watch as watch_certificates};
-use super::control::{Asked, Control, Desk};
+use super::control::{Asked, Control, Desk, State, Succession, Way};
 use super::sampler::{Aims, Sampler, Samples};
 use super::settings::{GatewayError, GatewayOptions, settings};
 use super::tower::{Standalone, Tower};
+use super::whereabouts::resolve;
 use crate::clock;
 use crate::peers::{Caller, GatewayLetter, Mesh, consult_all};
 use crate::run::version_max;
 use crate::tls::Keyring;
 use backstay_config::Config;
-use backstay_gateway::Gateway;
+use backstay_gateway::{Gateway, Heritage};
 use backstay_lease::{Leases, Sample, Standing};
 use backstay_model::{Epoch, GatewayOrders, LEASE_ASKED_EVERY, ServiceName};
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
@@ -30,8 +31,8 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// How long the controllers may take to hear that it is gone.
 const GOODBYE: Duration = Duration::from_millis(200);
 
-/// How long a gateway waits for leases until it takes the place of the one before it without them.
-const LEASES_WAIT: Duration = Duration::from_secs(1);
+/// What tells that this gateway is to take its predecessor's place.
+type Turn = Option<oneshot::Receiver<Way>>;
 
 /// See the module's head.
 pub(super) struct Pilot {
@@ -65,7 +66,7 @@ impl Pilot {
         config: &Config,
         options: &GatewayOptions,
         keyring: Option<Arc<Keyring>>,
-        standalone: Standalone,
+        (tower, heritage): (Tower, Heritage),
     ) -> Result<Self, GatewayError> {
         let process = getrandom::u64().map_err(|_| GatewayError::NoEntropy)?;
         let settings = settings(config, options)?;
@@ -73,7 +74,6 @@ impl Pilot {
         let leases = Leases::with_failsafe(samplers.iter().map(|sampler| sampler.service().clone()));
         let services = settings.endpoints.iter().map(|endpoint| endpoint.service.clone()).collect();
         let (done, held) = mpsc::unbounded_channel();
-        let (tower, heritage) = Tower::look_around(&config.spec.cluster, options, standalone);
         let gateway = Gateway::succeed(settings, heritage, move |service: ServiceName, epoch: Epoch| {
             // Once the pilot is gone nobody has to know.
             let _ = done.send((service, epoch));
@@ -100,20 +100,21 @@ impl Pilot {
         let mut tasks = JoinSet::new();
         let letters = watch::Sender::new(self.letter());
         let orders = consult_all(&self.mesh, &letters, &mut tasks);
-        let (aims, samples) = Sampler::spawn(std::mem::take(&mut self.samplers), &mut tasks);
+        let (aims, samples) = Sampler::spawn(std::mem::take(&mut self.samplers), resolve, &mut tasks);
         let mut tick = interval(LEASE_ASKED_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (renewed, certificates) = mpsc::channel(1);
         tasks.spawn(watch_certificates(std::mem::take(&mut self.certificates), renewed));
         let mut radio = Radio { letters, orders, certificates, aims, samples, tick };
-        let patience = Instant::now() + LEASES_WAIT;
-        self.open_control(&mut tasks);
+        let mut turn = self.follow(&mut tasks);
         loop {
-            if self.tower.predecessor.is_some() && (self.serves_all() || Instant::now() >= patience) {
-                self.take_over(&mut tasks);
-            }
+            self.tell_whether_it_serves();
             tokio::select! {
                 biased;
+                way = its_turn(&mut turn) => {
+                    turn = None;
+                    self.take_over(way, &mut tasks);
+                }
                 () = self.attend(&mut radio) => {}
                 () = &mut shutdown => break,
             }
@@ -126,6 +127,7 @@ impl Pilot {
                 return Err(GatewayError::Ended);
             }
         }
+        drop(turn);
         self.leave(&mut radio, shutdown).await;
         tasks.shutdown().await;
         Ok(())
@@ -218,11 +220,16 @@ impl Pilot {
     async fn leave(&mut self, radio: &mut Radio, mut shutdown: Pin<&mut impl Future<Output = ()>>) {
         self.leases.forgo_failsafe();
         self.tell_alarms();
+        self.tower.leaves = true;
         let handed = self.tower.handed.take();
         // Who is asked a second time is in no hurry any more than to end properly.
         let mut hurries = handed.is_none();
         if let Some(gateway) = &self.gateway {
-            gateway.hand_over(FAREWELL, handed.unwrap_or_default());
+            // A successor that does not serve yet needs the sockets' files, and hears that this one leaves.
+            let followed =
+                || self.tower.is_followed().then(|| gateway.addresses().iter().map(|it| it.1.clone()));
+            let handed = handed.unwrap_or_else(|| followed().into_iter().flatten().collect());
+            gateway.hand_over(FAREWELL, handed);
         }
         while self.gateway.as_ref().is_some_and(|gateway| !gateway.has_left()) {
             tokio::select! {
@@ -248,22 +255,51 @@ impl Pilot {
 
 /// The control socket.
 impl Pilot {
-    /// Answers at the control socket from now on, unless the gateway before this one still does.
+    /// Answers at the control socket from now on, unless the gateway before this one still does: then that is followed.
+    fn follow(&mut self, tasks: &mut JoinSet<()>) -> Turn {
+        let Some(predecessor) = self.tower.predecessor.take() else {
+            self.open_control(tasks);
+            return None;
+        };
+        let succession = Succession {
+            cluster: self.tower.cluster.clone(),
+            name: self.tower.name.clone(),
+            folders: self.tower.folders.clone(),
+            inherited: self.gateway.iter().flat_map(Gateway::inherited).cloned().collect(),
+            serves: self.tower.serves.subscribe(),
+            since: Instant::now(),
+        };
+        let (mut go, turn) = oneshot::channel();
+        tasks.spawn(async move {
+            let way = tokio::select! {
+                way = succession.run(predecessor) => way,
+                // This gateway leaves, and nobody is to leave because of it.
+                () = go.closed() => return,
+            };
+            let _ = go.send(way);
+        });
+        Some(turn)
+    }
+
     fn open_control(&mut self, tasks: &mut JoinSet<()>) {
         let tower = &mut self.tower;
-        if tower.predecessor.is_some() {
-            return;
-        }
-        tower.control = Control::open(&tower.folders, &tower.name);
+        tower.control = match tower.standalone {
+            Standalone::Yes => Control::open(&tower.folders, &tower.name),
+            Standalone::No => Control::open_beside(&tower.folders, &tower.name),
+        };
         let listener = tower.control.as_mut().and_then(Control::listener);
         let (Some(listener), Some(gateway)) = (listener, &self.gateway) else {
             return;
         };
         let pilot = (tower.standalone == Standalone::Yes).then(|| tower.ask.clone());
-        tasks.spawn(
-            Desk { cluster: tower.cluster.clone(), name: tower.name.clone(), look: gateway.look(), pilot }
-                .serve(listener),
-        );
+        let desk = Desk {
+            cluster: tower.cluster.clone(),
+            name: tower.name.clone(),
+            look: gateway.look(),
+            pilot,
+            turn: Arc::clone(&tower.turn),
+        };
+        tasks.spawn(desk.serve(listener));
     }
 
     /// Every service has a primary, and the lease to forward to it.
@@ -273,29 +309,51 @@ impl Pilot {
         self.services.iter().all(serves)
     }
 
+    fn tell_whether_it_serves(&self) {
+        let serves = self.serves_all();
+        self.tower.serves.send_if_modified(|told| std::mem::replace(told, serves) != serves);
+    }
+
     /// Takes the place of the gateway before this one.
-    fn take_over(&mut self, tasks: &mut JoinSet<()>) {
-        let predecessor = self.tower.predecessor.take();
-        self.open_control(tasks);
-        if let (Some(gateway), Some(predecessor)) = (&self.gateway, predecessor) {
-            gateway.take_over();
-            tracing::info!(
-                "takes the place of the gateway before it at {} sockets",
-                gateway.inherited().len()
-            );
-            predecessor.dismiss(gateway.inherited());
+    fn take_over(&mut self, way: Way, tasks: &mut JoinSet<()>) {
+        if way == Way::WithoutControl {
+            self.tower.folders.clear();
         }
+        if let Some(gateway) = &self.gateway {
+            gateway.take_over();
+            let sockets = gateway.inherited().len();
+            tracing::info!("takes the place of the gateway before it at {sockets} sockets");
+        }
+        self.open_control(tasks);
     }
 
     fn answer(&mut self, asked: Asked) {
+        // Who does not wait for an answer any more needs none.
         match asked {
             Asked::Leave(sockets) => self.tower.handed = Some(sockets),
+            Asked::State(give) => drop(give.send(self.state())),
             Asked::Sockets(give) => {
                 if let Some(gateway) = &self.gateway {
-                    // Who does not wait for them any more needs none.
                     gateway.share(move |sockets| drop(give.send(sockets)));
                 }
             }
         }
+    }
+
+    fn state(&self) -> State {
+        match self.serves_all() {
+            _ if self.tower.leaves => State::Leaves,
+            true => State::Serves,
+            false => State::Waits,
+        }
+    }
+}
+
+/// Ready once this gateway is to take its predecessor's place; never if there is none.
+async fn its_turn(turn: &mut Turn) -> Way {
+    match turn {
+        // Who should have told has panicked, and said so.
+        Some(turn) => turn.await.unwrap_or(Way::Free),
+        None => std::future::pending().await,
     }
 }

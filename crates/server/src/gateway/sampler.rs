@@ -2,6 +2,7 @@
 //! it is, whether it calls itself a primary, and how far the replicas of the file have acknowledged. Nothing is decided here.
 
 use super::settings::GatewayError;
+use super::whereabouts::Whereabouts;
 use crate::clock;
 use crate::conversation::{Server, ServerError};
 use crate::secret::Login;
@@ -10,9 +11,10 @@ use backstay_lease::Sample;
 use backstay_model::{Address, Failsafe, InstanceName, RunId, ServiceName};
 use backstay_wire::redis::{acknowledged, run_id};
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
-use tokio::net::lookup_host;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -21,8 +23,6 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 const EVERY: Duration = Duration::from_millis(250);
 /// How long a look may take, a new connection included.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a name may take to be looked up: an older answer does as well.
-const LOOKUP_PATIENCE: Duration = Duration::from_millis(100);
 /// How many samples may wait.
 const SAMPLES_MAX: usize = 16;
 
@@ -35,17 +35,12 @@ pub(super) type Aims = BTreeMap<ServiceName, watch::Sender<Option<Address>>>;
 pub(super) struct Sampler {
     service: ServiceName,
     login: Login,
-    replicas: Vec<Place>,
+    instances: Vec<(InstanceName, Address)>,
+    /// Where the instances are: in an outage that the failsafe is for there may be nobody to ask.
+    whereabouts: Whereabouts,
     open: Option<Open>,
     /// What was complained of last, so that it is said once.
     told: String,
-}
-
-/// An instance of the file, and where its name was last found to lead.
-struct Place {
-    name: InstanceName,
-    address: Address,
-    ips: Vec<IpAddr>,
 }
 
 /// A connection.
@@ -64,15 +59,12 @@ impl Sampler {
             let Some(credentials) = credentials(config, &service.name) else {
                 continue; // It has no endpoint.
             };
-            let replicas = service.instances.iter().map(|it| Place {
-                name: it.name.clone(),
-                address: it.address.clone(),
-                ips: it.address.host.parse().into_iter().collect(),
-            });
+            let instances = service.instances.iter().map(|it| (it.name.clone(), it.address.clone()));
             samplers.push(Self {
                 service: service.name.clone(),
                 login: Login::new(credentials)?,
-                replicas: replicas.collect(),
+                instances: instances.collect(),
+                whereabouts: Whereabouts::default(),
                 open: None,
                 told: String::new(),
             });
@@ -85,11 +77,21 @@ impl Sampler {
         &self.service
     }
 
-    /// Starts them all.
-    pub(super) fn spawn(all: Vec<Self>, tasks: &mut JoinSet<()>) -> (Aims, Samples) {
+    /// Starts them all. `look_up` finds the addresses of a host, and may take as long as it likes.
+    pub(super) fn spawn<R>(
+        all: Vec<Self>,
+        look_up: impl Fn(String) -> R + Clone + Send + 'static,
+        tasks: &mut JoinSet<()>,
+    ) -> (Aims, Samples)
+    where
+        R: Future<Output = io::Result<Vec<IpAddr>>> + Send,
+    {
         let (found, samples) = mpsc::channel(SAMPLES_MAX);
         let mut aims = Aims::new();
-        for sampler in all {
+        let hosts = all.iter().flat_map(|it| it.instances.iter().map(|it| it.1.host.to_string())).collect();
+        let whereabouts = Whereabouts::watch(hosts, look_up, tasks);
+        for mut sampler in all {
+            sampler.whereabouts = whereabouts.clone();
             let (aim, aimed) = watch::channel(None);
             aims.insert(sampler.service.clone(), aim);
             tasks.spawn(sampler.run(aimed, found.clone()));
@@ -142,9 +144,9 @@ impl Sampler {
     }
 
     async fn connect(&mut self, primary: &Address) -> Result<Open, ServerError> {
-        self.look_up().await;
         self.login.refresh();
-        let mut server = Server::connect(primary, &self.login).await?;
+        let ips = self.whereabouts.of(&primary.host);
+        let mut server = Server::connect_among(primary, &ips, &self.login).await?;
         let text = server.text(&["INFO", "server"]).await?;
         let senseless = || ServerError::Refused("answers INFO without saying who it is".to_owned());
         let run_id = run_id(text.as_bytes()).ok_or_else(senseless)?;
@@ -155,22 +157,12 @@ impl Sampler {
     /// the replica announces another one.
     fn instance(&self, seen: &Address) -> Option<&InstanceName> {
         let ip = seen.host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-        let is = |place: &&Place| {
-            place.address.port == seen.port
-                && (place.address.host == seen.host || ip.is_some_and(|ip| place.ips.contains(&ip)))
+        let is = |(_, address): &&(_, Address)| {
+            address.port == seen.port
+                && (address.host == seen.host
+                    || ip.is_some_and(|ip| self.whereabouts.of(&address.host).contains(&ip)))
         };
-        self.replicas.iter().find(is).map(|place| &place.name)
-    }
-
-    async fn look_up(&mut self) {
-        for place in &mut self.replicas {
-            if place.address.host.parse::<IpAddr>().is_err() {
-                let found = lookup_host((&*place.address.host, place.address.port));
-                if let Ok(Ok(found)) = timeout(LOOKUP_PATIENCE, found).await {
-                    place.ips = found.map(|found| found.ip().to_canonical()).collect();
-                }
-            }
-        }
+        self.instances.iter().find(is).map(|it| &it.0)
     }
 
     fn complain(&mut self, primary: &Address, error: &ServerError) {

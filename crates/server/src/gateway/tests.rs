@@ -1,6 +1,7 @@
 //! From the file to clients of a real gateway.
 
 use super::certificates::{Shown, shown};
+use super::sampler::Sampler;
 use super::settings::{GatewayOptions, settings};
 use backstay_config::Config;
 use backstay_gateway::{Gateway, Listen};
@@ -15,11 +16,14 @@ use nix::sys::signal::Signal;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -199,4 +203,41 @@ fn a_key_of_another_certificate_is_not_shown() {
     std::fs::write(path("key.pem"), key).unwrap();
     assert!(shown.look().is_none());
     assert!(shown.look().is_none());
+}
+
+#[tokio::test]
+async fn a_primary_is_looked_at_while_no_name_can_be_looked_up_any_more() {
+    let (folder, mut ports) = (tempfile::tempdir().unwrap(), Ports::open().unwrap());
+    let redis =
+        RedisServer { name: "r".to_owned(), port: ports.claim().unwrap(), folder: folder.path().to_owned() };
+    redis.write_configuration(Boot::Open).unwrap();
+    let process = redis.start().unwrap();
+    let _server = Server(process);
+    redis.await_answer(process).unwrap();
+    let mut instances = format!("{{ name = \"r\", address = \"r.invalid:{}\" }}", redis.port);
+    for number in 0..8 {
+        let _ = write!(instances, ", {{ name = \"r{number}\", address = \"r{number}.invalid:1\" }}");
+    }
+    let text = format!(
+        "cluster = \"shop\"\n[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n[[redis]]\nname = \"shop\"\n\
+         failsafe = \"risk-two-primaries\"\ninstances = [{instances}]\n[[endpoints]]\nname = \"door\"\n\
+         service = \"shop\"\nlisten = \"127.0.0.1:3\"\n"
+    );
+    let config = Config::parse("backstay.toml", &text).unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    let answers = Arc::new(AtomicBool::new(true));
+    // The resolver knows one name, once.
+    let look_up = move |host: String| {
+        let known = host == "r.invalid" && answers.swap(false, Ordering::Relaxed);
+        async move { if known { Ok(vec![[127, 0, 0, 1].into()]) } else { std::future::pending().await } }
+    };
+    let (aims, mut samples) = Sampler::spawn(Sampler::all(&config).unwrap(), look_up, &mut tasks);
+    let primary: Address = format!("r.invalid:{}", redis.port).parse().unwrap();
+    aims[&"shop".into()].send_replace(Some(primary.clone()));
+    for _ in 0..3 {
+        let (_, sample) = timeout(LIMIT, samples.recv()).await.unwrap().unwrap();
+        assert!(sample.is_primary && sample.address == primary);
+        // Each look needs a new connection.
+        redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
+    }
 }

@@ -1,11 +1,19 @@
 //! What a gateway's control socket stands on: who was there before, and who asks to come after.
 
-use super::control::{Asked, Control, Found, Predecessor, find};
+use super::control::{Asked, Control, Found, Predecessor, find, one_turn};
 use super::settings::GatewayOptions;
 use backstay_gateway::{Heritage, Listen};
 use backstay_model::{ClusterName, GatewayName};
 use std::path::PathBuf;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep};
+
+/// How long to wait for another successor, until it is looked again.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is said that it is waited for.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Whether the process is this gateway and nothing else: then another one can take its place.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,44 +29,74 @@ pub(super) struct Tower {
     pub(super) folders: Vec<PathBuf>,
     pub(super) standalone: Standalone,
     pub(super) control: Option<Control>,
-    /// Whom this gateway follows, until it serves.
+    /// Whom this gateway follows.
     pub(super) predecessor: Option<Predecessor>,
+    /// Whether this gateway serves, for who waits for that.
+    pub(super) serves: watch::Sender<bool>,
     pub(super) asked: mpsc::Receiver<Asked>,
     pub(super) ask: mpsc::Sender<Asked>,
+    /// Whose turn it is to follow.
+    pub(super) turn: Arc<Semaphore>,
     /// Another gateway accepts at these: this one leaves.
     pub(super) handed: Option<Vec<Listen>>,
+    pub(super) leaves: bool,
 }
 
 impl Tower {
-    /// Finds the gateway before this one, and what it leaves.
-    pub(super) fn look_around(
-        cluster: &ClusterName,
-        options: &GatewayOptions,
-        standalone: Standalone,
-    ) -> (Self, Heritage) {
-        let found = match standalone {
-            Standalone::Yes => find(&options.control, cluster, &options.name),
-            Standalone::No => Found::Nobody,
+    /// Finds the gateway before this one, and what it leaves. Waits as long as it gives that to another one.
+    pub(super) async fn look_around(cluster: &ClusterName, options: &GatewayOptions) -> (Self, Heritage) {
+        let mut told: Option<Instant> = None;
+        let found = loop {
+            let found = find(&options.control, cluster, &options.name);
+            if !matches!(found, Found::Busy) {
+                break found;
+            }
+            if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+                told = Some(Instant::now());
+                tracing::warn!(
+                    "gateway {} is about to be replaced by another process: this one waits until that has happened, or \
+                     has failed",
+                    options.name
+                );
+            }
+            sleep(BUSY_PAUSE).await;
         };
         // Its control socket is left to it.
         let folders = if matches!(found, Found::Stranger) { Vec::new() } else { options.control.clone() };
         let (predecessor, heritage) = match found {
             Found::Gateway(predecessor, heritage) => (Some(predecessor), heritage),
             Found::Silent => (None, Heritage { sockets: Vec::new(), replaces: true }),
-            Found::Nobody | Found::Stranger => (None, Heritage::default()),
+            Found::Nobody | Found::Stranger | Found::Busy => (None, Heritage::default()),
         };
+        let tower = Self::new(cluster, options, Standalone::Yes);
+        (Self { folders, predecessor, ..tower }, heritage)
+    }
+
+    /// Within a controller's process, where nobody is followed.
+    pub(super) fn inside(cluster: &ClusterName, options: &GatewayOptions) -> (Self, Heritage) {
+        (Self::new(cluster, options, Standalone::No), Heritage::default())
+    }
+
+    fn new(cluster: &ClusterName, options: &GatewayOptions, standalone: Standalone) -> Self {
         let (ask, asked) = mpsc::channel(1);
-        let tower = Self {
+        Self {
             cluster: cluster.clone(),
             name: options.name.clone(),
-            folders,
+            folders: options.control.clone(),
             standalone,
             control: None,
-            predecessor,
+            predecessor: None,
+            serves: watch::Sender::new(false),
             asked,
             ask,
+            turn: one_turn(),
             handed: None,
-        };
-        (tower, heritage)
+            leaves: false,
+        }
+    }
+
+    /// Whether a successor holds the sockets, and has not said yet that it serves.
+    pub(super) fn is_followed(&self) -> bool {
+        self.turn.available_permits() == 0
     }
 }

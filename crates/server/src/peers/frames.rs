@@ -19,7 +19,10 @@ pub(super) enum ReadError {
     Io(#[from] io::Error),
     #[error("{0}")]
     Frame(#[from] FrameError),
-    #[error("a frame holds what no controller sends: {0}")]
+    #[error(
+        "a frame cannot be read ({0}): if it came from a controller or a gateway of this cluster, run the same version of \
+         Backstay on both sides"
+    )]
     Senseless(#[from] postcard::Error),
 }
 

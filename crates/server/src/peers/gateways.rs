@@ -33,41 +33,49 @@ pub(crate) struct GatewayLetter {
     pub(crate) report: GatewayReport,
 }
 
-/// The controller's end: hears one gateway and tells it what the driver has to say, until the connection ends.
-pub(super) async fn attend(name: GatewayName, stream: Stream, incoming: mpsc::Sender<Incoming>) {
+/// The controller's end: hears one gateway and tells it what the driver has to say, until the connection ends. An error:
+/// it said something that is not understood here, and will say so again.
+pub(super) async fn attend(
+    name: GatewayName,
+    stream: Stream,
+    incoming: mpsc::Sender<Incoming>,
+) -> Result<(), ReadError> {
     let mut reader = FrameReader::new(REPORT_BYTES_MAX);
     let (mut reading, mut writing) = tokio::io::split(stream);
     let (orders, mut ordered) = mpsc::channel(ORDERS_MAX);
     let mut known: Option<GatewayId> = None;
-    loop {
+    let ended = loop {
         tokio::select! {
             letter = timeout(SILENCE_MAX, reader.next::<GatewayLetter>(&mut reading)) => {
-                let Ok(Ok(GatewayLetter { process, report })) = letter else {
-                    break;
+                let GatewayLetter { process, report } = match letter {
+                    Ok(Ok(letter)) => letter,
+                    Ok(Err(error @ (ReadError::Senseless(_) | ReadError::Frame(_)))) => break Err(error),
+                    Ok(Err(ReadError::Closed | ReadError::Io(_))) | Err(_) => break Ok(()),
                 };
                 let gateway = GatewayId { name: name.clone(), process };
                 // A connection is one process'.
                 if known.as_ref().is_some_and(|known| *known != gateway) {
-                    break;
+                    break Ok(());
                 }
                 let outlet = known.is_none().then(|| orders.clone());
                 known = Some(gateway.clone());
                 if incoming.send(Incoming::Gateway { gateway, report, outlet }).await.is_err() {
-                    return;
+                    return Ok(());
                 }
             }
             Some(order) = ordered.recv() => {
                 let written = timeout(SILENCE_MAX, write(&mut writing, &order)).await;
                 if !matches!(written, Ok(Ok(()))) {
-                    break;
+                    break Ok(());
                 }
             }
         }
-    }
+    };
     if let Some(gateway) = known {
         // Its process may be replaced by now: the outlet says whose end this is.
         let _ = incoming.send(Incoming::GatewayLost { gateway, outlet: orders }).await;
     }
+    ended
 }
 
 /// The gateway's end: keeps a connection to every controller. What is put into `letters` is written to all of them,
@@ -93,12 +101,18 @@ async fn consult(
 ) {
     let mut pause = PAUSE_MIN;
     let mut told = String::new();
+    // The last connection ended with a letter that means nothing here: so will the next one.
+    let mut senseless = false;
     loop {
         let lost = match timeout(HELLO_PATIENCE, introduce(&mesh, &controller)).await {
             Ok(Ok(stream)) => {
-                (pause, told) = (PAUSE_MIN, String::new());
-                tracing::info!("connected to controller {}", controller.name);
-                talk(stream, &mut letters, &said).await
+                if !senseless {
+                    (pause, told) = (PAUSE_MIN, String::new());
+                    tracing::info!("connected to controller {}", controller.name);
+                }
+                let lost = talk(stream, &mut letters, &said).await;
+                senseless = matches!(lost, Lost::Read(ReadError::Senseless(_)));
+                lost
             }
             Ok(Err(lost)) => lost,
             Err(_) => Lost::Silent,
@@ -120,7 +134,7 @@ async fn consult(
     }
 }
 
-async fn talk(
+pub(super) async fn talk(
     stream: Stream,
     letters: &mut watch::Receiver<GatewayLetter>,
     said: &mpsc::Sender<GatewayOrders>,

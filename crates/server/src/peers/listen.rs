@@ -64,7 +64,7 @@ pub(crate) async fn listen(
                 Caller::Gateway(name) => {
                     gateways.retain(|(_, call)| !call.is_finished());
                     if gateways.len() < GATEWAYS_MAX {
-                        let attending = gateways::attend(name.clone(), stream, incoming.clone());
+                        let attending = attend(Arc::clone(&hall), name.clone(), stream, incoming.clone());
                         gateways.push((name, calls.spawn(attending)));
                     } else {
                         hall.complaints.say(|| {
@@ -123,7 +123,7 @@ async fn greet(hall: Arc<Hall>, stream: TcpStream, address: SocketAddr) {
                 || tracing::warn!(caller = %address, "a caller on the peer port was refused: {why}");
             match &why {
                 Unwelcome::Handshake(_) | Unwelcome::Refused { .. } => {
-                    hall.refusals.say(address.ip(), &why.to_string(), complain);
+                    hall.refusals.say(&address.ip(), &why.to_string(), complain);
                 }
                 _ => hall.complaints.say(complain),
             }
@@ -154,6 +154,14 @@ pub(super) async fn meet(mesh: &Mesh, me: &NodeName, stream: TcpStream) -> Resul
         return Err(Unwelcome::Hasty);
     }
     Ok((hello.caller(), stream, FrameReader::new(FRAME_BYTES_MAX)))
+}
+
+/// Hears a gateway until the connection ends, and says once why it is not understood: it calls again at once.
+async fn attend(hall: Arc<Hall>, name: GatewayName, stream: Stream, incoming: mpsc::Sender<Incoming>) {
+    if let Err(error) = gateways::attend(name.clone(), stream, incoming).await {
+        let reason = format!("gateway {name} says what this controller does not understand: {error}");
+        hall.refusals.say(&name, &error.to_string(), || tracing::warn!("{reason}"));
+    }
 }
 
 /// Hands a peer's letters to the driver, in order, until the connection ends.

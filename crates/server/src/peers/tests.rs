@@ -1,16 +1,19 @@
 //! Two ends that shake hands over a real socket: what each says when the other is not who it should be.
 
 use super::dial::introduce;
+use super::frames::append;
 use super::listen::meet;
-use super::{Caller, Mesh};
+use super::{Caller, GatewayLetter, Mesh, gateways};
 use crate::tls::issue::{self, Dates, Issued};
 use crate::tls::{Files, Identity, Keyring, Right};
-use backstay_model::{Address, ControllerSpec, UnixMicros};
+use backstay_model::{Address, ControllerSpec, GatewayOrders, GatewayReport, UnixMicros};
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -211,4 +214,34 @@ async fn one_end_without_tls_is_named_by_both() {
     let (caller, callee) = call(Some(desk.keyring("b")), None).await;
     says(caller.as_ref(), "if its file has no [tls], give all nodes the same file");
     says(callee.as_ref(), "it speaks TLS and this controller does not");
+}
+
+#[tokio::test]
+async fn a_letter_of_another_version_ends_the_connection_with_a_reason_on_both_sides() {
+    // A report to which a later version has added a field.
+    let report = GatewayReport { number: 1, ..GatewayReport::default() };
+    let letter = (GatewayLetter { process: 1, report }, true);
+    let (mut gateway, controller) = tokio::io::duplex(1 << 16);
+    let (incoming, _heard) = mpsc::channel(8);
+    let attending = gateways::attend("app1".into(), Box::new(controller), incoming);
+    let mut bytes = Vec::new();
+    append(&mut bytes, &letter).unwrap();
+    gateway.write_all(&bytes).await.unwrap();
+    let ended = timeout(LIMIT, attending).await.unwrap();
+    says(
+        ended.err().map(|error| error.to_string()).as_ref(),
+        "run the same version of Backstay on both sides",
+    );
+
+    let (gateway, mut controller) = tokio::io::duplex(1 << 16);
+    let letters = watch::Sender::new(letter.0);
+    let (said, _orders) = mpsc::channel(8);
+    let mut bytes = Vec::new();
+    let orders = GatewayOrders { answers: None, lease: Duration::ZERO, services: Vec::new() };
+    append(&mut bytes, &(orders, true)).unwrap();
+    controller.write_all(&bytes).await.unwrap();
+    let mut reading = letters.subscribe();
+    let lost = timeout(LIMIT, gateways::talk(Box::new(gateway), &mut reading, &said)).await.unwrap();
+    says(Some(lost.to_string()).as_ref(), "run the same version of Backstay on both sides");
+    drop(letters);
 }

@@ -2,16 +2,17 @@
 
 use super::heir::{Sockets, send_sockets};
 use super::may_ask;
+use super::words::{Answer, Place, Request, State, text};
 use crate::clock;
 use backstay_gateway::{Listen, Look};
 use backstay_model::{ClusterName, GatewayName, GatewayTraffic};
-use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -28,6 +29,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Asked {
     /// To share the listening sockets.
     Sockets(oneshot::Sender<Vec<(Listen, OwnedFd)>>),
+    /// What this gateway is able to do.
+    State(oneshot::Sender<State>),
     /// To leave: another gateway accepts at these.
     Leave(Vec<Listen>),
 }
@@ -40,48 +43,13 @@ pub(crate) struct Desk {
     pub(crate) look: Look,
     /// `None`: this gateway is followed by none, because its process does more than to be one.
     pub(crate) pilot: Option<mpsc::Sender<Asked>>,
+    /// Of two successors at a time both would stay: the sockets are lent to one caller, until it has ended.
+    pub(crate) turn: Arc<Semaphore>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Request {
-    Stats,
-    Slow,
-    /// To be given the listening sockets, for a gateway of this cluster.
-    Sockets(ClusterName),
-    /// The caller has begun to accept at these.
-    Serving(Vec<Place>),
-}
-
-/// `Listen`, to be sent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Place {
-    Tcp(std::net::SocketAddr),
-    Unix(std::path::PathBuf),
-}
-
-impl From<&Listen> for Place {
-    fn from(listen: &Listen) -> Self {
-        match listen {
-            Listen::Tcp(address) => Self::Tcp(*address),
-            Listen::Unix(path) => Self::Unix(path.clone()),
-        }
-    }
-}
-
-impl From<Place> for Listen {
-    fn from(place: Place) -> Self {
-        match place {
-            Place::Tcp(address) => Self::Tcp(address),
-            Place::Unix(path) => Self::Unix(path),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Refusal<'a> {
-    error: &'a str,
+/// A semaphore for one successor.
+pub(crate) fn one_turn() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(1))
 }
 
 impl Desk {
@@ -114,7 +82,7 @@ impl Desk {
     /// Answers one caller until it has asked everything, or something that is no request.
     async fn converse(&self, stream: UnixStream) {
         let mut stream = BufReader::new(stream);
-        let mut shared = false;
+        let mut turn = None;
         loop {
             let mut line = Vec::new();
             let mut limited = (&mut stream).take(LINE_BYTES_MAX);
@@ -126,20 +94,30 @@ impl Desk {
                 Ok(Request::Stats) => text(&self.traffic()),
                 Ok(Request::Slow) => text(&self.look.slow(clock::now().unix)),
                 Ok(Request::Sockets(cluster)) if self.pilot.is_some() && cluster == self.cluster => {
-                    shared = self.share(stream.get_ref()).await;
-                    if shared {
+                    turn = turn.or_else(|| Arc::clone(&self.turn).try_acquire_owned().ok());
+                    if turn.is_none() {
+                        text(&Answer::Busy)
+                    } else if self.share(stream.get_ref()).await {
                         continue;
+                    } else {
+                        return;
                     }
-                    return;
                 }
-                Ok(Request::Serving(places)) if shared => {
-                    self.leave(places).await;
-                    text(&"leaves")
+                Ok(Request::State) if self.pilot.is_some() => {
+                    let Some(state) = self.state().await else {
+                        return;
+                    };
+                    text(&Answer::State(state))
                 }
-                Ok(_) => text(&Refusal { error: "this gateway is not followed by you" }),
-                Err(_) => text(&Refusal { error: "ask \"stats\" or \"slow\"" }),
+                Ok(Request::Serving(places)) if turn.is_some() => {
+                    self.leave(places, turn.take()).await;
+                    text(&Answer::Leaves)
+                }
+                Ok(_) => text(&Answer::Error("this gateway is not followed by you".to_owned())),
+                Err(_) => text(&Answer::Error("ask \"stats\" or \"slow\"".to_owned())),
             };
-            if !matches!(timeout(PATIENCE, stream.get_mut().write_all(&answer)).await, Ok(Ok(()))) {
+            // A successor that waited for this one in vain has hung up, and said before that it serves.
+            if timeout(PATIENCE, stream.get_mut().write_all(&answer)).await.is_err() {
                 return;
             }
         }
@@ -156,29 +134,39 @@ impl Desk {
 
     /// Gives the caller the listening sockets. False: there are none to be had.
     async fn share(&self, stream: &UnixStream) -> bool {
-        let (give, given) = oneshot::channel();
-        let Some(pilot) = &self.pilot else {
+        let Some(state) = self.state().await else {
             return false;
         };
-        let asked = pilot.send(Asked::Sockets(give)).await;
-        let Ok(Ok(sockets)) = timeout(PATIENCE, given).await else {
+        let sockets: Option<Sockets> = self.ask(Asked::Sockets).await;
+        let Some(sockets) = sockets else {
             return false;
         };
-        let sockets: Sockets = sockets;
-        asked.is_ok() && matches!(timeout(PATIENCE, send_sockets(stream, &sockets)).await, Ok(Ok(())))
+        matches!(timeout(PATIENCE, send_sockets(stream, &sockets, state)).await, Ok(Ok(())))
     }
 
-    async fn leave(&self, places: Vec<Place>) {
+    async fn state(&self) -> Option<State> {
+        self.ask(Asked::State).await
+    }
+
+    /// Nothing: the pilot is gone, or hangs.
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Asked) -> Option<T> {
+        let (give, given) = oneshot::channel();
+        let pilot = self.pilot.as_ref()?;
+        let answered = async {
+            pilot.send(question(give)).await.ok()?;
+            given.await.ok()
+        };
+        timeout(PATIENCE, answered).await.ok()?
+    }
+
+    async fn leave(&self, places: Vec<Place>, turn: Option<OwnedSemaphorePermit>) {
+        // Nobody else is given anything any more: who asks waits for the one that takes over now.
+        if let Some(turn) = turn {
+            turn.forget();
+        }
         if let Some(pilot) = &self.pilot {
             // A pilot that is gone has left.
             let _ = pilot.send(Asked::Leave(places.into_iter().map(Listen::from).collect())).await;
         }
     }
-}
-
-fn text(value: &impl Serialize) -> Vec<u8> {
-    // Nothing here has a form that JSON lacks.
-    let mut text = serde_json::to_vec(value).unwrap_or_default();
-    text.push(b'\n');
-    text
 }

@@ -1,20 +1,20 @@
 //! How listening sockets go from one gateway to the next: both accept from the same queue for a moment, so that it never
 //! has nobody, and no connection in it is lost when the first one closes its end.
 
-use super::counter::Place;
+use super::words::{Answer, Place, Request, State, text};
 use super::{may_ask, path_in};
 use backstay_gateway::{Heritage, Listen};
 use backstay_model::{ClusterName, GatewayName};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg, sockopt,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg, sockopt,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 
@@ -23,72 +23,102 @@ const SOCKETS_MAX: usize = 253;
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// How long a predecessor may take. One that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one that hung up may take to be gone.
+const END_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) type Sockets = Vec<(Listen, OwnedFd)>;
 
 /// Who is at the control socket of this gateway's name.
 pub(crate) enum Found {
     Nobody,
-    /// Somebody who says nothing.
+    /// Somebody who says nothing: it hangs.
     Silent,
-    /// Somebody who is not followed: a gateway of another cluster, or one within a controller's process.
+    /// Somebody who is not followed: a gateway of another cluster, one within a controller's process, or one that is not
+    /// understood.
     Stranger,
+    /// Another successor was given the sockets, and serves soon, or gives up.
+    Busy,
     /// The gateway before this one, and what it listens at.
     Gateway(Predecessor, Heritage),
 }
 
 /// The gateway before this one, which goes on until it is told that this one serves.
 pub(crate) struct Predecessor {
-    stream: UnixStream,
-}
-
-impl Predecessor {
-    /// This gateway has begun to accept at these: the predecessor leaves.
-    pub(crate) fn dismiss(mut self, taken: &[Listen]) {
-        let places: Vec<Place> = taken.iter().map(Place::from).collect();
-        let line = serde_json::to_string(&serde_json::json!({ "serving": places })).unwrap_or_default();
-        if let Err(error) = writeln!(self.stream, "{line}").and_then(|()| self.stream.flush()) {
-            tracing::warn!("the gateway before this one is gone: {error}");
-        }
-    }
+    pub(super) stream: UnixStream,
+    /// When it gave its sockets.
+    pub(super) state: State,
 }
 
 /// Looks for a gateway of this name in these folders, and asks it for its sockets.
 pub(crate) fn find(folders: &[PathBuf], cluster: &ClusterName, name: &GatewayName) -> Found {
     for path in folders.iter().filter_map(|folder| path_in(folder, name).ok()) {
-        match connect(&path) {
-            Ok(stream) => {
-                return match ask(&stream, cluster) {
-                    Ok(sockets) => {
-                        Found::Gateway(Predecessor { stream }, Heritage { sockets, replaces: false })
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                        tracing::warn!(
-                            "{} belongs to a gateway that this one cannot follow, of another cluster or in a controller's \
-                             process: give this one another name, or another folder with --control DIR",
-                            path.display()
-                        );
-                        Found::Stranger
-                    }
-                    Err(error) => {
-                        tracing::warn!(
-                            "the gateway at {} does not hand over its sockets: {error}",
-                            path.display()
-                        );
-                        Found::Silent
-                    }
-                };
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Found::Silent,
-            // Nobody is there, or somebody who is none of ours.
-            Err(_) => {}
+        match meet(&path, cluster) {
+            Found::Nobody => {}
+            found => return found,
         }
     }
     Found::Nobody
 }
 
+/// Whether anybody is at the control socket of this gateway's name, also one that hangs.
+pub(crate) fn is_answered(folder: &Path, name: &GatewayName) -> bool {
+    let connected = path_in(folder, name).and_then(|path| connect(&path));
+    connected.map_or_else(|error| is_late(&error), |_| true)
+}
+
+fn meet(path: &Path, cluster: &ClusterName) -> Found {
+    let mut hung_up = false;
+    loop {
+        let stream = match connect(path) {
+            Ok(stream) => stream,
+            Err(error) if is_late(&error) => return Found::Silent,
+            // Nobody is there, or somebody who is none of ours.
+            Err(_) => return Found::Nobody,
+        };
+        match ask(&stream, cluster) {
+            Ok((Answer::Sockets { at, state }, sockets)) => {
+                let sockets = at.into_iter().map(Listen::from).zip(sockets).collect();
+                let heritage = Heritage { sockets, replaces: false };
+                return Found::Gateway(Predecessor { stream, state }, heritage);
+            }
+            Ok((Answer::Busy, _)) => return Found::Busy,
+            Ok((Answer::Error(said), _)) => return stranger(path, &format!("it says: {said}")),
+            Ok((answer, _)) => return stranger(path, &format!("it answers {answer:?}")),
+            Err(error) if is_late(&error) => {
+                tracing::warn!("the gateway at {} does not answer: it hangs", path.display());
+                return Found::Silent;
+            }
+            // It may just have ended.
+            Err(error) if is_end(&error) && !hung_up => {
+                hung_up = true;
+                std::thread::sleep(END_PAUSE);
+            }
+            Err(error) => return stranger(path, &error.to_string()),
+        }
+    }
+}
+
+fn stranger(path: &Path, reason: &str) -> Found {
+    tracing::warn!(
+        "{} belongs to a gateway that this one cannot follow, of another cluster, version or user, or in a controller's \
+         process ({reason}). This one starts beside it, without a control socket: end that one, or give this one another \
+         name, or another folder with --control DIR",
+        path.display()
+    );
+    Found::Stranger
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
+}
+
 /// Never blocks: who accepts nobody may have a full queue.
-fn connect(path: &std::path::Path) -> io::Result<UnixStream> {
+fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.connect(&SockAddr::unix(path)?)?;
@@ -103,37 +133,44 @@ fn connect(path: &std::path::Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-fn ask(stream: &UnixStream, cluster: &ClusterName) -> io::Result<Sockets> {
+fn ask(stream: &UnixStream, cluster: &ClusterName) -> io::Result<(Answer, Vec<OwnedFd>)> {
     let until = Instant::now() + PATIENCE;
     let mut writer = stream;
-    writeln!(writer, "{}", serde_json::json!({ "sockets": cluster }))?;
-    let (mut text, mut sockets) = (Vec::new(), Vec::new());
+    writer.write_all(&text(&Request::Sockets(cluster.clone())))?;
+    let (mut answer, mut sockets) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; 16 * 1024];
-    while !text.ends_with(b"\n") {
+    while !answer.ends_with(b"\n") {
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || text.len() > ANSWER_BYTES_MAX {
+        if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
+        if answer.len() > ANSWER_BYTES_MAX {
+            return Err(senseless("its answer does not end"));
+        }
         stream.set_read_timeout(Some(left))?;
-        let read = if text.is_empty() {
+        let read = if answer.is_empty() {
             receive(stream, &mut buffer, &mut sockets)?
         } else {
             let mut reader = stream;
             reader.read(&mut buffer)?
         };
         if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up"));
         }
-        text.extend_from_slice(&buffer[..read]);
+        answer.extend_from_slice(&buffer[..read]);
     }
-    if text.starts_with(b"{") {
-        return Err(io::ErrorKind::PermissionDenied.into());
+    let answer = serde_json::from_slice(&answer)
+        .map_err(|error| senseless(&format!("its answer means nothing here: {error}")))?;
+    if let Answer::Sockets { at, .. } = &answer
+        && at.len() != sockets.len()
+    {
+        return Err(senseless("not every address came with a socket"));
     }
-    let places: Vec<Place> = serde_json::from_slice(&text)?;
-    if places.len() != sockets.len() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not every address came with a socket"));
-    }
-    Ok(places.into_iter().map(Listen::from).zip(sockets).collect())
+    Ok((answer, sockets))
+}
+
+fn senseless(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn receive(stream: &UnixStream, buffer: &mut [u8], sockets: &mut Vec<OwnedFd>) -> io::Result<usize> {
@@ -145,15 +182,21 @@ fn receive(stream: &UnixStream, buffer: &mut [u8], sockets: &mut Vec<OwnedFd>) -
             sockets.extend(given);
         }
     }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(senseless("this process may not have so many files (see its limit of open files)"));
+    }
     Ok(message.bytes)
 }
 
 /// Sends the sockets, and where they listen.
-pub(super) async fn send_sockets(stream: &tokio::net::UnixStream, sockets: &Sockets) -> io::Result<()> {
+pub(super) async fn send_sockets(
+    stream: &tokio::net::UnixStream,
+    sockets: &Sockets,
+    state: State,
+) -> io::Result<()> {
     let sockets = &sockets[..sockets.len().min(SOCKETS_MAX)];
-    let places: Vec<Place> = sockets.iter().map(|(listen, _)| Place::from(listen)).collect();
-    let mut text = serde_json::to_vec(&places)?;
-    text.push(b'\n');
+    let at = sockets.iter().map(|(listen, _)| Place::from(listen)).collect();
+    let text = text(&Answer::Sockets { at, state });
     let mut sent = 0;
     while sent < text.len() {
         stream.writable().await?;

@@ -3,9 +3,13 @@
 
 mod counter;
 mod heir;
+mod succession;
+mod words;
 
-pub(super) use counter::{Asked, Desk};
+pub(super) use counter::{Asked, Desk, one_turn};
 pub(super) use heir::{Found, Predecessor, find};
+pub(super) use succession::{Succession, Way};
+pub(super) use words::State;
 
 use backstay_model::GatewayName;
 use std::io;
@@ -53,6 +57,19 @@ impl Control {
                 reasons.join("; ")
             );
         }
+        None
+    }
+
+    /// As `open`, unless a gateway of this name answers in one of the folders already: its socket stays its own.
+    pub(super) fn open_beside(folders: &[PathBuf], name: &GatewayName) -> Option<Self> {
+        let Some(folder) = folders.iter().find(|folder| heir::is_answered(folder, name)) else {
+            return Self::open(folders, name);
+        };
+        tracing::warn!(
+            "another gateway called {name} answers in {}, so this one, in a controller's process, has no control socket. Give \
+             one of them another name, or another folder",
+            folder.display()
+        );
         None
     }
 

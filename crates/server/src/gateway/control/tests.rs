@@ -1,13 +1,16 @@
 use super::*;
 use crate::gateway::control::counter::{Asked, Desk};
+use crate::gateway::control::words::{Request, text};
 use backstay_gateway::{
     Backend, Endpoint, EndpointKind, EndpointLimits, Gateway, Heritage, Listen, Settings,
 };
+use backstay_lab::wait::wait_until;
 use backstay_model::{Epoch, ServiceName};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -40,7 +43,8 @@ fn with_desk<T>(folder: &Path, gateway: &Gateway, caller: impl FnOnce(&Path) -> 
     let mut control = Control::open(&[folder.to_owned()], &name).unwrap();
     let listener = control.listener().unwrap();
     let (ask, mut asked) = mpsc::channel(1);
-    let desk = Desk { cluster: "shop".into(), name, look: gateway.look(), pilot: Some(ask) };
+    let desk =
+        Desk { cluster: "shop".into(), name, look: gateway.look(), pilot: Some(ask), turn: one_turn() };
     std::thread::scope(|scope| {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = scope.spawn(move || {
@@ -52,6 +56,7 @@ fn with_desk<T>(folder: &Path, gateway: &Gateway, caller: impl FnOnce(&Path) -> 
                     tokio::select! {
                         Some(asked) = asked.recv() => match asked {
                             Asked::Sockets(give) => gateway.share(move |sockets| drop(give.send(sockets))),
+                            Asked::State(give) => give.send(State::Serves).unwrap(),
                             Asked::Leave(sockets) => left = sockets,
                         },
                         _ = &mut stopped => break,
@@ -136,12 +141,16 @@ fn sockets_are_handed_over_and_their_queue_goes_on() {
         assert!(matches!(stranger, Found::Stranger));
         let new = gateway([at.clone(), vec![other]].concat(), heritage);
         assert_eq!(new.inherited(), at);
+        let mut stream = predecessor.stream;
+        let places = new.inherited().iter().map(Into::into).collect();
+        stream.write_all(&text(&Request::Serving(places))).unwrap();
+        let mut answer = [0; 9];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, *b"\"leaves\"\n");
         new.take_over();
-        predecessor.dismiss(new.inherited());
         new
     });
-    // The desk may have been closed before it has read that.
-    assert!(left.is_empty() || left == at);
+    assert_eq!(left, at);
     old.hand_over(LIMIT, at.clone());
     let Listen::Tcp(address) = at[0] else { panic!("TCP comes first") };
     for _ in 0..50 {
@@ -159,6 +168,240 @@ fn sockets_are_handed_over_and_their_queue_goes_on() {
     assert!(UnixStream::connect(&file).is_ok(), "the file stays");
     new.stop(Duration::ZERO);
     assert!(!file.exists());
+}
+
+/// One who is given what another one listens at.
+fn heir_of(old: &Gateway) -> Gateway {
+    let (give, given) = std::sync::mpsc::channel();
+    old.share(move |sockets| give.send(sockets).unwrap());
+    let sockets = given.recv_timeout(LIMIT).unwrap();
+    assert_eq!(sockets.len(), old.addresses().len());
+    let listen = sockets.iter().map(|it| it.0.clone()).collect();
+    gateway(listen, Heritage { sockets, replaces: false })
+}
+
+/// Whether a gateway accepts there.
+fn is_served(file: &Path) -> bool {
+    let Ok(mut client) = UnixStream::connect(file) else {
+        return false;
+    };
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client.write_all(b"CLIENT ID\r\n").unwrap();
+    client.read(&mut [0; 64]).is_ok_and(|read| read > 0)
+}
+
+#[test]
+fn a_unix_socket_that_its_first_gateway_removed_has_a_file_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.redis");
+    let old = gateway(vec![Listen::Unix(file.clone())], Heritage::default());
+    let new = heir_of(&old);
+    // By itself, and not because of the new one.
+    old.stop(Duration::ZERO);
+    assert!(!file.exists());
+    new.take_over();
+    wait_until("the file", LIMIT, || is_served(&file).then_some(())).unwrap();
+    // The socket without a file is nothing to inherit.
+    let next = heir_of(&new);
+    next.take_over();
+    new.hand_over(LIMIT, next.inherited().to_vec());
+    wait_until("the second one's end", LIMIT, || new.has_left().then_some(())).unwrap();
+    assert!(is_served(&file));
+    next.stop(Duration::ZERO);
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is left");
+}
+
+#[test]
+fn a_successor_that_gives_up_leaves_the_unix_socket_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.redis");
+    let old = gateway(vec![Listen::Unix(file.clone())], Heritage::default());
+    heir_of(&old).stop(Duration::ZERO);
+    assert!(is_served(&file));
+}
+
+#[test]
+fn sockets_are_lent_to_one_successor_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = gateway(vec![free()], Heritage::default());
+    let look = || find(&[folder.path().to_owned()], &"shop".into(), &"app1".into());
+    with_desk(folder.path(), &gateway, |_| {
+        let Found::Gateway(first, _) = look() else { panic!("it is found") };
+        assert!(matches!(look(), Found::Busy));
+        drop(first);
+        let lent = || match look() {
+            Found::Gateway(second, _) => Some(second),
+            Found::Busy => None,
+            _ => panic!("it is there"),
+        };
+        let mut second = wait_until("its turn", LIMIT, lent).unwrap().stream;
+        second.write_all(b"{\"serving\":[]}\n\"state\"\n").unwrap();
+        let mut answers = [0; 9];
+        second.read_exact(&mut answers).unwrap();
+        assert_eq!(answers, *b"\"leaves\"\n");
+        drop(second);
+        // It leaves: there is nothing to be had here any more, and soon somebody else to ask.
+        assert!(matches!(look(), Found::Busy));
+    });
+}
+
+/// Somebody at the control socket who answers each of these to one caller, and hangs up.
+fn impostor(folder: &Path, answers: Vec<Vec<u8>>) -> std::thread::JoinHandle<()> {
+    let mut control = Control::open(&[folder.to_owned()], &"app1".into()).unwrap();
+    let listener = control.listener().unwrap();
+    listener.set_nonblocking(false).unwrap();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            stream.write_all(&answer).unwrap();
+        }
+        drop(control);
+    })
+}
+
+#[test]
+fn who_answers_without_sense_or_hangs_up_is_left_alone_and_not_taken_for_one_that_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let look = || find(&[folder.path().to_owned()], &"shop".into(), &"app1".into());
+    for answer in [
+        "{\"sockets\":{\"at\":[],\"state\":\"dances\"}}\n",
+        "{\"sockets\":{\"at\":[{\"unix\":\"/shop\"}],\"state\":\"serves\"}}\n",
+        "{\"later\":1}\n",
+        "{\"error\":\"no\"}\n",
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "\u{7f}\n",
+    ] {
+        let impostor = impostor(folder.path(), vec![answer.into()]);
+        assert!(matches!(look(), Found::Stranger), "{answer}");
+        impostor.join().unwrap();
+    }
+    let hangs_up = impostor(folder.path(), vec![Vec::new(), b"\"sock".to_vec()]);
+    assert!(matches!(look(), Found::Stranger));
+    hangs_up.join().unwrap();
+    let ends = impostor(folder.path(), vec![Vec::new()]);
+    assert!(matches!(look(), Found::Nobody), "who hangs up and is gone");
+    ends.join().unwrap();
+}
+
+#[test]
+fn a_gateway_within_a_controller_leaves_another_ones_control_socket_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folders, name) =
+        ([folder.path().join("missing"), folder.path().to_owned()], GatewayName::from("app1"));
+    let alone = Control::open(&folders[1..], &name).unwrap();
+    assert!(Control::open_beside(&folders, &name).is_none());
+    assert_eq!(identity(&alone.path), alone.identity);
+    drop(alone);
+    let inside = Control::open_beside(&folders[1..], &name).unwrap();
+    assert!(UnixStream::connect(&inside.path).is_ok());
+}
+
+/// A predecessor, as its pilot answers, and who follows it.
+struct Scene {
+    folder: tempfile::TempDir,
+    desk: Desk,
+    asked: mpsc::Receiver<Asked>,
+    gateway: Gateway,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let gateway = gateway(vec![free()], Heritage::default());
+        let (ask, asked) = mpsc::channel(1);
+        let (cluster, name) = ("shop".into(), "app1".into());
+        let desk = Desk { cluster, name, look: gateway.look(), pilot: Some(ask), turn: one_turn() };
+        Self { folder: tempfile::tempdir().unwrap(), desk, asked, gateway }
+    }
+
+    /// Answers so many questions in this way, or those that come until the successor has decided.
+    async fn answer(&mut self, state: State, questions: usize) -> Option<Vec<Listen>> {
+        for _ in 0..questions {
+            match self.asked.recv().await.unwrap() {
+                Asked::Sockets(give) => self.gateway.share(move |sockets| drop(give.send(sockets))),
+                Asked::State(give) => give.send(state).unwrap(),
+                Asked::Leave(sockets) => return Some(sockets),
+            }
+        }
+        None
+    }
+
+    fn serve(&self) -> (Control, tokio::task::JoinHandle<()>) {
+        let mut control = Control::open(&[self.folder.path().to_owned()], &"app1".into()).unwrap();
+        let serving = tokio::spawn(self.desk.clone().serve(control.listener().unwrap()));
+        (control, serving)
+    }
+
+    async fn follow(&mut self, serves: &watch::Sender<bool>) -> tokio::task::JoinHandle<Way> {
+        let folders = vec![self.folder.path().to_owned()];
+        let looked = folders.clone();
+        let found = tokio::task::spawn_blocking(move || find(&looked, &"shop".into(), &"app1".into()));
+        self.answer(State::Serves, 2).await;
+        let Found::Gateway(predecessor, heritage) = found.await.unwrap() else { panic!("it is found") };
+        let succession = Succession {
+            cluster: "shop".into(),
+            name: "app1".into(),
+            folders,
+            inherited: heritage.sockets.into_iter().map(|it| it.0).collect(),
+            serves: serves.subscribe(),
+            // It has waited for its leases for long enough.
+            since: tokio::time::Instant::now().checked_sub(LIMIT).unwrap(),
+        };
+        tokio::spawn(succession.run(predecessor))
+    }
+}
+
+#[tokio::test]
+async fn a_successor_without_leases_waits_while_its_predecessor_serves() {
+    for becomes in [None, Some(State::Waits), Some(State::Leaves)] {
+        let mut scene = Scene::new();
+        let (_control, _serving) = scene.serve();
+        let serves = watch::Sender::new(false);
+        let succession = scene.follow(&serves).await;
+        assert_eq!(scene.answer(State::Serves, 5).await, None);
+        assert!(!succession.is_finished());
+        match becomes {
+            None => drop(serves.send_replace(true)),
+            Some(state) => assert_eq!(scene.answer(state, 1).await, None),
+        }
+        let state = becomes.unwrap_or(State::Serves);
+        let left = timeout(LIMIT, scene.answer(state, usize::MAX)).await.unwrap().unwrap();
+        assert_eq!(left, [scene.gateway.addresses()[0].1.clone()]);
+        assert_eq!(timeout(LIMIT, succession).await.unwrap().unwrap(), Way::Free);
+    }
+}
+
+#[tokio::test]
+async fn a_successor_whose_predecessor_hung_up_looks_again_who_is_there() {
+    let mut scene = Scene::new();
+    let (first, serving) = scene.serve();
+    let serves = watch::Sender::new(false);
+    let succession = scene.follow(&serves).await;
+    // Another gateway has taken its place meanwhile.
+    let (second, next_serving) = scene.serve();
+    serving.abort();
+    assert_eq!(timeout(LIMIT, scene.answer(State::Serves, 6)).await.unwrap(), None);
+    assert!(!succession.is_finished());
+    // And that one is gone.
+    drop((first, second));
+    next_serving.abort();
+    let way = tokio::select! {
+        way = succession => way.unwrap(),
+        _ = scene.answer(State::Serves, usize::MAX) => panic!("nobody is told to leave"),
+    };
+    assert_eq!(way, Way::Free);
+}
+
+#[tokio::test]
+async fn a_predecessor_that_hangs_is_told_for_when_it_wakes_up() {
+    let mut scene = Scene::new();
+    let (_control, _serving) = scene.serve();
+    let serves = watch::Sender::new(false);
+    let succession = scene.follow(&serves).await;
+    // Its pilot answers nobody.
+    assert_eq!(timeout(LIMIT, succession).await.unwrap().unwrap(), Way::Free);
+    let left = timeout(LIMIT, scene.answer(State::Serves, usize::MAX)).await.unwrap();
+    assert!(left.is_some());
 }
 
 trait ReadWrite: Read + Write {}
