@@ -340,6 +340,9 @@ impl World {
     }
 
     pub(crate) fn wake_link(&mut self, node: usize, start: u64, server: usize) {
+        if !self.is_current(node, start) {
+            return; // It was planned by the process before, for the same moment.
+        }
         let now = self.now;
         let state = self.controllers[node].process.as_mut().map(|process| &mut process.links[server]);
         if let Some(state) = state.filter(|state| state.wake_at == now) {
