@@ -3,10 +3,12 @@
 //! the server in one write, and a read from it is answered with one write per client.
 
 mod arrival;
+mod clients;
 mod farewell;
 mod leaving;
 mod listener;
 mod proxied;
+mod servers;
 mod socket;
 
 #[cfg(fuzzing)]
@@ -20,15 +22,13 @@ use backstay_model::{Epoch, ServiceName, Time};
 use leaving::Leaving;
 use listener::Listener;
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Events, Poll, Token, Waker};
 use nix::time::{ClockId, clock_gettime};
-use rustls::{ClientConnection, ServerConfig, ServerConnection};
+use rustls::ServerConfig;
 use socket::Socket;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,10 +39,6 @@ const SCRATCH: usize = 64 * 1024;
 const READS_MAX: usize = 4;
 const EVENTS_MAX: usize = 1024;
 const WAKER: Token = Token(0);
-/// When no client can be accepted, the next one is not tried before.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often that is said.
-const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What to do with the listening sockets.
 pub(crate) type Heir = Box<dyn FnOnce(Vec<(Listen, OwnedFd)>) + Send>;
@@ -311,149 +307,6 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         }
     }
 
-    fn accept(&mut self, number: usize) {
-        while let Some(listener) = self.listeners.get(number).filter(|_| self.accept_again.is_none()) {
-            let endpoint = listener.endpoint;
-            match listener.accept() {
-                Ok((socket, peer)) => self.welcome(endpoint, socket, &peer),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // Most likely the process has no more files.
-                    let now = now();
-                    if now >= self.accept_told {
-                        self.accept_told = now + ACCEPT_TOLD_EVERY;
-                        tracing::warn!(%error, "cannot accept clients; they wait until others have gone");
-                    }
-                    // The loop turns at least as often.
-                    self.accept_again = Some(now + ACCEPT_PAUSE);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn welcome(&mut self, endpoint: usize, mut socket: Socket, peer: &str) {
-        if self.arrivals.are_proxied(endpoint) {
-            socket = socket.with_header();
-        }
-        if let Some((tls, _)) = &self.server_tls[endpoint] {
-            match ServerConnection::new(tls.clone()) {
-                Ok(tls) => socket = socket.with_server_tls(tls),
-                Err(error) => return tracing::warn!(%error, "cannot begin TLS"),
-            }
-        }
-        let key = match self.core.client_opened(endpoint, peer) {
-            Ok(key) => key,
-            Err(text) => {
-                // Nothing is waiting in its buffer yet: this never blocks.
-                let _ = socket.write(text);
-                return;
-            }
-        };
-        if let Err(error) = socket.register(self.poll.registry(), Whose::Client(key).token()) {
-            tracing::warn!(%error, "cannot watch a client's socket");
-            self.core.end_client(key);
-        }
-        // What it has sent already is an event of its own, as is that it can be written to.
-        self.arrivals.expect(key, socket.header.is_some());
-        put(&mut self.clients, key, socket);
-        if let Some((_, limit)) = self.server_tls[endpoint] {
-            self.handshakes.push(Reverse((now() + limit, key)));
-        }
-        self.act();
-    }
-
-    /// Lets clients go that had long enough to agree on TLS.
-    fn end_handshakes(&mut self) {
-        if self.handshakes.is_empty() {
-            return;
-        }
-        let now = now();
-        while let Some(Reverse((_, key))) = self.handshakes.peek().copied().filter(|first| first.0.0 <= now) {
-            self.handshakes.pop();
-            if find(&mut self.clients, key).is_some_and(|socket| socket.is_handshaking()) {
-                tracing::debug!("a client did not agree on TLS in time");
-                self.core.end_client(key);
-                self.act();
-            }
-        }
-    }
-
-    fn read_client(&mut self, key: Key) {
-        for _ in 0..READS_MAX {
-            let Some(socket) = find(&mut self.clients, key) else {
-                return;
-            };
-            if !socket.readable {
-                return;
-            }
-            if socket.header.is_some() {
-                if self.introduce(key) {
-                    continue;
-                }
-                return;
-            }
-            if !self.core.wants_input(key) {
-                if socket.hung_up {
-                    self.core.client_hung_up(key);
-                    self.act();
-                }
-                return;
-            }
-            match socket.read(&mut self.scratch) {
-                Ok(0) => {
-                    socket.readable = false;
-                    self.core.client_eof(key);
-                    return self.act();
-                }
-                Ok(read) => {
-                    socket.readable = read == SCRATCH || !socket.tells_when_empty();
-                    self.core.client_read(key, &self.scratch[..read]);
-                    self.act();
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.core.end_client(key);
-                    return self.act();
-                }
-            }
-        }
-        list(&mut self.again, &mut self.clients, key);
-    }
-
-    fn read_link(&mut self, key: Key) {
-        for _ in 0..READS_MAX {
-            let Some(socket) = find(&mut self.links, key) else {
-                return;
-            };
-            if !socket.readable {
-                return;
-            }
-            match socket.read(&mut self.scratch) {
-                Ok(0) => {
-                    self.core.link_lost(key, "the server closed the connection");
-                    return self.act();
-                }
-                Ok(read) => {
-                    socket.readable = read == SCRATCH || !socket.tells_when_empty();
-                    // The lease must still last now that the reply has been read.
-                    self.core.set_now(now());
-                    self.core.link_read(key, &self.scratch[..read]);
-                    self.act();
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.core.link_lost(key, &error.to_string());
-                    return self.act();
-                }
-            }
-        }
-        list(&mut self.links_again, &mut self.links, key);
-    }
-
     /// Writes everything, and takes what clients had to wait with until it was written.
     fn flush(&mut self) {
         loop {
@@ -474,49 +327,6 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             }
             if !self.core.is_unsettled() {
                 return;
-            }
-        }
-    }
-
-    fn flush_client(&mut self, key: Key) {
-        while let (Some((output, sent)), Some(socket)) =
-            (self.core.client_output(key), find(&mut self.clients, key))
-        {
-            if sent == output.len() {
-                let _ = socket.flush();
-                return;
-            }
-            match socket.write(&output[sent..]) {
-                Ok(written) => {
-                    self.core.client_wrote(key, written);
-                    self.act();
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.core.end_client(key);
-                    return self.act();
-                }
-            }
-        }
-    }
-
-    fn flush_link(&mut self, key: Key) {
-        while let (Some((output, sent)), Some(socket)) =
-            (self.core.link_output(key), find(&mut self.links, key))
-        {
-            if sent == output.len() {
-                let _ = socket.flush();
-                return;
-            }
-            match socket.write(&output[sent..]) {
-                Ok(written) => self.core.link_wrote(key, written),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.core.link_lost(key, &error.to_string());
-                    return self.act();
-                }
             }
         }
     }
@@ -545,23 +355,6 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                 Effect::Held(service, epoch) => (self.held)(service, epoch),
             }
         }
-    }
-
-    fn connect(&mut self, link: Key, endpoint: usize, address: SocketAddr, host: &str) -> Result<(), String> {
-        let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
-        let mut socket = Socket::tcp(stream);
-        socket.connecting = true;
-        if let Some((tls, name)) = &self.backends[endpoint].tls {
-            let name = name.clone().unwrap_or_else(|| host.to_owned());
-            let name = name.try_into().map_err(|_| "the server's host is not a name for TLS".to_owned())?;
-            let tls = ClientConnection::new(tls.clone(), name).map_err(|error| error.to_string())?;
-            socket = socket.with_client_tls(tls);
-        }
-        socket
-            .register(self.poll.registry(), Whose::Link(link).token())
-            .map_err(|error| error.to_string())?;
-        put(&mut self.links, link, socket);
-        Ok(())
     }
 }
 
