@@ -1,6 +1,6 @@
 //! A gateway in front of one server that never changes, for measurements: `static LISTEN TARGET`.
 
-use backstay_gateway::{Backend, Endpoint, EndpointKind, EndpointLimits, Gateway, Listen, Settings};
+use backstay_gateway::{Endpoint, EndpointKind, Gateway, Listen, Settings};
 use backstay_lease::Standing;
 use backstay_model::{Epoch, Time};
 
@@ -10,15 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: static 127.0.0.1:7000 127.0.0.1:6379".into());
     };
     let endpoint = Endpoint {
-        name: "static".to_owned(),
-        service: "static".into(),
-        kind: EndpointKind::Primary,
         listen: vec![Listen::Tcp(listen.parse()?)],
-        users: Vec::new(),
-        backend: Backend::default(),
-        limits: EndpointLimits::default(),
-        tls: None,
-        proxy_protocol: false,
+        ..Endpoint::new("static", "static".into(), EndpointKind::Primary)
     };
     let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
     let gateway = Gateway::start(settings, |_, _| {})?;

@@ -8,7 +8,6 @@
 
 mod commands;
 mod core;
-mod counters;
 mod family;
 mod names;
 mod plane;
@@ -49,7 +48,6 @@ use backstay_model::{
     Address, EndpointTraffic, Epoch, GatewayLoad, Reader, ServiceName, SlowCommand, UnixMicros,
 };
 use core::{Direction, Source, Target};
-use counters::Counters;
 use mio::Waker;
 use names::Names;
 use plane::{Inbox, Plane};
@@ -108,7 +106,6 @@ pub struct Gateway {
     inbox: Arc<Mutex<Inbox>>,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
-    counters: Arc<Counters>,
     look: Look,
     inherited: Vec<Listen>,
     addresses: Vec<(String, Listen)>,
@@ -133,9 +130,8 @@ impl Gateway {
         held: impl FnMut(ServiceName, Epoch) + Send + 'static,
     ) -> Result<Self, StartError> {
         raise_file_limit();
-        let (inbox, counters) = (Arc::new(Mutex::new(Inbox::default())), Arc::new(Counters::default()));
-        let (plane, waker, addresses) =
-            Plane::open(settings, heritage, counters.clone(), inbox.clone(), held)?;
+        let inbox = Arc::new(Mutex::new(Inbox::default()));
+        let (plane, waker, addresses) = Plane::open(settings, heritage, inbox.clone(), held)?;
         let inherited = plane.inherited();
         let look = Look { endpoints: plane.traffic() };
         let run = move || {
@@ -145,7 +141,7 @@ impl Gateway {
         };
         let thread = std::thread::Builder::new().name("gateway".to_owned()).spawn(run);
         let thread = Some(thread.map_err(StartError::Thread)?);
-        Ok(Self { inbox, waker, thread, counters, look, inherited, addresses, names: Names::default() })
+        Ok(Self { inbox, waker, thread, look, inherited, addresses, names: Names::default() })
     }
 
     /// Where a service's commands go from now on. A new lease's length is told in the same way. Host names
@@ -186,7 +182,7 @@ impl Gateway {
 
     /// What it is busy with.
     pub fn load(&self) -> GatewayLoad {
-        self.counters.load()
+        Traffic::load(&self.look.endpoints)
     }
 
     /// To look at what goes through it.

@@ -40,6 +40,23 @@ pub struct Endpoint {
     pub proxy_protocol: bool,
 }
 
+impl Endpoint {
+    /// One without listeners, users and TLS, with the limits that there are by default.
+    pub fn new(name: &str, service: ServiceName, kind: EndpointKind) -> Self {
+        Self {
+            name: name.to_owned(),
+            service,
+            kind,
+            listen: Vec::new(),
+            users: Vec::new(),
+            backend: Backend::default(),
+            limits: EndpointLimits::default(),
+            tls: None,
+            proxy_protocol: false,
+        }
+    }
+}
+
 /// To whom an endpoint's commands go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointKind {

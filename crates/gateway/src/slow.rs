@@ -1,9 +1,9 @@
 //! Commands that took long, the last ones of each endpoint. What a command says is not kept: its name, and the beginning
 //! of its first key.
 
-use crate::counters::add;
 use crate::family::{Family, key_at};
 use crate::scan::Words;
+use crate::traffic::add;
 use backstay_model::{SlowCommand, SlowOutcome, Time, UnixMicros};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;

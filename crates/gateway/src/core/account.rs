@@ -214,18 +214,8 @@ impl Core {
 
     /// Counts what is open now. Called a few times a second.
     pub(super) fn take_stock(&self) {
-        let mut links = vec![(0, 0); self.endpoints.len()];
-        for (_, link) in self.links.iter() {
-            match link.purpose {
-                Purpose::Shared | Purpose::Retired => links[link.endpoint].0 += 1,
-                Purpose::Own(_) => links[link.endpoint].1 += 1,
-            }
-        }
-        for (endpoint, (shared, own)) in self.endpoints.iter().zip(links) {
+        for endpoint in &self.endpoints {
             let traffic = &endpoint.traffic;
-            traffic.clients.store(endpoint.clients as u64, Relaxed);
-            traffic.shared.open.store(shared, Relaxed);
-            traffic.own.open.store(own, Relaxed);
             traffic.own_idle.store(endpoint.idle.len() as u64, Relaxed);
             let waiting = endpoint.waiting.iter().filter_map(|key| self.clients.get(*key));
             let waiting = waiting.filter(|client| client.wait == Wait::Server);

@@ -3,7 +3,7 @@
 use super::client::Mute;
 use super::intake::{Taken, wait_for_answers};
 use super::link::After;
-use super::{Core, Key, add};
+use super::{Core, Key};
 use crate::scan::Words;
 use std::fmt::Write as _;
 
@@ -28,7 +28,6 @@ impl Core {
             Self::soil_client(&mut self.dirty_clients, client, key);
         }
         let overfull = client.unsent() > self.endpoints[client.endpoint].settings.limits.output_bytes_max;
-        add(&self.counters.commands, 1);
         self.answered_itself(key, text);
         if overfull {
             self.end_overfull(key);

@@ -130,7 +130,6 @@ impl Core {
             }
         }
         let Some(number) = found else {
-            add(&self.counters.refused, 1);
             add(&endpoint.traffic.refused, 1);
             return false;
         };

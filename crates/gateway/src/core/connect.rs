@@ -5,7 +5,6 @@ use super::endpoint::LaneName;
 use super::intake::Taken;
 use super::link::{After, Greeting, Link, Purpose, Stage};
 use super::{Core, Effect, Key};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a connection may take until it is signed in.
@@ -63,7 +62,6 @@ impl Core {
             host: target.host,
         });
         super::account::opened(&state.traffic, purpose);
-        self.counters.backends.store(self.links.len() as u64, Ordering::Relaxed);
         Some(key)
     }
 
@@ -179,7 +177,6 @@ impl Core {
             if taken != Taken::Done {
                 return taken;
             }
-            super::add(&self.counters.refused, 1);
             self.refused_at_endpoint(key);
             // The next answer is to the next command.
             if self.families.len() > 1 {

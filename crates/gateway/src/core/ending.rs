@@ -3,7 +3,6 @@
 use super::client::{Client, Wait};
 use super::link::{After, Run};
 use super::{Core, Effect, HOUSEKEEPING, Key};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often it is looked who can go, when nobody is waited for longer than that takes.
@@ -79,12 +78,12 @@ impl Core {
         };
         let endpoint = &mut self.endpoints[client.endpoint];
         endpoint.clients -= 1;
+        endpoint.count_clients();
         endpoint.held_bytes -= client.held_bytes;
         if let Some(own) = client.own {
             self.close_own(own);
         }
         self.effects.push_back(Effect::CloseClient(key));
-        self.counters.clients.store(self.clients.len() as u64, Ordering::Relaxed);
     }
 }
 

@@ -10,6 +10,7 @@ use backstay_model::{Epoch, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(5);
@@ -151,6 +152,11 @@ impl EndpointState {
             version: String::new(),
             traffic,
         }
+    }
+
+    /// The number of clients has changed.
+    pub(crate) fn count_clients(&self) {
+        self.traffic.clients.store(self.clients as u64, Ordering::Relaxed);
     }
 
     /// The number of the login that this user's commands are sent with.

@@ -7,7 +7,6 @@ use super::link::{Purpose, Stage};
 use super::{Core, HOUSEKEEPING, Key, add};
 use crate::commands::{Class, class};
 use crate::scan::{RequestScan, Words};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A connection that nobody used for so long is closed.
@@ -116,7 +115,6 @@ impl Core {
         }
         self.endpoints[client.endpoint].held_bytes -= std::mem::take(&mut client.held_bytes);
         Self::soil_client(&mut self.dirty_clients, client, key);
-        add(&self.counters.refused, errors);
         add(&traffic.refused, errors);
         self.runnable.push_back(key);
         self.give_up_transaction(key, &refused);
@@ -180,7 +178,6 @@ impl Core {
     }
 
     fn end_waits(&mut self) {
-        let mut held = 0;
         for number in 0..self.endpoints.len() {
             let endpoint = &mut self.endpoints[number];
             let (mut late, mut waiting) = (Vec::new(), std::mem::take(&mut endpoint.waiting));
@@ -195,7 +192,6 @@ impl Core {
                 }
                 !over
             });
-            held += waiting.len();
             endpoint.waiting = waiting;
             if late.is_empty() {
                 continue;
@@ -210,7 +206,6 @@ impl Core {
                 self.give_up(key, &text);
             }
         }
-        self.counters.held.store(held as u64, Ordering::Relaxed);
     }
 
     fn end_silent_clients(&mut self) {

@@ -8,7 +8,6 @@ use super::own::nil;
 use super::{Core, Effect, Key, add};
 use crate::commands::{Class, class};
 use crate::scan::{RequestScan, Words};
-use std::sync::atomic::Ordering;
 
 pub(super) const UNKNOWN: &[u8] = b"-UNKNOWNOUTCOME the primary changed before its reply came; \
     the write may or may not have been done\r\n";
@@ -63,7 +62,6 @@ impl Core {
             return;
         };
         self.effects.push_back(Effect::CloseLink { link: key, drop_unsent });
-        self.counters.backends.store(self.links.len() as u64, Ordering::Relaxed);
         let endpoint = &mut self.endpoints[link.endpoint];
         super::account::closed(&endpoint.traffic, link.purpose);
         endpoint.lanes.retain(|_, lane| *lane != key);
@@ -144,12 +142,11 @@ impl Core {
             | After::Selected => Again::Command(bytes.to_vec()),
         };
         let traffic = &self.endpoints[client.endpoint].traffic;
-        let (counter, here) = match again {
-            Again::Answer(text) if text == UNKNOWN => (&self.counters.unknown, &traffic.unknown),
-            _ => (&self.counters.replayed, &traffic.replayed),
+        let counter = match again {
+            Again::Answer(text) if text == UNKNOWN => &traffic.unknown,
+            _ => &traffic.replayed,
         };
         add(counter, 1);
-        add(here, 1);
         if let Again::Answer(text) = again {
             lost(traffic, client, &run, bytes, text, self.now);
         }
@@ -173,12 +170,10 @@ impl Core {
             let sent = at <= written;
             if sent && is_write(command) {
                 client.requeue(Again::Answer(UNKNOWN), run.mute);
-                add(&self.counters.unknown, 1);
                 add(&traffic.unknown, 1);
                 lost(traffic, client, &run, command, UNKNOWN, self.now);
             } else {
                 client.requeue(Again::Command(command.to_vec()), run.mute);
-                add(&self.counters.replayed, u64::from(sent));
                 add(&traffic.replayed, u64::from(sent));
             }
         }

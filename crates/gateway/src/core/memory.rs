@@ -109,7 +109,6 @@ impl Core {
         if dropped == 0 {
             return;
         }
-        add(&self.counters.refused, dropped);
         add(&self.endpoints[number].traffic.refused, dropped);
         tracing::warn!(
             endpoint = self.endpoints[number].settings.name,

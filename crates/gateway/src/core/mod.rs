@@ -37,9 +37,9 @@ pub(crate) use endpoint::{Direction, Source, Target};
 pub(crate) use notices::Here;
 pub(crate) use table::{Key, Table};
 
-use crate::counters::{Counters, add};
 use crate::family::Family;
 use crate::settings::Settings;
+use crate::traffic::add;
 use backstay_lease::MARGIN;
 use backstay_model::{Epoch, ServiceName, Time};
 use client::{Again, Client, Mute, Wait};
@@ -79,7 +79,6 @@ pub(crate) struct Core {
     effects: VecDeque<Effect>,
     /// Drains and holds that were not confirmed yet.
     unconfirmed: BTreeMap<ServiceName, Epoch>,
-    counters: Arc<Counters>,
     memory: Memory,
     /// What the commands that are being taken are about.
     families: Vec<Family>,
@@ -106,7 +105,7 @@ pub(crate) enum Effect {
 }
 
 impl Core {
-    pub(crate) fn new(settings: Settings, counters: Arc<Counters>, now: Time) -> Self {
+    pub(crate) fn new(settings: Settings, now: Time) -> Self {
         Self {
             memory: Memory::new(&settings),
             now,
@@ -124,7 +123,6 @@ impl Core {
             readable: Vec::new(),
             effects: VecDeque::new(),
             unconfirmed: BTreeMap::new(),
-            counters,
             families: Vec::new(),
             ids: 0,
             notice: now.as_micros() / 1000,
@@ -145,11 +143,11 @@ impl Core {
     pub(crate) fn client_opened(&mut self, endpoint: usize, peer: &str) -> Result<Key, &'static [u8]> {
         let state = &mut self.endpoints[endpoint];
         if state.clients >= state.settings.limits.clients_max {
-            add(&self.counters.refused, 1);
             add(&state.traffic.refused, 1);
             return Err(b"-ERR max number of clients reached\r\n");
         }
         state.clients += 1;
+        state.count_clients();
         self.ids += 1;
         let key = self.clients.insert(Client {
             id: self.ids,
@@ -187,7 +185,6 @@ impl Core {
             eof: false,
             ending: false,
         });
-        self.counters.clients.store(self.clients.len() as u64, std::sync::atomic::Ordering::Relaxed);
         Ok(key)
     }
 

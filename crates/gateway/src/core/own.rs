@@ -8,7 +8,6 @@ use super::{Again, Core, Effect, Key, add};
 use crate::commands::Channels;
 use crate::core::connect::request;
 use crate::family::Family;
-use std::sync::atomic::Ordering;
 
 const OK: &[u8] = b"+OK\r\n";
 /// What a client is told that must forget everything it has cached.
@@ -155,7 +154,6 @@ impl Core {
         self.forget_own(own, link.endpoint);
         super::account::closed(&self.endpoints[link.endpoint].traffic, link.purpose);
         self.effects.push_back(Effect::CloseLink { link: own, drop_unsent: false });
-        self.counters.backends.store(self.links.len() as u64, Ordering::Relaxed);
     }
 
     /// Says again on a new own connection what the lost one knew. False: it waits.
@@ -262,7 +260,6 @@ impl Core {
         if draining && last && !over && [&b"*-1\r\n"[..], b"$-1\r\n", b"_\r\n"].contains(&frame) {
             client.requeue(Again::Command(blocked.request.clone()), run.mute);
             client.special().blocked = Some(blocked);
-            add(&self.counters.replayed, 1);
             add(&self.endpoints[client.endpoint].traffic.replayed, 1);
             client.in_flight -= 1;
             client.wait = Wait::No;

@@ -4,12 +4,10 @@
 //! was not executed, and none whose reply was read after the lease's end. At a reader no write is executed at all.
 
 use super::{Core, Direction, Effect, Key, Source, Target};
-use crate::counters::Counters;
 use crate::scan::{ReplyScan, RequestScan, Words};
-use crate::settings::{Backend, Endpoint, EndpointKind, EndpointLimits, Otherwise, Settings};
+use crate::settings::{Endpoint, EndpointKind, EndpointLimits, Otherwise, Settings};
 use backstay_model::{Epoch, ServiceName, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 const CLIENTS: usize = 3;
@@ -69,21 +67,11 @@ fn service() -> ServiceName {
 impl World {
     fn new(kind: EndpointKind, limits: EndpointLimits) -> Self {
         let reads_only = kind != EndpointKind::Primary;
-        let endpoint = Endpoint {
-            name: "played".to_owned(),
-            service: service(),
-            kind,
-            listen: Vec::new(),
-            users: Vec::new(),
-            backend: Backend::default(),
-            limits,
-            tls: None,
-            proxy_protocol: false,
-        };
+        let endpoint = Endpoint { limits, ..Endpoint::new("played", service(), kind) };
         let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
         let now = Time::from_micros(1_000_000);
         let mut world = Self {
-            core: Core::new(settings, Arc::new(Counters::default()), now),
+            core: Core::new(settings, now),
             now,
             until: Time::ZERO,
             epoch: 1,

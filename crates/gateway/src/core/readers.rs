@@ -57,11 +57,9 @@ impl Core {
 mod tests {
     use super::*;
     use crate::core::{Direction, Effect, Source, Target};
-    use crate::counters::Counters;
-    use crate::settings::{Backend, Endpoint, EndpointLimits, Otherwise, Settings};
+    use crate::settings::{Endpoint, Otherwise, Settings};
     use backstay_model::{Epoch, Time};
     use std::net::SocketAddr;
-    use std::sync::Arc;
 
     /// A gateway with a subscriber, and what it does with connections.
     struct Scene {
@@ -77,20 +75,14 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            let endpoint = Endpoint {
-                name: "shop".to_owned(),
-                service: "shop".into(),
-                kind: EndpointKind::Reader { max_lag_bytes: 1000, otherwise: Otherwise::Any },
-                listen: Vec::new(),
-                users: Vec::new(),
-                backend: Backend::default(),
-                limits: EndpointLimits::default(),
-                tls: None,
-                proxy_protocol: false,
-            };
+            let endpoint = Endpoint::new(
+                "shop",
+                "shop".into(),
+                EndpointKind::Reader { max_lag_bytes: 1000, otherwise: Otherwise::Any },
+            );
             let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
             let now = Time::from_micros(1_000_000);
-            let core = Core::new(settings, Arc::new(Counters::default()), now);
+            let core = Core::new(settings, now);
             Self { core, now, open: Vec::new() }
         }
 

@@ -149,7 +149,6 @@ impl Core {
     /// Gives a client bytes that hold so many replies.
     #[inline]
     pub(super) fn deliver(&mut self, key: Key, bytes: &[u8], replies: u32, mute: bool) {
-        add(&self.counters.commands, u64::from(replies));
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -179,7 +178,6 @@ impl Core {
         };
         let (unsent, endpoint) = (client.unsent(), &self.endpoints[client.endpoint]);
         tracing::warn!(client = %client.peer, unsent, "a client does not fetch its replies; it is dropped");
-        add(&self.counters.refused, 1);
         add(&endpoint.traffic.refused, 1);
         self.end_client(key);
     }

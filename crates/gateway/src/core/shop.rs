@@ -2,12 +2,10 @@
 
 use crate::core::connect::request;
 use crate::core::{Core, Direction, Effect, Key, Target};
-use crate::counters::Counters;
 use crate::scan::{RequestScan, Words};
-use crate::settings::{Backend, Endpoint, EndpointKind, EndpointLimits, Settings};
+use crate::settings::{Endpoint, EndpointKind, EndpointLimits, Settings};
 use backstay_model::{Epoch, Time};
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module's head.
@@ -24,20 +22,10 @@ pub(crate) struct Shop {
 
 impl Shop {
     pub(crate) fn new(clients: usize, limits: EndpointLimits) -> Self {
-        let endpoint = Endpoint {
-            name: "shop".to_owned(),
-            service: "shop".into(),
-            kind: EndpointKind::Primary,
-            listen: Vec::new(),
-            users: Vec::new(),
-            backend: Backend::default(),
-            limits,
-            tls: None,
-            proxy_protocol: false,
-        };
+        let endpoint = Endpoint { limits, ..Endpoint::new("shop", "shop".into(), EndpointKind::Primary) };
         let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
         let now = Time::from_micros(1_000_000);
-        let mut core = Core::new(settings, Arc::new(Counters::default()), now);
+        let mut core = Core::new(settings, now);
         core.set_now(now);
         let clients = (0..clients).map(|_| core.client_opened(0, "peer").unwrap()).collect();
         let mut shop = Self { core, now, clients, link: Key::NONE, served: 0, stalled: false };

@@ -6,7 +6,7 @@ use super::intake::{IN_FLIGHT_MAX, Taken, UNDER_WAY_MAX, wait_for_answers};
 use super::link::{After, Link};
 use super::loss::{ABORTED, TRANSACTION_LOST, WAIT_UNKNOWN};
 use super::own::subscribe_word;
-use super::{Core, Key, add, secrets};
+use super::{Core, Key, secrets};
 use crate::commands::{Channels, Class, TimeoutAt, kind};
 use crate::core::connect::request;
 use crate::scan::{Request, Words};
@@ -154,7 +154,6 @@ impl Core {
             Class::Limited { .. } if secrets::asked_for(bytes) => {
                 let taken = self.answer(key, secrets::REFUSED);
                 if taken == Taken::Done {
-                    add(&self.counters.refused, 1);
                     self.refused_at_endpoint(key);
                 }
                 taken
@@ -303,7 +302,6 @@ impl Core {
             .and_then(|client| client.special.as_ref())
             .map_or(0, |it| it.subscribed_bytes);
         if known + bytes.len() > SUBSCRIBED_BYTES_MAX {
-            add(&self.counters.refused, 1);
             self.refused_at_endpoint(key);
             return self
                 .answer(key, b"-ERR this gateway does not remember so many channels for one client\r\n");
@@ -466,7 +464,6 @@ impl Core {
             .as_bytes(),
         );
         if taken == Taken::Done {
-            add(&self.counters.refused, 1);
             self.refused_at_endpoint(key);
         }
         taken

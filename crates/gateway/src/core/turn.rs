@@ -53,27 +53,15 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use crate::core::Core;
-    use crate::counters::Counters;
-    use crate::settings::{Backend, Endpoint, EndpointKind, EndpointLimits, Settings};
+    use crate::settings::{Endpoint, EndpointKind, Settings};
+    use crate::traffic::Traffic;
     use backstay_model::Time;
-    use std::sync::Arc;
 
     #[test]
     fn one_client_cannot_hold_up_the_others_with_what_the_gateway_does_itself() {
-        let endpoint = Endpoint {
-            name: "shop".to_owned(),
-            service: "shop".into(),
-            kind: EndpointKind::Primary,
-            listen: Vec::new(),
-            users: Vec::new(),
-            backend: Backend::default(),
-            limits: EndpointLimits::default(),
-            tls: None,
-            proxy_protocol: false,
-        };
+        let endpoint = Endpoint::new("shop", "shop".into(), EndpointKind::Primary);
         let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
-        let counters = Arc::new(Counters::default());
-        let mut core = Core::new(settings, counters.clone(), Time::ZERO);
+        let mut core = Core::new(settings, Time::ZERO);
         let clients: Vec<_> = (0..1000).map(|_| core.client_opened(0, "somewhere").unwrap()).collect();
         let asks =
             [&b"CLIENT REPLY OFF\n"[..], &b"CLIENT LIST\n".repeat(500), &b"CLIENT KILL x\n".repeat(500)];
@@ -83,7 +71,7 @@ mod tests {
         loop {
             core.settle();
             turns += 1;
-            assert!(counters.load().commands <= turns * 6, "too much in one turn");
+            assert!(Traffic::load(&core.traffic()).commands <= turns * 6, "too much in one turn");
             if !core.awaits_turn() {
                 break;
             }
@@ -91,7 +79,7 @@ mod tests {
             assert!(core.client_output(clients[1]).is_some_and(|(output, _)| output.ends_with(b"\r\n")));
             core.begin_turn();
         }
-        assert!(counters.load().commands >= 1000);
+        assert!(Traffic::load(&core.traffic()).commands >= 1000);
         assert!(core.wants_input(clients[0]));
     }
 }

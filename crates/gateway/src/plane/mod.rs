@@ -132,7 +132,6 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     pub(crate) fn open(
         settings: Settings,
         mut heritage: Heritage,
-        counters: Arc<crate::counters::Counters>,
         inbox: Arc<Mutex<Inbox>>,
         held: F,
     ) -> Result<(Self, Waker, Vec<(String, Listen)>), crate::StartError> {
@@ -161,7 +160,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             handshakes: BinaryHeap::new(),
             backends: settings.endpoints.iter().map(|endpoint| endpoint.backend.clone()).collect(),
             arrivals: Arrivals::new(&settings.endpoints),
-            core: Core::new(settings, counters, now()),
+            core: Core::new(settings, now()),
             inbox,
             held,
             listeners,

@@ -1,6 +1,6 @@
 //! The few words in which the tests are told: real servers, a gateway in front of them, clients of it.
 
-use backstay_gateway::{Backend, Endpoint, EndpointKind, EndpointLimits, Gateway, Listen, Settings};
+use backstay_gateway::{Endpoint, EndpointKind, Gateway, Listen, Settings};
 use backstay_lab::load::connection::{Connection, Reply, error_text, text};
 use backstay_lab::servers::ports::Ports;
 use backstay_lab::servers::process::Process;
@@ -82,15 +82,8 @@ pub(crate) struct Front {
 
 pub(crate) fn endpoint() -> Endpoint {
     Endpoint {
-        name: "shop".to_owned(),
-        service: "shop".into(),
-        kind: EndpointKind::Primary,
         listen: vec![Listen::Tcp("127.0.0.1:0".parse().unwrap())],
-        users: Vec::new(),
-        backend: Backend::default(),
-        limits: EndpointLimits::default(),
-        tls: None,
-        proxy_protocol: false,
+        ..Endpoint::new("shop", "shop".into(), EndpointKind::Primary)
     }
 }
 

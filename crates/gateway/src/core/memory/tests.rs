@@ -30,7 +30,7 @@ fn those_who_ask_for_much_and_fetch_nothing_are_let_go_until_the_rest_fits() {
     assert!(held(&mut shop) <= MAX);
     let gone = (1..20).filter(|client| shop.core.whence(shop.clients[*client]).is_none()).count();
     assert!((10..19).contains(&gone), "{gone}");
-    assert_eq!(shop.core.counters.refused.load(Ordering::Relaxed), gone as u64);
+    assert_eq!(shop.core.endpoints[0].traffic.refused.load(Ordering::Relaxed), gone as u64);
     // Who holds nothing is still there.
     assert!(shop.core.whence(shop.clients[0]).is_some());
 }
@@ -83,7 +83,7 @@ fn what_a_slow_server_has_not_taken_costs_nobody_his_place() {
     shop.stalled = true;
     shop.ask(0, &format!("SET a {}", "x".repeat(MAX)), 1);
     assert!(held(&mut shop) > MAX);
-    assert_eq!(shop.core.counters.refused.load(Ordering::Relaxed), 0);
+    assert_eq!(shop.core.endpoints[0].traffic.refused.load(Ordering::Relaxed), 0);
     // Those who hold more than what is left for clients still go.
     shop.stalled = false;
     shop.settle();
@@ -94,7 +94,7 @@ fn what_a_slow_server_has_not_taken_costs_nobody_his_place() {
     shop.stalled = true;
     shop.ask(0, &format!("SET a {}", "x".repeat(MAX)), 1);
     held(&mut shop);
-    let refused = shop.core.counters.refused.load(Ordering::Relaxed);
+    let refused = shop.core.endpoints[0].traffic.refused.load(Ordering::Relaxed);
     assert!((10..40).contains(&refused), "{refused}");
 }
 
@@ -184,7 +184,7 @@ fn a_list_of_clients_is_no_longer_than_what_a_client_may_be_owed() {
     let mut shop = Shop::new(100, limits);
     shop.ask(0, "CLIENT LIST", 1);
     assert_eq!(shop.heard(0), "closed");
-    assert_eq!(shop.core.counters.refused.load(Ordering::Relaxed), 1);
+    assert_eq!(shop.core.endpoints[0].traffic.refused.load(Ordering::Relaxed), 1);
 }
 
 #[test]

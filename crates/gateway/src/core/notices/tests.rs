@@ -2,10 +2,8 @@
 
 use super::Here;
 use crate::core::{Core, Direction, Effect, Key, Target};
-use crate::counters::Counters;
-use crate::settings::{Backend, Endpoint, EndpointKind, EndpointLimits, Settings};
+use crate::settings::{Endpoint, EndpointKind, EndpointLimits, Settings};
 use backstay_model::{Epoch, Time};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than what is kept back until a reply is whole.
@@ -20,19 +18,9 @@ struct Play {
 
 impl Play {
     fn new(limits: EndpointLimits) -> Self {
-        let endpoint = Endpoint {
-            name: "shop".to_owned(),
-            service: "shop".into(),
-            kind: EndpointKind::Primary,
-            listen: Vec::new(),
-            users: Vec::new(),
-            backend: Backend::default(),
-            limits,
-            tls: None,
-            proxy_protocol: false,
-        };
+        let endpoint = Endpoint { limits, ..Endpoint::new("shop", "shop".into(), EndpointKind::Primary) };
         let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
-        let mut core = Core::new(settings, Arc::new(Counters::default()), Time::ZERO);
+        let mut core = Core::new(settings, Time::ZERO);
         core.set_now(Time::from_micros(1_000));
         let client = core.client_opened(0, "peer").unwrap();
         let mut play = Self { core, client, link: Key::NONE };
