@@ -2,7 +2,7 @@
 //! spelt out or order of instances, different for anything that means something else. Secrets are not in them.
 
 use crate::config::{Credentials, SecretSource};
-use backstay_model::{ClusterName, ControllerSpec, Digest, Failsafe, ServiceSpec};
+use backstay_model::{ClusterName, ControllerSpec, Digest, Engine, Failsafe, ServiceSpec};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
@@ -44,14 +44,22 @@ impl Canonical {
 
 /// The digest of one service's section; the digest that `spec` carries is not part of it.
 pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> Digest {
-    let mut canonical = Canonical::new("backstay redis service 1");
+    let mut canonical = Canonical::new(&format!("backstay {} service 1", spec.engine.word()));
     canonical.text(spec.name.as_str());
     for duration in [spec.down_after, spec.probe_interval, spec.drain_wait, spec.cooldown] {
         canonical.number(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
     canonical.number(spec.parallel_syncs as u64);
-    canonical.number(spec.min_replicas_to_write);
-    canonical.text(&spec.canary_key);
+    match &spec.engine {
+        Engine::Redis(redis) => {
+            canonical.number(redis.min_replicas_to_write);
+            canonical.text(&redis.canary_key);
+        }
+        Engine::MariaDb(mariadb) => {
+            canonical.text(mariadb.durability.word());
+            canonical.text(if mariadb.events { "events" } else { "no events" });
+        }
+    }
     canonical.optional(spec.preference.site.as_ref());
     canonical.optional(spec.preference.zone.as_ref());
     canonical.number(spec.preference.max_lag_bytes);
@@ -78,7 +86,7 @@ pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> D
         canonical.text(&instance.zone);
         canonical.number(u64::from(instance.priority));
     }
-    if spec.ignore_sentinels {
+    if spec.engine.redis().is_some_and(|redis| redis.ignore_sentinels) {
         // Left out otherwise: versions that do not know it agree.
         canonical.text("ignore_sentinels");
     }

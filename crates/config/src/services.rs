@@ -7,7 +7,8 @@ use crate::section::{At, Section};
 use crate::service_tls::{self, ServiceTls};
 use crate::values;
 use backstay_model::{
-    Address, Digest, Failsafe, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec,
+    Address, Digest, Engine, Failsafe, InstanceName, InstanceSpec, Preference, RedisSpec, ServiceName,
+    ServiceSpec,
 };
 use std::time::Duration;
 
@@ -105,6 +106,11 @@ impl ServiceDraft {
     pub(crate) fn spec(&self) -> Option<ServiceSpec> {
         Some(ServiceSpec {
             name: self.name.as_ref()?.value.clone(),
+            engine: Engine::Redis(RedisSpec {
+                canary_key: self.canary_key.clone(),
+                min_replicas_to_write: self.min_replicas_to_write.value,
+                ignore_sentinels: self.ignore_sentinels,
+            }),
             instances: self.instances.iter().filter_map(InstanceDraft::spec).collect(),
             down_after: self.down_after.value,
             probe_interval: self.probe_interval.value,
@@ -116,9 +122,6 @@ impl ServiceDraft {
                 zone: self.preference.zone.as_ref().map(|zone| zone.value.clone()),
                 max_lag_bytes: self.preference.max_lag,
             },
-            canary_key: self.canary_key.clone(),
-            min_replicas_to_write: self.min_replicas_to_write.value,
-            ignore_sentinels: self.ignore_sentinels,
             failsafe: self.failsafe.value,
             digest: Digest::from(""),
         })

@@ -6,7 +6,7 @@ use crate::controllers::SENTINEL_OFF;
 use crate::endpoints::{Endpoint, EndpointRole};
 use crate::service_tls::ServiceTls;
 use crate::values::spelt;
-use backstay_model::{ControllerSpec, ServiceSpec};
+use backstay_model::{ControllerSpec, Engine, ServiceSpec};
 use std::fmt::{Display, Write as _};
 
 impl Config {
@@ -58,16 +58,24 @@ impl Config {
     }
 
     fn show_service(&self, service: &ServiceSpec, out: &mut Toml) {
-        out.line("\n[[redis]]");
+        out.line(&format!("\n[[{}]]", service.engine.word()));
         out.text("name", &service.name);
         out.text("down_after", spelt(service.down_after));
         out.text("probe_interval", spelt(service.probe_interval));
         out.text("drain_wait", spelt(service.drain_wait));
         out.text("cooldown", spelt(service.cooldown));
         out.line(&format!("parallel_syncs = {}", service.parallel_syncs));
-        out.text("canary_key", &service.canary_key);
-        out.line(&format!("min_replicas_to_write = {}", service.min_replicas_to_write));
-        out.line(&format!("ignore_sentinels = {}", service.ignore_sentinels));
+        match &service.engine {
+            Engine::Redis(redis) => {
+                out.text("canary_key", &redis.canary_key);
+                out.line(&format!("min_replicas_to_write = {}", redis.min_replicas_to_write));
+                out.line(&format!("ignore_sentinels = {}", redis.ignore_sentinels));
+            }
+            Engine::MariaDb(mariadb) => {
+                out.text("durability", mariadb.durability.word());
+                out.line(&format!("events = {}", mariadb.events));
+            }
+        }
         out.text("failsafe", service.failsafe.word());
         if let Some(credentials) = self.credentials(&service.name) {
             out.text_unless_empty("username", credentials.username.as_deref().unwrap_or_default());

@@ -54,9 +54,7 @@ fn the_example_spells_out_the_defaults() {
     assert_eq!(example.drain_wait, short.drain_wait);
     assert_eq!(example.cooldown, short.cooldown);
     assert_eq!(example.parallel_syncs, short.parallel_syncs);
-    assert_eq!(example.canary_key, short.canary_key);
-    assert_eq!(example.min_replicas_to_write, short.min_replicas_to_write);
-    assert_eq!(example.ignore_sentinels, short.ignore_sentinels);
+    assert_eq!(example.engine, short.engine);
     assert_eq!(example.failsafe, short.failsafe);
     assert_eq!(example.instances[0].priority, short.instances[0].priority);
 }

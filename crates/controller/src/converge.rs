@@ -21,6 +21,7 @@ pub(crate) fn converge(work: &mut Work) {
         return;
     }
     keep_primary_open(work, &reign);
+    beat(work, &reign);
     follow_rename(work, &reign);
     if crate::failover::sentinels(work.scene).is_some() {
         return; // Whatever it does now, doing something else is a fight.
@@ -48,10 +49,25 @@ pub(crate) fn converge(work: &mut Work) {
 /// it.
 fn keep_primary_open(work: &mut Work, reign: &Reign) {
     let found = work.current(&reign.instance);
-    if found.is_some_and(|seen| seen.is_primary() && seen.is_closed() && seen.run_id == reign.run_id) {
-        let min_replicas_to_write = work.scene.spec.min_replicas_to_write;
-        work.order(&reign.instance, Action::Open { min_replicas_to_write });
+    if found.is_some_and(|seen| seen.is_primary() && seen.closed && seen.run_id == reign.run_id) {
+        work.order(&reign.instance, Action::Open);
     }
+}
+
+/// Where the stream does not move by itself, something is written now and then: only what is received proves that
+/// replicas receive.
+fn beat(work: &mut Work, reign: &Reign) {
+    let open = |seen: &&Replication| seen.is_primary() && !seen.closed && seen.run_id == reign.run_id;
+    let (Some(every), Some(_)) = (work.manners().heartbeat, work.current(&reign.instance).filter(open))
+    else {
+        return;
+    };
+    let now = work.now.time;
+    if work.state.phase == Phase::Stable && work.scene.notes.beat.is_none_or(|at| now.since(at) >= every) {
+        work.scene.notes.beat = Some(now);
+        work.order(&reign.instance, Action::Canary);
+    }
+    work.look_again(every);
 }
 
 /// A primary makes its backlog when a replica comes to it, and names its history anew when it does (Redis,
@@ -95,7 +111,7 @@ fn demote(
     if !work.is_ours(&instance.name) || work.state.is_usurper(&instance.name, seen) {
         return; // `problems` names it.
     }
-    if !seen.is_closed() {
+    if !seen.closed {
         let fresh = !was_ordered(work, &instance.name, &Action::Fence);
         work.order(&instance.name, Action::Fence);
         if fresh {
@@ -122,6 +138,13 @@ fn follow(
     let Some((of, link_up, syncing)) = follows(seen) else {
         return;
     };
+    if seen.sql.exposed && work.is_ours(&instance.name) {
+        let fresh = !was_ordered(work, &instance.name, &Action::Fence);
+        work.order(&instance.name, Action::Fence);
+        if fresh {
+            work.tell(EventKind::ExposedReplicaClosed { instance: instance.name.clone() });
+        }
+    }
     if *of == primary.address {
         if work.state.possible_primaries.contains(&instance.name)
             && !work.scene.notes.disconnected.contains(&instance.name)
@@ -134,7 +157,7 @@ fn follow(
             let follow = Action::Follow { primary: primary.address.clone(), disconnect: true };
             work.order(&instance.name, follow);
         }
-        if link_up && !syncing && seen.replid == reign.replid {
+        if link_up && !syncing && !seen.sql.stalled && seen.replid == reign.replid {
             trust(work, &instance.name, seen);
         } else {
             work.watch(&instance.name, Duration::from_millis(10));
@@ -158,9 +181,8 @@ fn follow(
         work.order(&instance.name, Action::Follow { primary: primary.address.clone(), disconnect: false });
         work.watch(&instance.name, Duration::from_millis(10));
     }
-    if seen.is_closed() {
-        let min_replicas_to_write = work.scene.spec.min_replicas_to_write;
-        work.order(&instance.name, Action::Open { min_replicas_to_write });
+    if seen.closed {
+        work.order(&instance.name, Action::Open);
     }
 }
 

@@ -206,7 +206,7 @@ fn instance_status(
         lag_bytes: seen.zip(primary).and_then(|(seen, primary)| lag(seen, primary)),
         link_up: seen.and_then(follows).map(|(_, link_up, _)| link_up),
         in_sync: view.run_id().is_some() && state.trusted.get(&spec.name) == view.run_id(),
-        closed: seen.is_some_and(Replication::is_closed),
+        closed: seen.is_some_and(|seen| seen.closed),
     }
 }
 

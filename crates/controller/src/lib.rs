@@ -12,6 +12,7 @@ pub mod state;
 
 mod converge;
 mod effect;
+mod engine;
 mod explain;
 mod failover;
 mod gateways;

@@ -157,9 +157,9 @@ const fn remedy(fault: Fault) -> &'static str {
             "correct password_file, password_env or username in the file; no failover is made for this"
         }
         Fault::NoPermission => "grant the user the right it lacks; no failover is made for this",
-        Fault::TooManyClients => "raise maxclients or find who holds the connections",
+        Fault::TooManyClients => "raise maxclients (max_connections) or find who holds the connections",
         Fault::NameUnresolved => "mend the name service or write an address",
-        Fault::NotRedis => "correct the address in the file, or add tls if it speaks that",
+        Fault::NotTheEngine => "correct the address in the file, or add tls if it speaks that",
         Fault::CertificateOutdated => {
             "renew its certificate, or set the clock that is wrong; no failover is made for this"
         }
@@ -170,6 +170,9 @@ const fn remedy(fault: Fault) -> &'static str {
             "see this controller's log; it may not speak TLS or want another client certificate; no failover is made for \
              this"
         }
+        Fault::Locked => "see who holds it (SHOW PROCESSLIST) and end that",
+        Fault::Draining => "wait until it has",
+        Fault::Unsuitable => "see which of its settings `backstay doctor` names, or look at its log",
         Fault::PrimaryLost | Fault::OtherError => "look at its log",
     }
 }
@@ -190,7 +193,7 @@ fn orders_refused(s: &Snapshot) -> Option<String> {
 
 fn primary_closed(s: &Snapshot) -> Option<String> {
     let (name, view) = s.primary()?;
-    let closed = s.state.phase == Phase::Stable && view.replication()?.is_closed();
+    let closed = s.state.phase == Phase::Stable && view.replication()?.closed;
     closed.then(|| {
         format!("the primary {name} is closed for writes (min-replicas-to-write); it is being opened")
     })
@@ -202,7 +205,8 @@ fn foreign_manager(s: &Snapshot) -> Option<String> {
 
 fn sentinels_unseen(s: &Snapshot) -> Option<String> {
     let silent = s.scene.views.iter().filter(|(_, view)| view.sentinels == Sentinels::Hidden);
-    let names = list(silent.map(|(name, _)| name)).filter(|_| !s.scene.spec.ignore_sentinels);
+    let ignored = s.scene.spec.engine.redis().is_none_or(|redis| redis.ignore_sentinels);
+    let names = list(silent.map(|(name, _)| name)).filter(|_| !ignored);
     names.map(|names| {
         format!("{names} does not say whether a Sentinel manages it, too: grant the user +pubsub|numsub")
     })

@@ -67,6 +67,8 @@ pub struct Notes {
     pub opening: Option<Moment>,
     /// A canary was sent in this reign.
     pub canary_sent: bool,
+    /// When something was last written to the primary for its replicas to receive.
+    pub beat: Option<Time>,
     /// After a planned move: when clients that wait at the old primary were let go.
     pub resumed: Option<Time>,
     /// Old primaries whose clients were told to go.
@@ -100,9 +102,9 @@ pub struct View {
     pub role_since: Time,
     /// When its offset, run or history was seen to change last.
     pub moved: Time,
-    /// The first offset seen since a majority gets no answer from the primary.
-    pub baseline: Option<ReplOffset>,
-    /// When its offset was last seen beyond the baseline: somebody still fed it then.
+    /// The first offset and count of heartbeats seen since a majority gets no answer from the primary.
+    pub baseline: Option<(ReplOffset, u64)>,
+    /// When either was last seen beyond the baseline: somebody still fed it then.
     pub fed: Option<Time>,
     /// The first offset seen since the link to the present primary came up.
     linked_at: Option<(Address, ReplId, ReplOffset)>,
@@ -175,10 +177,11 @@ impl View {
             self.refused = None;
         }
         if doubted {
+            let seen = (replication.offset, replication.sql.heartbeats);
             match self.baseline {
-                None => self.baseline = Some(replication.offset),
-                Some(baseline) if replication.offset > baseline => {
-                    self.baseline = Some(replication.offset);
+                None => self.baseline = Some(seen),
+                Some((offset, heartbeats)) if seen.0 > offset || seen.1 > heartbeats => {
+                    self.baseline = Some(seen);
                     self.fed = Some(now);
                 }
                 Some(_) => {}

@@ -190,7 +190,7 @@ impl ServiceState {
     /// Whether this primary was made one by somebody else: a trusted process that nobody here promoted, and open.
     pub fn is_usurper(&self, name: &InstanceName, seen: &Replication) -> bool {
         seen.is_primary()
-            && !seen.is_closed()
+            && !seen.closed
             && !self.possible_primaries.contains(name)
             && self.trusted.get(name) == Some(&seen.run_id)
     }
@@ -204,10 +204,19 @@ impl ServiceState {
         self.late_demotions.iter().chain(moving)
     }
 
-    /// How many bytes this instance holds that no later primary ever received.
+    /// How much this instance holds that no later primary ever received: bytes, or transactions. A history may have been
+    /// gone on with after others (MariaDB names them by their server): what lies where it reigned is everybody's.
     pub fn surplus(&self, seen: &Replication) -> u64 {
-        let ended = self.endings.iter().find(|(replid, _)| *replid == seen.replid);
-        ended.map_or(0, |(_, ended)| seen.offset.ahead_of(*ended))
+        let mut began = ReplOffset(0);
+        let mut surplus = 0;
+        for (replid, ended) in &self.endings {
+            if *replid == seen.replid && seen.offset >= began {
+                surplus = seen.offset.ahead_of(*ended);
+            }
+            began = *ended;
+        }
+        let reigns = self.reign.as_ref().is_some_and(|reign| reign.replid == seen.replid);
+        if reigns && seen.offset >= began { 0 } else { surplus }
     }
 
     /// Whether a pause is in force.

@@ -1,6 +1,7 @@
 //! One look at one service by a leader: what it may read, and the few verbs with which it acts.
 
 use crate::effect::Effect;
+use crate::engine::Manners;
 use crate::entry::{Decided, Entry};
 use crate::gateways::Holder;
 use crate::scene::{Moment, Scene, View};
@@ -53,6 +54,11 @@ impl Work<'_> {
     /// The lease holds, and no proposal is under way that would change the state.
     pub(crate) fn may_act(&self) -> bool {
         self.now.time < self.lease
+    }
+
+    /// What the engine does otherwise than another.
+    pub(crate) const fn manners(&self) -> &'static Manners {
+        Manners::of(&self.scene.spec.engine)
     }
 
     /// This moment.

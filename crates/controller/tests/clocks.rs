@@ -4,7 +4,7 @@
 mod desk;
 
 use backstay_controller::{Cause, Decided, Entry, State};
-use backstay_model::{Epoch, InstanceName, Observation, ReplOffset, Replication, Role, UnixMicros};
+use backstay_model::{Epoch, InstanceName, Observation, ReplOffset, Role, UnixMicros};
 use desk::{Desk, REFUSED, SILENT, state};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn promoted(instance: &str, closed: bool) -> Observation {
     let mut replication = state(instance, Role::Primary { replicas: 0 }, 1000);
     replication.previous = Some(("history".into(), ReplOffset(1000)));
     replication.replid = "next".into();
-    replication.min_replicas_to_write = if closed { Replication::CLOSED } else { 0 };
+    replication.closed = closed;
     Observation::Replication(replication)
 }
 

@@ -14,7 +14,7 @@ fn promoted(instance: &str, closed: bool) -> Observation {
     let mut replication = state(instance, Role::Primary { replicas: 0 }, 1000);
     replication.previous = Some(("history".into(), ReplOffset(1000)));
     replication.replid = "next".into();
-    replication.min_replicas_to_write = if closed { Replication::CLOSED } else { 0 };
+    replication.closed = closed;
     Observation::Replication(replication)
 }
 
@@ -285,7 +285,7 @@ fn an_old_primary_that_returns_is_closed_before_it_follows() {
     desk.primary("r1", 1200);
     assert_eq!(desk.orders, ["r1 fence"]);
     let mut closed = state("r1", Role::Primary { replicas: 0 }, 1200);
-    closed.min_replicas_to_write = Replication::CLOSED;
+    closed.closed = true;
     desk.pass(120);
     desk.sees("r1", Observation::Replication(closed));
     assert!(desk.orders.contains(&"r1 follow r2".to_owned()), "{:?}", desk.orders);
@@ -548,7 +548,7 @@ fn a_restarted_primary_that_is_promoted_again_is_opened_though_others_have_not_f
     let seen = |role: Role, closed: bool| {
         let mut seen = state("r1", role, 1000);
         (seen.run_id, seen.replid) = ("again".into(), "next".into());
-        seen.min_replicas_to_write = if closed { Replication::CLOSED } else { 0 };
+        seen.closed = closed;
         seen
     };
     let replica = Role::Replica { of: Address::nowhere(), link_up: false, syncing: false };

@@ -78,7 +78,7 @@ impl Desk {
         let mut seen = state(instance, Role::Primary { replicas: 0 }, 1000);
         seen.replid = "next".into();
         seen.previous = Some(("history".into(), backstay_model::ReplOffset(1000)));
-        seen.min_replicas_to_write = backstay_model::Replication::CLOSED;
+        seen.closed = true;
         self.sees(instance, Observation::Replication(seen));
     }
 

@@ -4,7 +4,7 @@ mod desk;
 
 use backstay_controller::problems::CATALOGUE;
 use backstay_controller::{Input, State};
-use backstay_model::{Address, Health, Observation, ReplOffset, Replication, Role, Sentinels};
+use backstay_model::{Address, Engine, Health, Observation, ReplOffset, Replication, Role, Sentinels};
 use desk::{Desk, REFUSED, SILENT, address, spec, state};
 
 fn problem(desk: &Desk, code: &str) -> Option<String> {
@@ -46,7 +46,10 @@ fn what_a_dead_instance_said_of_sentinels_hinders_nothing() {
 #[test]
 fn a_sentinel_that_the_operator_knows_of_hinders_nothing() {
     let mut settings = spec();
-    settings.ignore_sentinels = true;
+    let Engine::Redis(redis) = &mut settings.engine else {
+        unreachable!("the desk watches a Redis");
+    };
+    redis.ignore_sentinels = true;
     let mut desk = Desk::settled_with(settings);
     desk.sees("r2", Observation::Sentinels(Sentinels::Seen(3)));
     assert_eq!(problem(&desk, "ForeignManager"), None);

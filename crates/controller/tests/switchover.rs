@@ -3,7 +3,7 @@
 mod desk;
 
 use backstay_controller::{Effect, Input, Wish};
-use backstay_model::{Address, Epoch, Fault, Health, Observation, ReplOffset, Replication, Role, Term, Time};
+use backstay_model::{Address, Epoch, Fault, Health, Observation, ReplOffset, Role, Term, Time};
 use desk::{Desk, REFUSED, SILENT, address, id, spec, state};
 
 /// A settled group whose replicas received something since they were linked.
@@ -59,7 +59,7 @@ fn promoted(instance: &str, offset: u64, closed: bool) -> Observation {
     let mut replication = state(instance, Role::Primary { replicas: 0 }, offset);
     replication.previous = Some(("history".into(), ReplOffset(offset)));
     replication.replid = "next".into();
-    replication.min_replicas_to_write = if closed { Replication::CLOSED } else { 0 };
+    replication.closed = closed;
     Observation::Replication(replication)
 }
 
@@ -341,7 +341,7 @@ fn unfit_ones_are_refused_each_with_its_reason() {
     desk.sees("r3", Observation::Replication(elsewhere));
     refused(&mut desk, Some("r3"), "not in the file");
     let mut fenced = state("r3", Role::Replica { of: address("r1"), link_up: true, syncing: false }, 1100);
-    fenced.min_replicas_to_write = Replication::CLOSED;
+    fenced.closed = true;
     desk.quorum_is_slow = true;
     desk.sees("r3", Observation::Replication(fenced));
     desk.orders.clear();

@@ -1,9 +1,12 @@
 //! What a link says to an engine and what it hears, one request and one reply each. `wire` turns them into bytes; the
 //! simulator's fake engines take them as they are.
 
-use crate::{Address, Fault, Identity, ReplId, ReplOffset, Role};
+use crate::{Address, Fault, Identity, ReplId, ReplOffset, Role, SqlState};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// The `min-replicas-to-write` that closes a Redis for writes, and does not expire.
+pub const CLOSED: u64 = 1_000_000;
 
 /// One request to an instance. Each has exactly one reply, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +15,7 @@ pub enum Command {
     Ping,
     /// Who are you (Redis: `INFO`)?
     Identify,
-    /// Where are you in the replication stream (`INFO replication`)?
+    /// Where are you in replication (`INFO replication`; MariaDB: GTIDs, `SHOW ALL SLAVES STATUS`)?
     Info,
     /// What are your `min-replicas-to-write` and `min-replicas-max-lag`?
     WriteGuard,
@@ -28,16 +31,42 @@ pub enum Command {
     Commit,
     /// Disconnect every other client, pub/sub included (`CLIENT KILL TYPE normal`, `pubsub`).
     DisconnectClients(ClientKind),
-    /// Replicate from this address (`REPLICAOF`).
+    /// Replicate from this address (`REPLICAOF`; MariaDB: `CHANGE MASTER TO` of a replica).
     Replicate(Address),
     /// Become a primary (`REPLICAOF NO ONE`).
     ReplicateNoOne,
-    /// Write this key with an expiry of one second.
+    /// What only a MariaDB is told.
+    Sql(Sql),
+    /// Write what nobody else reads (Redis: this key, with an expiry of one second).
     Canary(String),
     /// Keep clients' writes waiting for so long (`CLIENT PAUSE … WRITE`). It expires, and then runs what it postponed.
     PauseWrites(Duration),
     /// End that early (`CLIENT UNPAUSE`).
     ResumeWrites,
+}
+
+/// What only a MariaDB is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sql {
+    /// Take no writes of clients (`read_only=1`), or say within a second what stands in the way.
+    Close,
+    /// Take them (`read_only=0`).
+    Open,
+    /// Receive nothing more; what was received is still applied (`STOP SLAVE IO_THREAD`).
+    StopReceiving,
+    /// Apply what is received (`START SLAVE SQL_THREAD`). While nothing is being received it would throw away what was
+    /// (seen).
+    StartApplying,
+    /// A primary becomes a replica of this address, in the history that it wrote.
+    Demote(Address),
+    /// Once everything up to there is applied, take no writes of clients, disconnect everybody else and become a primary.
+    /// Nothing of it happens if something of it fails.
+    Ascend {
+        /// The history.
+        replid: ReplId,
+        /// How far in it.
+        offset: ReplOffset,
+    },
 }
 
 /// The clients that `CLIENT KILL TYPE` tells apart.
@@ -84,4 +113,8 @@ pub struct Info {
     pub previous: Option<(ReplId, ReplOffset)>,
     /// How far it is (`master_repl_offset` of a primary, `slave_repl_offset` of a replica).
     pub offset: ReplOffset,
+    /// See `Replication`; a Redis does not say so itself.
+    pub closed: bool,
+    /// What only a MariaDB says.
+    pub sql: SqlState,
 }

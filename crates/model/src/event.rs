@@ -139,6 +139,11 @@ pub enum EventKind {
     StrayPrimaryClosed {
         instance: InstanceName,
     },
+    /// A replica took clients' writes, and was closed for them (MariaDB).
+    ExposedReplicaClosed {
+        /// The instance.
+        instance: InstanceName,
+    },
     /// An instance held writes that the new primary never received.
     SurplusGivenUp {
         instance: InstanceName,
@@ -186,6 +191,7 @@ impl EventKind {
             | Self::FailoverBegun { .. }
             | Self::FailoverAbandoned { .. }
             | Self::StrayPrimaryClosed { .. }
+            | Self::ExposedReplicaClosed { .. }
             | Self::ServedWithoutLease { .. }
             | Self::ProblemFound { .. }
             | Self::Paused { .. }
@@ -233,16 +239,17 @@ impl fmt::Display for EventKind {
             Self::FailoverAbandoned { epoch, reason } => write!(f, "epoch {epoch}: plan given up: {reason}"),
             Self::Stuck { reason } => f.write_str(reason),
             Self::Repointed { instance, primary } => write!(f, "{instance} was told to follow {primary}"),
-            Self::InSync { instance, full_copy: false } => {
-                write!(f, "{instance} is in step with the primary")
-            }
-            Self::InSync { instance, full_copy: true } => {
-                write!(f, "{instance} is in step with the primary after a full copy")
+            Self::InSync { instance, full_copy } => {
+                let after = if *full_copy { " after a full copy" } else { "" };
+                write!(f, "{instance} is in step with the primary{after}")
             }
             Self::GatewayJoined { gateway } => write!(f, "gateway {gateway} is registered"),
             Self::GatewayLeft { gateway } => write!(f, "gateway {gateway} is registered no more"),
             Self::GatewaysHeld { epoch, how } => write!(f, "epoch {epoch}: every gateway holds: {how}"),
             Self::ServedWithoutLease { gateway, run } => write!(f, "gateway {gateway} {run}"),
+            Self::ExposedReplicaClosed { instance } => {
+                write!(f, "{instance} is a replica and took clients' writes; it was closed (read_only)")
+            }
             Self::StrayPrimaryClosed { instance } => {
                 write!(f, "{instance} took itself for a primary and was closed")
             }

@@ -13,7 +13,7 @@ mod status;
 mod time;
 mod traffic;
 
-pub use command::{ClientKind, Command, Info, Reply};
+pub use command::{CLOSED, ClientKind, Command, Info, Reply, Sql};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
 pub use gateway::{
     FailsafeRun, GatewayId, GatewayLoad, GatewayOrders, GatewayReport, LEASE, LEASE_ASKED_EVERY,
@@ -25,10 +25,14 @@ pub use ids::{
 };
 pub use names::{hint, nearest};
 pub use observation::{
-    Evidence, Fault, Health, Identity, InstanceReport, Observation, Replication, Role, Sentinels, Suspicion,
+    Evidence, Fault, Health, Identity, InstanceReport, Observation, Replication, Role, Sentinels, SqlState,
+    Suspicion,
 };
 pub use order::{Action, Order};
-pub use spec::{ClusterSpec, ControllerSpec, Failsafe, InstanceSpec, Preference, ServiceSpec};
+pub use spec::{
+    ClusterSpec, ControllerSpec, Durability, Engine, Failsafe, InstanceSpec, MariaDbSpec, Preference,
+    RedisSpec, ServiceSpec,
+};
 pub use status::{
     CandidateStatus, ClusterStatus, ControllerStatus, Explanation, GatewayStatus, InstanceStatus,
     LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,

@@ -11,7 +11,7 @@ pub enum Observation {
     Health(Health),
     /// Who answered on a new connection. Comes before anything else from that connection.
     Identity(Identity),
-    /// The reply to `INFO replication`.
+    /// Where it stands in replication (Redis: `INFO replication`).
     Replication(Replication),
     /// The `INFO` behind a freeze, on the same connection: the one reply that counts as a freeze.
     Frozen {
@@ -97,8 +97,8 @@ pub enum Fault {
     TooManyClients,
     /// The host name does not resolve.
     NameUnresolved,
-    /// Answered something that is not Redis.
-    NotRedis,
+    /// Answered something that is not the engine of the file.
+    NotTheEngine,
     /// Any other error reply.
     OtherError,
     /// Its certificate is past its date, or not valid yet.
@@ -107,6 +107,12 @@ pub enum Fault {
     CertificateUntrusted,
     /// Does not talk TLS, or not with us: it may want a certificate, or another one.
     TlsFailed,
+    /// Something holds a lock that the order needs (MariaDB: 1205).
+    Locked,
+    /// Has not applied yet what it received.
+    Draining,
+    /// Its replication is not set up as Backstay needs it (MariaDB: without GTIDs, or with several primaries).
+    Unsuitable,
 }
 
 impl fmt::Display for Fault {
@@ -120,11 +126,14 @@ impl fmt::Display for Fault {
             Self::NoPermission => "denies a command that Backstay needs",
             Self::TooManyClients => "accepts no more clients",
             Self::NameUnresolved => "has a host name that does not resolve",
-            Self::NotRedis => "answers something that is not Redis",
+            Self::NotTheEngine => "answers something that is not what the file names",
             Self::OtherError => "answers with an error",
             Self::CertificateOutdated => "shows a certificate that is not valid today",
             Self::CertificateUntrusted => "shows a certificate of another authority or for another name",
             Self::TlsFailed => "fails the TLS handshake",
+            Self::Locked => "holds a lock that stands in the way",
+            Self::Draining => "has not applied yet what it received",
+            Self::Unsuitable => "replicates in a way that Backstay cannot work with",
         })
     }
 }
@@ -142,7 +151,7 @@ pub struct Identity {
     pub loading: bool,
 }
 
-/// One reply to `INFO replication`, with the process it came from.
+/// Where an instance stands in replication, with the process that said so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replication {
     /// The process that answered.
@@ -155,23 +164,30 @@ pub struct Replication {
     pub previous: Option<(ReplId, ReplOffset)>,
     /// How far it is in that history.
     pub offset: ReplOffset,
-    /// Its current `min-replicas-to-write`; `CLOSED` or more means that Backstay closed it.
-    pub min_replicas_to_write: u64,
+    /// It rejects every write because Backstay closed it; it was to be opened before it serves again.
+    pub closed: bool,
+    /// What only a MariaDB says.
+    pub sql: SqlState,
 }
 
 impl Replication {
-    /// The `min-replicas-to-write` that closes an instance for writes, and does not expire.
-    pub const CLOSED: u64 = 1_000_000;
-
-    /// Whether it rejects every write because it was closed.
-    pub const fn is_closed(&self) -> bool {
-        self.min_replicas_to_write >= Self::CLOSED
-    }
-
     /// Whether it calls itself a primary.
     pub const fn is_primary(&self) -> bool {
         matches!(self.role, Role::Primary { .. })
     }
+}
+
+/// What a MariaDB says of itself beyond what every engine does. The default for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SqlState {
+    /// A replica that would take clients' writes (`read_only=0`).
+    pub exposed: bool,
+    /// A replica that applies nothing of what it receives: its SQL thread stands.
+    pub stalled: bool,
+    /// How much of what it received it has not applied yet. It holds that all the same.
+    pub unapplied: u64,
+    /// Counts up while whom it follows is alive, even if nothing is written there.
+    pub heartbeats: u64,
 }
 
 /// The role that an instance reports.

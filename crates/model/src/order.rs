@@ -33,16 +33,10 @@ pub enum Action {
     /// Disconnect every other client, close for writes and become a primary, in one write, on a connection that
     /// answered within the last 100 ms.
     Promote,
-    /// Take the service's writes: put back its own `min-replicas-to-write`.
-    Open {
-        /// The service's own value.
-        min_replicas_to_write: u64,
-    },
-    /// Write the canary key and report its acknowledgement.
-    Canary {
-        /// The key.
-        key: String,
-    },
+    /// Take the service's writes.
+    Open,
+    /// Write what nobody else reads, and report its acknowledgement.
+    Canary,
     /// Replicate from the primary. `disconnect` also throws out the clients, who take the instance for a primary.
     Follow {
         /// The primary's address.

@@ -36,11 +36,13 @@ impl ControllerSpec {
     }
 }
 
-/// One Redis replication group and how it is watched.
+/// One replication group and how it is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSpec {
     /// Its name (Sentinel's master name).
     pub name: ServiceName,
+    /// What its instances run, and what only that has.
+    pub engine: Engine,
     /// The instances that may hold its data.
     pub instances: Vec<InstanceSpec>,
     /// Silence of this length is soft evidence that an instance is down.
@@ -55,12 +57,6 @@ pub struct ServiceSpec {
     pub parallel_syncs: usize,
     /// Where the primary should stand, data permitting.
     pub preference: Preference,
-    /// The key that the canary writes; it expires after one second.
-    pub canary_key: String,
-    /// The service's own `min-replicas-to-write`, put back when an instance is opened or demoted.
-    pub min_replicas_to_write: u64,
-    /// The operator knows of Sentinels beside Backstay: they hinder nothing.
-    pub ignore_sentinels: bool,
     /// What gateways do when no controller tells them anything.
     pub failsafe: Failsafe,
     /// Digest of the section of the file, compared between nodes.
@@ -71,6 +67,81 @@ impl ServiceSpec {
     /// The instance called `name`, if the file has it.
     pub fn instance(&self, name: &InstanceName) -> Option<&InstanceSpec> {
         self.instances.iter().find(|instance| instance.name == *name)
+    }
+}
+
+/// What instances run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Redis, or Valkey.
+    Redis(RedisSpec),
+    /// MariaDB, 10.6 or later.
+    MariaDb(MariaDbSpec),
+}
+
+/// What only a Redis group has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedisSpec {
+    /// The key that the canary writes; it expires after one second.
+    pub canary_key: String,
+    /// The service's own `min-replicas-to-write`, put back when an instance is opened or demoted.
+    pub min_replicas_to_write: u64,
+    /// The operator knows of Sentinels beside Backstay: they hinder nothing.
+    pub ignore_sentinels: bool,
+}
+
+/// What only a MariaDB group has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MariaDbSpec {
+    /// When a commit is acknowledged.
+    pub durability: Durability,
+    /// The scheduler of events runs on the primary.
+    pub events: bool,
+}
+
+/// Which acknowledged writes may be lost (safety, "What can be promised").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Durability {
+    /// Those that no replica had received.
+    #[default]
+    Async,
+    /// None, while no more instances lose their data than the counted ones allow.
+    Majority,
+}
+
+impl Durability {
+    /// As the file spells it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Async => "async",
+            Self::Majority => "majority",
+        }
+    }
+}
+
+impl Engine {
+    /// As the file and `status` spell it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Redis(_) => "redis",
+            Self::MariaDb(_) => "mariadb",
+        }
+    }
+
+    /// The settings that only Redis has.
+    pub const fn redis(&self) -> Option<&RedisSpec> {
+        match self {
+            Self::Redis(redis) => Some(redis),
+            Self::MariaDb(_) => None,
+        }
+    }
+
+    /// The settings that only MariaDB has.
+    pub const fn mariadb(&self) -> Option<&MariaDbSpec> {
+        match self {
+            Self::Redis(_) => None,
+            Self::MariaDb(mariadb) => Some(mariadb),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod tests;
 
 use backstay_config::Config;
 use backstay_controller::link::{Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Observation, Reply, Time};
+use backstay_model::{Engine, Observation, RedisSpec, Reply, Time};
 use backstay_wire::frame::{FrameDecoder, encode_frame};
 use backstay_wire::redis::decode_reply;
 use backstay_wire::resp::{Decoder, Limits, Protocol, RequestDecoder, Value, encode_request, encode_value};
@@ -188,8 +188,11 @@ fn frames(bytes: &[u8]) {
 /// What an instance answers a link with: whatever it is, it becomes replies that can be told to other controllers.
 fn replies(bytes: &[u8]) {
     let (size, bytes) = pieces(bytes);
-    let settings =
-        LinkSettings { down_after: Duration::from_millis(500), probe_interval: Duration::from_millis(100) };
+    let settings = LinkSettings {
+        down_after: Duration::from_millis(500),
+        probe_interval: Duration::from_millis(100),
+        engine: Engine::Redis(RedisSpec::default()),
+    };
     let mut now = Time::from_micros(1_000_000);
     let mut link = Link::new(settings, now);
     let mut decoder = Decoder::new(Limits::default());

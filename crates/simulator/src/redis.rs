@@ -6,7 +6,7 @@
 //! what it says.
 
 use backstay_model::{
-    Address, ClientKind, Command, Fault, Identity, Info, ReplId, ReplOffset, Reply, Role, RunId,
+    Address, ClientKind, Command, Fault, Identity, Info, ReplId, ReplOffset, Reply, Role, RunId, SqlState,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -474,7 +474,7 @@ impl Redis {
                 deeds.push(Deed::Stream(Item::Ping));
                 Reply::Done
             }
-            Command::Canary(_) => Reply::Refused(Fault::OtherError),
+            Command::Canary(_) | Command::Sql(_) => Reply::Refused(Fault::OtherError),
         }
     }
 
@@ -514,6 +514,8 @@ impl Redis {
             replid: self.replid.clone(),
             previous: self.previous.clone().map(|(replid, offset)| (replid, ReplOffset(offset))),
             offset: ReplOffset(self.offset),
+            closed: false,
+            sql: SqlState::default(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! What one seed means: how large the world is, what goes wrong in it, and which mistake is planted, if one is.
 
 use crate::random::Random;
-use backstay_model::{ClusterSpec, ControllerSpec, Failsafe, InstanceSpec, Preference, ServiceSpec};
+use backstay_model::{
+    ClusterSpec, ControllerSpec, Engine, Failsafe, InstanceSpec, Preference, RedisSpec, ServiceSpec,
+};
 use std::time::Duration;
 
 /// See the module's head.
@@ -247,9 +249,7 @@ impl Scenario {
                 cooldown: Duration::from_secs(2),
                 parallel_syncs: 1,
                 preference,
-                canary_key: "canary".into(),
-                min_replicas_to_write: 0,
-                ignore_sentinels: false,
+                engine: Engine::Redis(RedisSpec { canary_key: "canary".into(), ..RedisSpec::default() }),
                 failsafe: Failsafe::Off,
                 digest: "same".into(),
             }],

@@ -217,7 +217,7 @@ fn an_answer_that_makes_no_sense_is_not_redis() {
         (Command::DisconnectClients(ClientKind::Normal), Value::Simple("OK".into())),
         (Command::ReplicateNoOne, Value::Simple("PONG".into())),
     ] {
-        assert_eq!(decode_reply(&command, &value), Reply::Refused(Fault::NotRedis), "{command:?}");
+        assert_eq!(decode_reply(&command, &value), Reply::Refused(Fault::NotTheEngine), "{command:?}");
     }
 }
 
@@ -239,6 +239,6 @@ fn sentinels_are_counted_by_who_listens_to_their_hellos() {
     let channel = Value::bulk("__sentinel__:hello");
     let answer = |count| decode_reply(&Command::Sentinels, &Value::Array(vec![channel.clone(), count]));
     assert_eq!(answer(Value::Integer(2)), Reply::Sentinels(2));
-    assert_eq!(answer(Value::Integer(-1)), Reply::Refused(Fault::NotRedis));
-    assert_eq!(answer(Value::bulk("2")), Reply::Refused(Fault::NotRedis));
+    assert_eq!(answer(Value::Integer(-1)), Reply::Refused(Fault::NotTheEngine));
+    assert_eq!(answer(Value::bulk("2")), Reply::Refused(Fault::NotTheEngine));
 }

@@ -125,7 +125,8 @@ pub(crate) fn sentinels(scene: &Scene) -> Option<String> {
         said && (!is_down(view) || nobody_answers && !is_gone(view))
     });
     let names: Vec<&str> = managed.map(|(name, _)| name.as_str()).collect();
-    (!names.is_empty() && !scene.spec.ignore_sentinels).then(|| {
+    let ignored = scene.spec.engine.redis().is_none_or(|redis| redis.ignore_sentinels);
+    (!names.is_empty() && !ignored).then(|| {
         format!(
             "a Sentinel manages {} (somebody listens to __sentinel__:hello there), and two managers would fight; \
              `redis-cli CLIENT LIST TYPE pubsub` there shows who: stop it, or write ignore_sentinels = true if you \

@@ -1,5 +1,6 @@
 //! Choosing the next primary among frozen instances: data first, then the operator's wishes (safety, section 3).
 
+use crate::engine::Manners;
 use crate::entry::Cause;
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
@@ -59,7 +60,7 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
     if heirs.is_empty() {
         cold_start(state, scene, &frozen)
     } else {
-        inherit(&scene.spec.preference, &heirs, &OldPrimary::of(state))
+        inherit(Manners::of(&scene.spec.engine).unit, &scene.spec.preference, &heirs, &OldPrimary::of(state))
     }
 }
 
@@ -113,7 +114,7 @@ fn is_heir(state: &ServiceState, one: &Frozen) -> bool {
     trusted && (seen.replid == reign.replid || promoted_unseen)
 }
 
-fn inherit(preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
+fn inherit(unit: &str, preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
     let another = heirs.iter().any(|one| !old.is(one) && one.spec.priority > 0);
     let wanted: Vec<&Frozen> =
         heirs.iter().copied().filter(|one| !(old.unwanted && old.is(one) && another)).collect();
@@ -121,18 +122,26 @@ fn inherit(preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choi
         return Choice::Nobody { reason: "none is frozen".into() };
     };
     let near = |one: &&&Frozen| newest.ahead_of(one.replication.offset) <= preference.max_lag_bytes;
-    let eligible = wanted.iter().filter(near).filter(|one| one.spec.priority > 0);
+    let able = |one: &&&Frozen| one.spec.priority > 0 && !one.replication.sql.stalled;
+    let eligible = wanted.iter().filter(near).filter(able);
     let rank = |one: &&&Frozen| {
         let wishes = preference_rank(preference, one.spec);
         let moves = old.preferred && !old.is(one);
         (wishes, Reverse(one.replication.offset), moves, one.spec.priority, one.spec.name.clone())
     };
     let Some(best) = eligible.min_by_key(rank) else {
+        let stalled = wanted.iter().find(|one| one.replication.sql.stalled);
+        let why = match stalled {
+            Some(one) => {
+                format!("{} does not apply what it has received; mend its replication", one.spec.name)
+            }
+            None => "the most advanced instances have priority 0; raise a priority".to_owned(),
+        };
         return Choice::Nobody {
-            reason:
-                "the most advanced instances have priority 0, and every other one would lose their writes; \
-                     raise a priority, or choose one with `backstay decide SERVICE INSTANCE`"
-                    .into(),
+            reason: format!(
+                "{why}, or choose another one with `backstay decide SERVICE INSTANCE`, and what only the most advanced \
+                 ones hold is lost"
+            ),
         };
     };
     let surplus = heirs.iter().filter_map(|one| {
@@ -145,7 +154,7 @@ fn inherit(preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choi
         (true, 1) => "it is the only one with the data that answers".to_owned(),
         (true, _) => format!("{equals} instances received equally much, and it is preferred"),
         (false, _) => format!(
-            "it is preferred, and {} bytes behind the most advanced one are allowed",
+            "it is preferred, and {} {unit} behind the most advanced one are allowed",
             newest.ahead_of(best.replication.offset)
         ),
     };

@@ -15,16 +15,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_micros(500);
-/// Writes are not paused before the candidate is this near, in bytes: what then remains takes milliseconds.
-const NEAR: u64 = 1024 * 1024;
 /// How long it may take to come near.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long writes may wait before the move is given up.
 const PAUSE_PATIENCE: Duration = Duration::from_millis(250);
 /// When a pause that nobody ends would expire: long after every order of it was given up.
 const PAUSE_LENGTH: Duration = Duration::from_secs(3);
-/// How long a promotion may stay unobserved.
-const PROMOTION_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn moving(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     let (Some(reign), Some(target)) = (work.state.reign.clone(), work.scene.spec.instance(to).cloned())
@@ -97,7 +93,7 @@ fn observed_promotion(work: &Work, to: &InstanceName, run_id: &RunId) -> Option<
     let fresh = work.view(to)?.sample.as_ref().is_some_and(|(at, _)| *at >= since);
     let seen = work
         .current(to)
-        .filter(|seen| fresh && seen.run_id == *run_id && seen.is_primary() && seen.is_closed())?;
+        .filter(|seen| fresh && seen.run_id == *run_id && seen.is_primary() && seen.closed)?;
     Some(Decided::Promoted {
         epoch: work.state.epoch,
         replid: seen.replid.clone(),
@@ -125,7 +121,7 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
         let behind = lag(work, &reign.instance, to);
         Some(behind.map_or_else(
             || format!("{to} was not seen in step"),
-            |bytes| format!("{to} stays {bytes} bytes behind"),
+            |much| format!("{to} stays {much} {} behind", work.manners().unit),
         ))
     } else if work.scene.notes.paused.is_none() {
         unfit(work.state, work.scene, to)
@@ -137,7 +133,7 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
     }
     let stands = work.view(&reign.instance).and_then(|view| view.paused_in(work.state.epoch));
     let Some(stands) = stands.filter(|_| work.scene.notes.paused.is_some()).map(|it| it.offset) else {
-        let near = lag(work, &reign.instance, to).is_some_and(|lag| lag <= NEAR);
+        let near = lag(work, &reign.instance, to).is_some_and(|lag| lag <= work.manners().near);
         if work.scene.notes.paused.is_some() || (near && work.gateways_awake() && work.gateways_hold()) {
             if work.scene.notes.paused.is_none() {
                 work.scene.notes.paused = Some(work.moment());
@@ -183,7 +179,7 @@ fn promote(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     let gone = work.view(to).is_none_or(|view| {
         matches!(view.health, Health::Down(_) | Health::Useless(_)) || view.run_id() != Some(run_id)
     });
-    if gone || work.now.time.since(since) > PROMOTION_PATIENCE {
+    if gone || work.now.time.since(since) > work.manners().promotion_patience {
         return begin_anew(work, Cause::CandidateLost { candidate: to.clone() });
     }
     work.order(to, Action::Promote);
@@ -213,12 +209,13 @@ fn has(work: &Work, to: &InstanceName, offset: ReplOffset) -> bool {
     work.current(to).is_some_and(|seen| seen.offset >= offset)
 }
 
-/// How far the candidate was seen behind since the move began.
+/// How far the candidate was seen behind since the move began, in receiving and applying.
 fn lag(work: &Work, from: &InstanceName, to: &InstanceName) -> Option<u64> {
     let started = work.scene.notes.started?.time;
     let fresh = |view: &View| view.sample.as_ref().is_some_and(|(at, _)| *at >= started);
     let offset = |name| work.view(name).filter(|view| fresh(view)).and_then(View::replication);
-    Some(offset(from)?.offset.ahead_of(offset(to)?.offset))
+    let candidate = offset(to)?;
+    Some(offset(from)?.offset.ahead_of(candidate.offset) + candidate.sql.unapplied)
 }
 
 /// Why the service cannot be moved at all now, as a sentence's end.
@@ -271,7 +268,7 @@ pub(crate) fn unfit(state: &ServiceState, scene: &Scene, to: &InstanceName) -> O
     let Some(seen) = view.replication().filter(|_| state.trusted.get(to) == view.run_id()) else {
         return Some(format!("{to} has no full copy since it was started"));
     };
-    if seen.is_closed() || state.possible_primaries.contains(to) {
+    if seen.closed || state.possible_primaries.contains(to) {
         return Some(format!("{to} is fenced, and was not seen to follow the primary since"));
     }
     let Some((of, link_up, syncing)) = follows(seen) else {
@@ -282,6 +279,9 @@ pub(crate) fn unfit(state: &ServiceState, scene: &Scene, to: &InstanceName) -> O
     }
     if !link_up || syncing || seen.replid != reign.replid {
         return Some(format!("{to} is not linked to the primary"));
+    }
+    if seen.sql.stalled {
+        return Some(format!("{to} does not apply what it receives"));
     }
     (!view.streams).then(|| {
         format!("{to} has received nothing since it was linked to the primary; try again in a moment")

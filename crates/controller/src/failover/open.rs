@@ -38,10 +38,8 @@ pub(super) fn open(work: &mut Work) {
         }
         work.scene.notes.canary_sent = true;
     }
-    let min_replicas_to_write = work.scene.spec.min_replicas_to_write;
-    work.order(&reign.instance, Action::Open { min_replicas_to_write });
-    let key = work.scene.spec.canary_key.clone();
-    work.order(&reign.instance, Action::Canary { key });
+    work.order(&reign.instance, Action::Open);
+    work.order(&reign.instance, Action::Canary);
 }
 
 /// This failover began within the cooldown of the one before.

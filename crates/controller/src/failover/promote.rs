@@ -8,8 +8,6 @@ use backstay_model::{Action, Health, InstanceName, RunId};
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(2);
-/// How long a promotion may stay unobserved.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId) {
     let moment = work.moment();
@@ -21,7 +19,7 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
         work.current(candidate).filter(|seen| fresh && seen.run_id == *run_id && seen.is_primary()).cloned();
     if let Some(seen) = seen {
         // Only what is closed is safe to announce: otherwise close it first.
-        if seen.is_closed() {
+        if seen.closed {
             let offset = seen.previous.as_ref().map_or(seen.offset, |(_, ended)| *ended);
             let (replid, at) = (seen.replid, work.now.unix);
             return work.propose(Decided::Promoted { epoch, replid, offset, paused: None, fenced: None, at });
@@ -35,7 +33,7 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
         work.scene.notes.promoting = None;
         return work.watch(candidate, POLL);
     }
-    if gone || work.now.time.since(started.time) > PATIENCE {
+    if gone || work.now.time.since(started.time) > work.manners().promotion_patience {
         if work.mistake == Some(Mistake::NextCandidateInSameEpoch) {
             return promote_another(work, candidate);
         }

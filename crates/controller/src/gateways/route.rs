@@ -40,7 +40,7 @@ fn is_route_open(state: &ServiceState, scene: &Scene) -> bool {
     let Some(((opening, reign), (at, seen))) = opening.zip(state.reign.as_ref()).zip(sample) else {
         return false;
     };
-    *at >= opening.time && seen.run_id == reign.run_id && seen.is_primary() && !seen.is_closed()
+    *at >= opening.time && seen.run_id == reign.run_id && seen.is_primary() && !seen.closed
 }
 
 /// The replicas that hold the primary's data and are being fed.

@@ -1,17 +1,19 @@
 //! One controller's link to one instance: when to connect, what to send, what the replies mean. A value-in, value-out
 //! machine; whoever owns the socket feeds it and does what it says.
 //!
-//! There is one connection per link, and everything goes over it in order. That order carries promises: a fence behind
+//! There is one connection per link, and everything but a MariaDB's canary goes over it in order. That order carries promises: a fence behind
 //! an older unanswered `PING` lets nothing through, a revocation behind a promotion runs with nothing in between, and
 //! an `INFO` behind a freeze is what the freeze found (safety, sections 2 and 4).
 //!
 //! It holds no opinion but its own instance's health, and knows nothing of quorums.
 
+mod mariadb;
 mod orders;
+mod redis;
 
 use backstay_model::{
-    ClientKind, Command, Epoch, Evidence, Fault, Health, Info, Observation, Order, Replication, Reply, Role,
-    RunId, Sentinels, Time,
+    CLOSED, Command, Engine, Epoch, Evidence, Fault, Health, Info, Observation, Order, Replication, Reply,
+    Role, RunId, Sentinels, Time,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -39,6 +41,8 @@ pub struct LinkSettings {
     /// The time between two `PING`s to a primary, or to one that is watched closely. One that follows another decides
     /// nothing by its silence and is asked only twice in a `down_after`.
     pub probe_interval: Duration,
+    /// What is at the other end.
+    pub engine: Engine,
 }
 
 /// What happened to the link.
@@ -56,6 +60,8 @@ pub enum LinkInput {
     Reply(Reply),
     /// The outcome of a `Check`.
     Checked(Result<(), ConnectFailure>),
+    /// The outcome of a `Write`, and the process that it was tried with. None: no connection for it came about.
+    Wrote(Option<(RunId, Result<(), Fault>)>),
     /// Do this, unless its deadline has passed.
     Order(Order),
     /// Ask for the replication state this often until then.
@@ -87,6 +93,8 @@ pub enum LinkOutput {
     Connect,
     /// Open a second connection and close it; answer `Checked`.
     Check,
+    /// Write the canary on a connection of its own, however long it takes; answer `Wrote`.
+    Write,
     /// Write these in one piece.
     Send(Vec<Command>),
     /// Tell the brain.
@@ -117,6 +125,7 @@ enum Connection {
 }
 
 /// One link. See the module's head.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug)]
 pub struct Link {
     settings: LinkSettings,
@@ -124,6 +133,10 @@ pub struct Link {
     outstanding: VecDeque<Sent>,
     health: Health,
     run_id: Option<RunId>,
+    /// What was last seen on this connection.
+    seen: Option<Info>,
+    /// A `Write` is under way.
+    writing: bool,
     write_guard: u64,
     guard_ignored: bool,
     /// The time between two `PING`s while all is well.
@@ -171,6 +184,8 @@ impl Link {
             outstanding: VecDeque::new(),
             health: Health::Unknown,
             run_id: None,
+            seen: None,
+            writing: false,
             write_guard: 0,
             guard_ignored: false,
             identity_stale: false,
@@ -215,6 +230,7 @@ impl Link {
             LinkInput::Closed => self.closed(now),
             LinkInput::Reply(reply) => self.reply(now, reply, &mut out),
             LinkInput::Checked(result) => self.checked(now, result, &mut out),
+            LinkInput::Wrote(outcome) => self.wrote(outcome, &mut out),
             LinkInput::Order(order) => self.order(now, order, &mut out),
             LinkInput::Watch { interval, until } => self.watch(now, interval, until),
         }
@@ -230,6 +246,7 @@ impl Link {
         self.outstanding.clear();
         self.accepted = false;
         self.run_id = None;
+        self.seen = None;
         self.last_pong = None;
         self.calm_interval = self.settings.probe_interval;
         self.next_ping = now + self.settings.probe_interval;
@@ -237,9 +254,10 @@ impl Link {
         self.next_identity = now + IDENTITY_INTERVAL;
         self.next_sentinels = now + SENTINELS_INTERVAL;
         self.sentinels = Sentinels::Unknown;
-        // Who it is comes first: health is only ever of a known process.
-        let hello =
-            vec![Command::Identify, Command::WriteGuard, Command::Info, Command::Ping, Command::Sentinels];
+        let hello = match self.settings.engine {
+            Engine::Redis(_) => redis::HELLO.to_vec(),
+            Engine::MariaDb(_) => mariadb::HELLO.to_vec(),
+        };
         self.send(now, hello, &Purpose::Probe, out);
     }
 
@@ -361,10 +379,21 @@ impl Link {
         }
     }
 
+    fn wrote(&mut self, outcome: Option<(RunId, Result<(), Fault>)>, out: &mut Vec<LinkOutput>) {
+        self.writing = false;
+        out.extend(outcome.map(|(run_id, result)| {
+            LinkOutput::Observe(match result {
+                Ok(()) => Observation::CanaryAcknowledged { run_id },
+                Err(fault) => Observation::OrderRefused { fault },
+            })
+        }));
+    }
+
     fn observe_info(&mut self, info: Info, purpose: &Purpose, out: &mut Vec<LinkOutput>) {
         let Some(run_id) = self.run_id.clone() else {
             return;
         };
+        self.seen = Some(info.clone());
         let follows = matches!(info.role, Role::Replica { link_up: true, syncing: false, .. });
         let twice = self.settings.down_after / 2;
         self.calm_interval = self.settings.probe_interval.max(if follows { twice } else { Duration::ZERO });
@@ -374,7 +403,8 @@ impl Link {
             replid: info.replid,
             previous: info.previous,
             offset: info.offset,
-            min_replicas_to_write: self.write_guard,
+            closed: info.closed || self.write_guard >= CLOSED,
+            sql: info.sql,
         };
         out.push(LinkOutput::Observe(match *purpose {
             Purpose::Freeze(epoch) => Observation::Frozen { epoch, replication },
@@ -412,8 +442,11 @@ impl Link {
             if now >= self.next_info && !self.awaits(&Command::Info) {
                 let interval = self.info_interval(now);
                 self.next_info = now + interval;
-                let mut look = vec![Command::WriteGuard, Command::Info];
-                if now >= self.next_sentinels && !self.awaits(&Command::Sentinels) {
+                let (mut look, is_redis) = match self.settings.engine {
+                    Engine::Redis(_) => (redis::LOOK.to_vec(), true),
+                    Engine::MariaDb(_) => (mariadb::LOOK.to_vec(), false),
+                };
+                if is_redis && now >= self.next_sentinels && !self.awaits(&Command::Sentinels) {
                     self.next_sentinels = now + SENTINELS_INTERVAL;
                     look.push(Command::Sentinels);
                 }
@@ -452,7 +485,12 @@ impl Link {
     /// Since when an answer is owed: the oldest unanswered command, or the loss of the connection.
     fn silent_since(&self) -> Option<Time> {
         match self.connection {
-            Connection::Open => self.outstanding.front().map(|sent| sent.at.max(self.last_sign)),
+            Connection::Open => {
+                let sent = self.outstanding.front()?;
+                let is_slow = sent.purpose != Purpose::Probe && self.settings.engine.mariadb().is_some();
+                let allowed = if is_slow { mariadb::SLOW_ORDER } else { Duration::ZERO };
+                Some(sent.at.max(self.last_sign) + allowed)
+            }
             _ => Some(self.last_sign),
         }
     }
@@ -540,10 +578,6 @@ impl Link {
         earliest.max(now + Duration::from_micros(1))
     }
 }
-
-/// The clients that a fence and a demotion throw out.
-const CLIENTS: [Command; 2] =
-    [Command::DisconnectClients(ClientKind::Normal), Command::DisconnectClients(ClientKind::PubSub)];
 
 #[cfg(test)]
 mod tests;

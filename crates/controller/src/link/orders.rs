@@ -1,7 +1,7 @@
-//! What each order sends, and in which order on the wire.
+//! Orders: whether one is sent, and when.
 
-use super::{CLIENTS, Connection, FRESHNESS, Link, LinkOutput, Purpose};
-use backstay_model::{Action, Address, ClientKind, Command, Order, Replication, Time};
+use super::{Connection, FRESHNESS, Link, LinkOutput, Purpose, mariadb, redis};
+use backstay_model::{Action, Command, Engine, Order, Time};
 
 impl Link {
     /// Sends the order unless its deadline has passed, the instance has not accepted the connection, or another process
@@ -17,32 +17,18 @@ impl Link {
         }
         // Whatever comes next was decided knowing that the promotion was not sent.
         self.waiting_promotion = None;
-        let look = [Command::WriteGuard, Command::Info];
-        let (commands, purpose) = match order.action {
+        let purpose = match order.action {
             Action::Promote => {
                 self.waiting_promotion = Some(order);
                 return self.release_promotion(now, out);
             }
-            Action::Fence => (self.fence(), Purpose::Order),
-            Action::Freeze => {
-                let freeze = vec![Command::Replicate(Address::nowhere()), Command::Identify, Command::Info];
-                (freeze, Purpose::Freeze(order.epoch))
-            }
-            Action::Open { min_replicas_to_write } => (
-                [vec![Command::SetWriteGuard(min_replicas_to_write)], look.to_vec()].concat(),
-                Purpose::Order,
-            ),
-            Action::Pause { duration } => {
-                let pause = vec![Command::PauseWrites(duration), Command::WriteGuard, Command::Info];
-                (pause, Purpose::Pause(order.epoch))
-            }
-            Action::Resume => ([vec![Command::ResumeWrites], look.to_vec()].concat(), Purpose::Order),
-            Action::Canary { key } => (vec![Command::Canary(key)], Purpose::Canary),
-            Action::Follow { primary, disconnect } => {
-                let clients = if disconnect { CLIENTS.to_vec() } else { Vec::new() };
-                ([vec![Command::Replicate(primary)], clients, look.to_vec()].concat(), Purpose::Order)
-            }
+            Action::Canary if self.settings.engine.mariadb().is_some() => return self.write(out),
+            Action::Canary => Purpose::Canary,
+            Action::Freeze => Purpose::Freeze(order.epoch),
+            Action::Pause { .. } => Purpose::Pause(order.epoch),
+            Action::Fence | Action::Open | Action::Resume | Action::Follow { .. } => Purpose::Order,
         };
+        let commands = self.commands(&order.action);
         // The same order, sent and unanswered, would only run twice: a hung instance must not collect a queue.
         if !self.has_unanswered(&commands, &purpose) {
             self.send(now, commands, &purpose, out);
@@ -58,7 +44,7 @@ impl Link {
             self.waiting_promotion = None;
         } else if self.last_pong.is_some_and(|at| now.since(at) <= FRESHNESS) {
             self.waiting_promotion = None;
-            let commands = self.promotion();
+            let commands = self.commands(&Action::Promote);
             if !self.has_unanswered(&commands, &Purpose::Order) {
                 self.send(now, commands, &Purpose::Order, out);
             }
@@ -74,24 +60,17 @@ impl Link {
         self.outstanding.iter().any(|sent| sent.command == *first && sent.purpose == *purpose)
     }
 
-    /// What makes the guard work where it is switched off by `min-replicas-max-lag 0`.
-    fn guard_in_force(&self) -> Vec<Command> {
-        if self.guard_ignored { vec![Command::EnableWriteGuard] } else { Vec::new() }
+    fn commands(&self, action: &Action) -> Vec<Command> {
+        match &self.settings.engine {
+            Engine::Redis(settings) => redis::commands(self, settings, action),
+            Engine::MariaDb(_) => mariadb::commands(self, action),
+        }
     }
 
-    fn fence(&self) -> Vec<Command> {
-        let close = vec![Command::SetWriteGuard(Replication::CLOSED)];
-        let look = vec![Command::Identify, Command::WriteGuard, Command::Info];
-        [self.guard_in_force(), close, CLIENTS.to_vec(), look].concat()
-    }
-
-    /// Closed first, so that one that runs late accepts nothing; everybody else thrown out first, so that no command
-    /// of a deposed leader, still unread on its connection, runs after the promotion. All or nothing: where closing is
-    /// refused there is no promotion.
-    fn promotion(&self) -> Vec<Command> {
-        let begin = vec![Command::Begin, Command::DisconnectClients(ClientKind::Normal)];
-        let close = vec![Command::SetWriteGuard(Replication::CLOSED), Command::ReplicateNoOne];
-        let look = vec![Command::Commit, Command::WriteGuard, Command::Info];
-        [begin, self.guard_in_force(), close, look].concat()
+    /// Asks for a canary on a connection of its own, one at a time.
+    fn write(&mut self, out: &mut Vec<LinkOutput>) {
+        if !std::mem::replace(&mut self.writing, true) {
+            out.push(LinkOutput::Write);
+        }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use backstay_model::{Action, Address, Identity, ReplId, ReplOffset, Role};
+use backstay_model::{Action, Address, ClientKind, Identity, RedisSpec, ReplId, ReplOffset, Role, SqlState};
 
 const MS: u64 = 1000;
 
@@ -8,8 +8,11 @@ fn at(ms: u64) -> Time {
 }
 
 fn new_link() -> Link {
-    let settings =
-        LinkSettings { down_after: Duration::from_millis(500), probe_interval: Duration::from_millis(100) };
+    let settings = LinkSettings {
+        down_after: Duration::from_millis(500),
+        probe_interval: Duration::from_millis(100),
+        engine: Engine::Redis(RedisSpec { canary_key: "canary".into(), ..RedisSpec::default() }),
+    };
     let mut link = Link::new(settings, at(0));
     assert_eq!(link.step(at(0), LinkInput::Wake), vec![LinkOutput::Connect]);
     link
@@ -30,7 +33,8 @@ fn settled_link() -> Link {
 
 fn info(offset: u64) -> Info {
     let role = Role::Replica { of: Address::nowhere(), link_up: false, syncing: false };
-    Info { role, replid: ReplId::from("history"), previous: None, offset: ReplOffset(offset) }
+    let replid = ReplId::from("history");
+    Info { role, replid, previous: None, offset: ReplOffset(offset), closed: false, sql: SqlState::default() }
 }
 
 fn order(action: Action, deadline: Time) -> LinkInput {
@@ -128,7 +132,7 @@ fn a_fence_is_queued_at_once_behind_the_outstanding_ping() {
     assert_eq!(link.awaiting(), Some(&Command::Ping));
     let outputs = link.step(at(701), order(Action::Fence, at(900)));
     let commands = sent(&outputs);
-    assert_eq!(commands.first(), Some(&Command::SetWriteGuard(Replication::CLOSED)));
+    assert_eq!(commands.first(), Some(&Command::SetWriteGuard(CLOSED)));
     assert!(commands.contains(&Command::DisconnectClients(ClientKind::Normal)));
     let again = link.step(at(850), order(Action::Fence, at(1000)));
     assert_eq!(sent(&again), vec![], "a hung instance collects no queue");
@@ -189,7 +193,7 @@ fn a_promotion_waits_for_a_fresh_pong_and_closes_before_it_promotes() {
     let outputs = link.step(at(151), LinkInput::Reply(Reply::Pong));
     let commands = sent(&outputs);
     let place = |command: &Command| commands.iter().position(|one| one == command);
-    assert!(place(&Command::SetWriteGuard(Replication::CLOSED)) < place(&Command::ReplicateNoOne));
+    assert!(place(&Command::SetWriteGuard(CLOSED)) < place(&Command::ReplicateNoOne));
     assert!(place(&Command::DisconnectClients(ClientKind::Normal)) < place(&Command::ReplicateNoOne));
     assert!(place(&Command::Begin) < place(&Command::DisconnectClients(ClientKind::Normal)));
     assert!(place(&Command::ReplicateNoOne) < place(&Command::Commit), "all of it or nothing");
@@ -243,7 +247,7 @@ fn a_guard_that_redis_ignores_is_made_to_work_before_it_is_relied_on() {
         let outputs = link.step(at(1002), LinkInput::Reply(reply));
         for output in outputs {
             if let LinkOutput::Observe(Observation::Replication(seen)) = output {
-                assert!(!seen.is_closed(), "with min-replicas-max-lag 0 nothing is closed");
+                assert!(!seen.closed, "with min-replicas-max-lag 0 nothing is closed");
             }
         }
     }

@@ -4,9 +4,9 @@
 
 use backstay_controller::{Controller, Effect, Entry, Input, Report, State};
 use backstay_model::{
-    Action, Address, ClusterSpec, ControllerSpec, Evidence, Failsafe, GatewayOrders, Health, Identity,
-    InstanceReport, InstanceSpec, NodeId, Now, Observation, Order, Preference, ReplOffset, Replication, Role,
-    ServiceSpec, Term, Time, UnixMicros,
+    Action, Address, ClusterSpec, ControllerSpec, Engine, Evidence, Failsafe, GatewayOrders, Health,
+    Identity, InstanceReport, InstanceSpec, NodeId, Now, Observation, Order, Preference, RedisSpec,
+    ReplOffset, Replication, Role, ServiceSpec, SqlState, Term, Time, UnixMicros,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -30,6 +30,14 @@ pub(crate) struct Desk {
     pub(crate) report: u64,
 }
 
+fn redis() -> Engine {
+    Engine::Redis(RedisSpec {
+        canary_key: "canary".into(),
+        min_replicas_to_write: 0,
+        ignore_sentinels: false,
+    })
+}
+
 pub(crate) fn spec() -> ServiceSpec {
     let instance = |name: &str, zone: &str| InstanceSpec {
         name: name.into(),
@@ -40,6 +48,7 @@ pub(crate) fn spec() -> ServiceSpec {
     };
     ServiceSpec {
         name: "shop".into(),
+        engine: redis(),
         instances: vec![instance("r1", "z1"), instance("r2", "z2"), instance("r3", "z3")],
         down_after: Duration::from_millis(500),
         probe_interval: Duration::from_millis(100),
@@ -47,9 +56,6 @@ pub(crate) fn spec() -> ServiceSpec {
         cooldown: Duration::from_secs(10),
         parallel_syncs: 1,
         preference: Preference::default(),
-        canary_key: "canary".into(),
-        min_replicas_to_write: 0,
-        ignore_sentinels: false,
         failsafe: Failsafe::Off,
         digest: "same".into(),
     }
@@ -246,8 +252,8 @@ fn verb(action: &Action) -> String {
         Action::Fence => "fence".into(),
         Action::Freeze => "freeze".into(),
         Action::Promote => "promote".into(),
-        Action::Open { .. } => "open".into(),
-        Action::Canary { .. } => "canary".into(),
+        Action::Open => "open".into(),
+        Action::Canary => "canary".into(),
         Action::Pause { .. } => "pause".into(),
         Action::Resume => "resume".into(),
         Action::Follow { primary, .. } => format!("follow {}", primary.host),
@@ -261,7 +267,8 @@ pub(crate) fn state(instance: &str, role: Role, offset: u64) -> Replication {
         replid: "history".into(),
         previous: None,
         offset: ReplOffset(offset),
-        min_replicas_to_write: 0,
+        closed: false,
+        sql: SqlState::default(),
     }
 }
 

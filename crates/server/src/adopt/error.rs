@@ -27,6 +27,12 @@ pub enum AdoptError {
         /// What there is.
         known: String,
     },
+    /// It is no Redis.
+    #[error("the service {service} is no Redis, and only a Redis can be adopted by this command yet")]
+    NoRedis {
+        /// The service.
+        service: ServiceName,
+    },
     /// A password cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),

@@ -21,7 +21,7 @@ pub use plan::{Change, FilePlan, InstancePlan, Place};
 use crate::conversation::{Server, ServerError};
 use crate::secret::{Login, Secret};
 use backstay_config::{Config, Credentials};
-use backstay_model::{InstanceName, InstanceSpec, ServiceName, ServiceSpec};
+use backstay_model::{Engine, InstanceName, InstanceSpec, RedisSpec, ServiceName, ServiceSpec};
 use plan::Wanted;
 use serde::Serialize;
 use std::time::Duration;
@@ -75,16 +75,19 @@ impl Adoption {
     /// changed.
     pub async fn look(config: &Config, wish: &Wish) -> Result<Self, AdoptError> {
         let service = service(config, wish)?;
+        let Engine::Redis(redis) = &service.engine else {
+            return Err(AdoptError::NoRedis { service: service.name.clone() });
+        };
         let instances = instances(service, wish)?;
         let logins = logins(config, service, wish)?;
-        let user = user(service, &logins.own)?;
+        let user = user(redis, &logins.own)?;
         let mut seen = look::all(&instances, &logins, user.is_some()).await?;
         look::strangers(service, &seen)?;
         let rate = rate(&mut seen).await?;
         let wanted = Wanted {
             backlog_bytes_min: (rate * BACKLOG_SECONDS).max(BACKLOG_BYTES_MIN),
             sync_at_once: service.parallel_syncs == 1,
-            min_replicas_to_write: service.min_replicas_to_write,
+            min_replicas_to_write: redis.min_replicas_to_write,
             user: user.as_ref(),
         };
         let plans = seen.iter().map(|seen| plan::plan(seen, &wanted)).collect();
@@ -160,14 +163,14 @@ fn logins(config: &Config, service: &ServiceSpec, wish: &Wish) -> Result<Logins,
 }
 
 /// The user that Backstay is to have, if the file names one.
-fn user(service: &ServiceSpec, own: &Login) -> Result<Option<User>, AdoptError> {
+fn user(redis: &RedisSpec, own: &Login) -> Result<Option<User>, AdoptError> {
     let Some((name, password)) = own.username().zip(own.password()) else {
         return Ok(None);
     };
-    if service.canary_key.contains(char::is_whitespace) {
-        return Err(AdoptError::KeyUnfit { key: service.canary_key.clone() });
+    if redis.canary_key.contains(char::is_whitespace) {
+        return Err(AdoptError::KeyUnfit { key: redis.canary_key.clone() });
     }
-    Ok(Some(User::new(name, Secret::reveal(password), &service.canary_key)))
+    Ok(Some(User::new(name, Secret::reveal(password), &redis.canary_key)))
 }
 
 /// The most that any of them wrote or received.

@@ -16,7 +16,7 @@ const USER_WHY: &str = "a user of its own for Backstay, with the rights that it 
 const SAVE_WHY: &str =
     "users in the ACL file outlive a restart; every user that the server has now is written";
 /// What closes an instance; in a file it is what was left of a fence.
-const FENCE: u64 = backstay_model::Replication::CLOSED;
+const FENCE: u64 = backstay_model::CLOSED;
 
 /// What is wanted of every instance.
 #[derive(Debug)]

@@ -72,7 +72,11 @@ fn spawn(
     tasks: &mut JoinSet<()>,
 ) -> mpsc::Sender<LinkInput> {
     let (orders, waiting) = mpsc::channel(ORDERS_MAX);
-    let settings = LinkSettings { down_after: service.down_after, probe_interval: service.probe_interval };
+    let settings = LinkSettings {
+        down_after: service.down_after,
+        probe_interval: service.probe_interval,
+        engine: service.engine.clone(),
+    };
     let patience = service.down_after.min(CONNECT_PATIENCE_MAX);
     let give_up = service.down_after.max(GIVE_UP_MIN);
     let connector = |tls| Connector::new(instance.address.clone(), patience, give_up, tls);
@@ -210,7 +214,7 @@ impl Task {
         self.socket = None;
         let fault = match ended {
             Ended::Closed => None,
-            Ended::Garbage => Some(Fault::NotRedis),
+            Ended::Garbage => Some(Fault::NotTheEngine),
             Ended::NoTls(fault) => Some(*fault),
         };
         if let Some(fault) = fault {
@@ -263,6 +267,7 @@ impl Task {
                         outputs.extend(self.link.step(clock::time(), LinkInput::Closed));
                     }
                 }
+                LinkOutput::Write => {}
                 LinkOutput::Observe(observation) => self.observed.push_back(observation),
             }
         }

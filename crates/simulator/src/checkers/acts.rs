@@ -109,8 +109,8 @@ fn fits(spec: &ServiceSpec, state: &ServiceState, order: &Order) -> bool {
             }
             Action::Freeze => matches!(state.phase, Phase::Fencing { .. }),
             Action::Fence => other || matches!(state.phase, Phase::Fencing { .. }),
-            Action::Open { .. } => primary.is_some(),
-            Action::Canary { .. } => primary == Some(&order.instance),
+            Action::Open => primary.is_some(),
+            Action::Canary => primary == Some(&order.instance),
             Action::Pause { .. } => moving.is_some() && !other,
             Action::Resume => state.held.as_ref() == Some(&order.instance),
             Action::Follow { primary: address, .. } if moving.is_some() => {

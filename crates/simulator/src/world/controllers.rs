@@ -6,7 +6,7 @@ use crate::redis::{ConnectionId, Request, Response};
 use crate::scenario::Mistake;
 use backstay_consensus::Settings;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Address, Command, EventKind, Order, Replication, Time};
+use backstay_model::{Address, Command, EventKind, Order, Time};
 use backstay_node::{Effect, Input, Node, PeerMessage};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -43,8 +43,11 @@ impl World {
             created.brain_mut().plant(mistake);
         }
         let service = &self.spec.services[0];
-        let settings =
-            LinkSettings { down_after: service.down_after, probe_interval: service.probe_interval };
+        let settings = LinkSettings {
+            down_after: service.down_after,
+            probe_interval: service.probe_interval,
+            engine: service.engine.clone(),
+        };
         let links = service.instances.iter().map(|_| LinkState {
             link: Link::new(settings.clone(), now.time),
             connection: None,
@@ -371,6 +374,8 @@ impl World {
                     self.send_request(id, requests);
                 }
             }
+            // No Redis is written to on a connection of its own.
+            LinkOutput::Write => {}
             LinkOutput::Observe(observation) => {
                 let instance = self.servers[server].name.clone();
                 let service = self.service.clone();
@@ -384,7 +389,7 @@ impl World {
         match self.scenario.mistake {
             Some(Mistake::PromoteOpen) if commands.contains(&Command::ReplicateNoOne) => commands
                 .into_iter()
-                .filter(|one| *one != Command::SetWriteGuard(Replication::CLOSED))
+                .filter(|one| *one != Command::SetWriteGuard(backstay_model::CLOSED))
                 .collect(),
             Some(Mistake::FreezeOntoReplica) => {
                 let other = (server + 1) % self.servers.len();

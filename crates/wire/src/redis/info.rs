@@ -1,7 +1,7 @@
 //! The text of `INFO`: one `name:value` per line, sections between them. Fields are looked up by name, so that new ones
 //! and other orders do not matter; a missing one that is needed makes the whole reply senseless.
 
-use backstay_model::{Address, Identity, Info, ReplId, ReplOffset, Role, RunId};
+use backstay_model::{Address, Identity, Info, ReplId, ReplOffset, Role, RunId, SqlState};
 
 /// Whom `INFO` (all default sections) describes. While data are loaded, keys say nothing.
 pub(super) fn identity(text: &[u8]) -> Option<Identity> {
@@ -31,7 +31,14 @@ pub(super) fn replication(text: &[u8]) -> Option<Info> {
         "slave" => (fields.replica()?, fields.offset("slave_repl_offset")?),
         _ => return None,
     };
-    Some(Info { role, replid: fields.get("master_replid")?.into(), previous: fields.previous(), offset })
+    Some(Info {
+        role,
+        replid: fields.get("master_replid")?.into(),
+        previous: fields.previous(),
+        offset,
+        closed: false,
+        sql: SqlState::default(),
+    })
 }
 
 /// Which process an `INFO server` describes.

@@ -25,7 +25,8 @@ const SENTINEL_CHANNEL: &str = "__sentinel__:hello";
 /// order; hand that to `decode_reply`.
 pub fn encode_command(out: &mut Vec<u8>, command: &Command) {
     match command {
-        Command::Ping => encode_request(out, &["PING"]),
+        // What only a MariaDB is told is never sent to a Redis; if it were, it would change nothing.
+        Command::Ping | Command::Sql(_) => encode_request(out, &["PING"]),
         Command::Identify => encode_request(out, &["INFO"]),
         Command::Info => encode_request(out, &["INFO", "replication"]),
         Command::WriteGuard => encode_request(out, &["CONFIG", "GET", "min-replicas-*"]),

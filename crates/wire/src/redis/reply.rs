@@ -4,7 +4,7 @@ use super::info;
 use crate::resp::Value;
 use backstay_model::{Command, Fault, Reply};
 
-/// What `value` means as the reply to `command`. Never fails: what makes no sense is `Fault::NotRedis`.
+/// What `value` means as the reply to `command`. Never fails: what makes no sense is `Fault::NotTheEngine`.
 pub fn decode_reply(command: &Command, value: &Value) -> Reply {
     if let Value::Error(text) = value {
         return Reply::Refused(fault_of(text));
@@ -19,6 +19,7 @@ pub fn decode_reply(command: &Command, value: &Value) -> Reply {
         Command::WriteGuard => write_guard(value),
         Command::Sentinels => subscribers(value).map(Reply::Sentinels),
         Command::Commit => committed(value),
+        Command::Sql(_) => None,
         Command::DisconnectClients(_) => matches!(value, Value::Integer(_)).then_some(Reply::Done),
         // `REPLICAOF` may add words: `OK Already connected to specified master`.
         Command::SetWriteGuard(_)
@@ -30,7 +31,7 @@ pub fn decode_reply(command: &Command, value: &Value) -> Reply {
         | Command::ResumeWrites
         | Command::Canary(_) => is_ok(value).then_some(Reply::Done),
     };
-    understood.unwrap_or(Reply::Refused(Fault::NotRedis))
+    understood.unwrap_or(Reply::Refused(Fault::NotTheEngine))
 }
 
 /// Whether the reply to `encode_auth` lets the connection in. A server that has no password counts as one that refuses
@@ -39,7 +40,7 @@ pub fn decode_auth(value: &Value) -> Result<(), Fault> {
     match value {
         Value::Error(text) => Err(fault_of(text)),
         value if is_ok(value) => Ok(()),
-        _ => Err(Fault::NotRedis),
+        _ => Err(Fault::NotTheEngine),
     }
 }
 

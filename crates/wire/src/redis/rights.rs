@@ -59,7 +59,9 @@ mod tests {
                 | Command::PauseWrites(_)
                 | Command::ResumeWrites
                 | Command::Sentinels
-                | Command::Canary(_) => {}
+                | Command::Canary(_)
+                // Never sent to a Redis.
+                | Command::Sql(_) => {}
             }
         }
         all

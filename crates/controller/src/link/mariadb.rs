@@ -1,0 +1,60 @@
+//! What a link says to a MariaDB. It may be told everything that a Redis is told; a few things have other names there,
+//! and depend on what the instance was last seen to be.
+
+use super::Link;
+use backstay_model::{Action, Address, ClientKind, Command, Info, Role, Sql};
+use std::time::Duration;
+
+/// Who it is comes first: health is only ever of a known process.
+pub(super) const HELLO: [Command; 3] = [Command::Identify, Command::Info, Command::Ping];
+/// Where it stands, closed or not.
+pub(super) const LOOK: [Command; 1] = [Command::Info];
+/// How long an order may take until its silence counts: to stop receiving from a primary that hangs takes a second,
+/// and so does to find that a lock is held (both seen).
+pub(super) const SLOW_ORDER: Duration = Duration::from_millis(1500);
+const CLIENTS: Command = Command::DisconnectClients(ClientKind::Normal);
+
+/// What an order sends, and in which order on the wire. Nothing, while it is not known what the instance is.
+pub(super) fn commands(link: &Link, action: &Action) -> Vec<Command> {
+    let Some(seen) = &link.seen else {
+        return Vec::new();
+    };
+    let is_replica = matches!(seen.role, Role::Replica { .. });
+    match action {
+        Action::Promote if is_replica => vec![
+            Command::Sql(Sql::Ascend { replid: seen.replid.clone(), offset: seen.offset }),
+            Command::Identify,
+            Command::Info,
+        ],
+        // A commit that waits for an acknowledgement holds the lock that closing needs, until its client is gone; and
+        // who came in between is a client, too.
+        Action::Fence => vec![CLIENTS, Command::Sql(Sql::Close), CLIENTS, Command::Identify, Command::Info],
+        // What was closed stays closed; whoever waits for a paused write was told that there is none.
+        Action::Promote | Action::Resume => LOOK.to_vec(),
+        Action::Freeze if is_replica => freeze(seen),
+        Action::Freeze => {
+            vec![Command::Sql(Sql::Demote(Address::nowhere())), Command::Identify, Command::Info]
+        }
+        Action::Open if is_replica => LOOK.to_vec(),
+        Action::Open => vec![Command::Sql(Sql::Open), Command::Info],
+        Action::Pause { .. } => vec![Command::Sql(Sql::Close), Command::Info],
+        // On a connection of its own: it may wait for an acknowledgement.
+        Action::Canary => Vec::new(),
+        Action::Follow { primary, disconnect } => {
+            let primary = primary.clone();
+            let follow =
+                if is_replica { Command::Replicate(primary) } else { Command::Sql(Sql::Demote(primary)) };
+            let clients = if *disconnect { vec![CLIENTS] } else { Vec::new() };
+            [vec![follow], clients, LOOK.to_vec()].concat()
+        }
+    }
+}
+
+/// Stops receiving, never applying: in the history that GTIDs make, both stopped and the second started again throws away
+/// what was received (seen).
+fn freeze(seen: &Info) -> Vec<Command> {
+    let receives = matches!(&seen.role, Role::Replica { of, .. } if *of != Address::nowhere());
+    let apply =
+        if seen.sql.stalled && receives { vec![Command::Sql(Sql::StartApplying)] } else { Vec::new() };
+    [apply, vec![Command::Sql(Sql::StopReceiving), Command::Identify, Command::Info]].concat()
+}
