@@ -14,5 +14,6 @@ pub mod paced;
 pub mod probe;
 pub mod record;
 pub mod saturating;
+pub mod sql;
 pub mod storm;
 pub mod zombie;

@@ -3,6 +3,7 @@
 
 pub mod controller;
 pub mod gateway;
+pub mod mariadb;
 pub mod nursery;
 pub mod ports;
 pub mod process;

@@ -1,4 +1,5 @@
-//! Servers put together: the lab (Backstay and its Redis group) and, for comparison, a group under stock Sentinel.
+//! Servers put together: the lab (Backstay and its Redis group) and, for comparison, a group under stock
+//! Sentinel. MariaDB groups without anybody who watches.
 
 pub mod certificates;
 pub mod configuration;
@@ -6,6 +7,7 @@ pub mod down;
 pub mod fault;
 pub mod health;
 pub mod lab;
+pub mod mariadb;
 pub mod options;
 mod planned;
 pub mod state;
