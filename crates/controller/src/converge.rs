@@ -29,6 +29,7 @@ pub(crate) fn converge(work: &mut Work) {
     // Nobody is pointed at a primary before it was seen to be one in this reign.
     let reigns =
         work.current(&reign.instance).is_some_and(|seen| seen.is_primary() && seen.run_id == reign.run_id);
+    crate::counted::keep(work, &reign, &primary.address);
     let mut syncs = count_syncs(work, &primary.address);
     for instance in work.instances() {
         if instance.name == reign.instance {
@@ -121,7 +122,9 @@ fn demote(
     }
     if reigns && !has_surplus(work, &instance.name, seen) {
         work.scene.notes.disconnected.insert(instance.name.clone());
-        work.order(&instance.name, Action::Follow { primary: primary.address.clone(), disconnect: true });
+        let acker = work.is_acker(&instance.name);
+        let follow = Action::Follow { primary: primary.address.clone(), disconnect: true, acker };
+        work.order(&instance.name, follow);
         work.watch(&instance.name, Duration::from_millis(10));
     }
 }
@@ -154,7 +157,8 @@ fn follow(
                 return;
             }
             work.scene.notes.disconnected.insert(instance.name.clone());
-            let follow = Action::Follow { primary: primary.address.clone(), disconnect: true };
+            let acker = work.is_acker(&instance.name);
+            let follow = Action::Follow { primary: primary.address.clone(), disconnect: true, acker };
             work.order(&instance.name, follow);
         }
         if link_up && !syncing && !seen.sql.stalled && seen.replid == reign.replid {
@@ -170,15 +174,13 @@ fn follow(
         && !has_surplus(work, &instance.name, seen)
     {
         *syncs += 1;
-        if !was_ordered(
-            work,
-            &instance.name,
-            &Action::Follow { primary: primary.address.clone(), disconnect: false },
-        ) {
+        let acker = work.is_acker(&instance.name);
+        let follow = Action::Follow { primary: primary.address.clone(), disconnect: false, acker };
+        if !was_ordered(work, &instance.name, &follow) {
             let (instance, primary) = (instance.name.clone(), primary.name.clone());
             work.tell(EventKind::Repointed { instance, primary });
         }
-        work.order(&instance.name, Action::Follow { primary: primary.address.clone(), disconnect: false });
+        work.order(&instance.name, follow);
         work.watch(&instance.name, Duration::from_millis(10));
     }
     if seen.closed {

@@ -5,7 +5,7 @@ use backstay_model::{
     Epoch, GatewayId, InstanceName, LostWrites, ReplId, ReplOffset, RunId, ServiceName, Term, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// One committed decision.
@@ -175,6 +175,13 @@ pub enum Decided {
         /// Those that go.
         left: Vec<GatewayId>,
     },
+    /// From now on these may acknowledge commits, and nobody else (`Durability::Majority`).
+    Ackers {
+        /// The epoch in which they do.
+        epoch: Epoch,
+        /// All of them.
+        ackers: BTreeSet<InstanceName>,
+    },
 }
 
 /// Why a failover was begun.
@@ -249,6 +256,7 @@ impl Decided {
     pub const fn level(&self) -> u32 {
         match self {
             Self::Gateways { .. } => 3,
+            Self::Ackers { .. } => 4,
             _ => 1,
         }
     }
@@ -266,6 +274,7 @@ impl Decided {
             | Self::Trust { epoch, .. }
             | Self::Rename { epoch, .. }
             | Self::GiveUp { epoch, .. }
+            | Self::Ackers { epoch, .. }
             | Self::Decide { epoch, .. } => Some(*epoch),
             Self::Pause { .. } | Self::Resume { .. } | Self::Gateways { .. } => None,
         }

@@ -4,8 +4,9 @@
 use crate::entry::{Decided, Entry};
 use crate::gateways::Wait;
 use backstay_model::{
-    Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Now, Observation,
-    PrimaryOrder, ReplId, ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time, UnixMicros,
+    Action, Address, Epoch, Evidence, Fault, Health, Identity, InstanceName, InstanceReport, Now,
+    Observation, PrimaryOrder, ReplId, ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time,
+    UnixMicros,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -88,6 +89,8 @@ pub struct Notes {
 pub struct View {
     /// This controller's opinion.
     pub health: Health,
+    /// When nobody was found to listen there any more.
+    pub gone: Option<Time>,
     /// Who answered last.
     pub identity: Option<Identity>,
     /// Its last replication state, and when.
@@ -126,7 +129,10 @@ impl View {
     /// Takes in what a probe saw.
     pub fn observe(&mut self, now: Time, doubted: bool, observation: Observation) {
         match observation {
-            Observation::Health(health) => self.health = health,
+            Observation::Health(health) => {
+                self.gone = (health == Health::Down(Evidence::Refused)).then_some(now);
+                self.health = health;
+            }
             Observation::Identity(identity) => {
                 if self.identity.as_ref().is_some_and(|before| before.run_id != identity.run_id) {
                     // Another process: nothing seen of the one before is true of it.

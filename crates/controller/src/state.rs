@@ -1,6 +1,7 @@
 //! The replicated state: what every controller knows for certain. `apply` is a pure function of state and entry, so
 //! that all controllers hold the same after the same entries.
 
+use crate::counted::Counted;
 use crate::entry::{Cause, Decided, Entry};
 use crate::registry::Registry;
 use backstay_model::{
@@ -23,8 +24,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(64);
 pub struct State {
     /// By service. One that no entry named yet is missing.
     pub services: BTreeMap<ServiceName, ServiceState>,
-    /// Who may hold a lease. Last: a state of an earlier version ends before it.
+    /// Who may hold a lease. A state of an earlier version ends before it.
     pub gateways: Registry,
+    /// Whose acknowledgements count, by service. Last, as `gateways` was: a state of the version before ends here.
+    pub counted: BTreeMap<ServiceName, Counted>,
 }
 
 /// What is agreed on one service.
@@ -148,7 +151,15 @@ impl State {
         if let Decided::Gateways { change, joined, left } = &entry.decision {
             return self.gateways.apply(*change, joined, left);
         }
-        self.services.entry(entry.service.clone()).or_default().apply(&entry.service, &entry.decision)
+        let service = self.services.entry(entry.service.clone()).or_default();
+        let applied = service.apply(&entry.service, &entry.decision);
+        if applied && matches!(entry.decision, Decided::Ackers { .. }) {
+            self.counted.entry(entry.service.clone()).or_default();
+        }
+        if let Some(counted) = self.counted.get_mut(&entry.service).filter(|_| applied) {
+            counted.apply(service, &entry.decision);
+        }
+        applied
     }
 }
 
@@ -281,7 +292,7 @@ impl ServiceState {
             Decided::Pause { until, by } => self.pause = Some(Pause { until, by }),
             Decided::Resume { .. } => self.pause = None,
             Decided::Decide { instance, .. } => self.decided = Some(instance),
-            Decided::Gateways { .. } => {}
+            Decided::Gateways { .. } | Decided::Ackers { .. } => {}
         }
         true
     }
@@ -324,6 +335,10 @@ impl ServiceState {
                     && !(matches!(decision, Decided::GiveUp { .. }) && self.given_up.contains(instance))
             }
             Decided::Rename { .. } => epoch == Some(self.epoch) && self.primary().is_some(),
+            Decided::Ackers { ackers, .. } => {
+                let reigns = self.reign.as_ref().is_some_and(|reign| ackers.contains(&reign.instance));
+                epoch == Some(self.epoch) && self.phase == Phase::Stable && !reigns
+            }
             Decided::Pause { .. } | Decided::Resume { .. } => true,
             Decided::Gateways { .. } => false,
         }
