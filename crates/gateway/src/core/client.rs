@@ -31,7 +31,7 @@ pub(crate) struct Client {
     pub(crate) wait: Wait,
     /// The work that was done for it, in which turn of the loop.
     pub(crate) work: (u64, usize),
-    /// Since when the first command waits for a server; kept over several waits.
+    /// Since when the first command waits for a server, or for room on the way to it; kept over several waits.
     pub(crate) waits_since: Option<Time>,
     /// When its next command was read, if that has waited since, for whatever reason.
     pub(crate) paused_at: Option<Time>,

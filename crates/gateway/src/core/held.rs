@@ -173,6 +173,7 @@ impl Core {
                 self.follow_sources(number);
             }
             self.end_waits();
+            self.end_crowds();
             for number in 0..self.endpoints.len() {
                 self.end_late_turns(number);
             }
