@@ -135,6 +135,12 @@ pub enum EventKind {
         gateway: GatewayId,
         run: FailsafeRun,
     },
+    /// It did so again and again: since that was told, within the last minute, so many times, of which this is the last.
+    ServedWithoutLeaseAgain {
+        gateway: GatewayId,
+        times: u32,
+        run: FailsafeRun,
+    },
     /// A primary that is not the epoch's was found and closed.
     StrayPrimaryClosed {
         instance: InstanceName,
@@ -187,6 +193,7 @@ impl EventKind {
             | Self::FailoverAbandoned { .. }
             | Self::StrayPrimaryClosed { .. }
             | Self::ServedWithoutLease { .. }
+            | Self::ServedWithoutLeaseAgain { .. }
             | Self::ProblemFound { .. }
             | Self::Paused { .. }
             | Self::WokeLate { .. } => Severity::Warning,
@@ -243,6 +250,10 @@ impl fmt::Display for EventKind {
             Self::GatewayLeft { gateway } => write!(f, "gateway {gateway} is registered no more"),
             Self::GatewaysHeld { epoch, how } => write!(f, "epoch {epoch}: every gateway holds: {how}"),
             Self::ServedWithoutLease { gateway, run } => write!(f, "gateway {gateway} {run}"),
+            Self::ServedWithoutLeaseAgain { gateway, times, run } => {
+                let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
+                write!(f, "gateway {gateway} {run}; it began to do so {times} more within the last minute")
+            }
             Self::StrayPrimaryClosed { instance } => {
                 write!(f, "{instance} took itself for a primary and was closed")
             }

@@ -3,6 +3,7 @@
 
 mod command;
 mod event;
+mod flapping;
 mod gateway;
 mod ids;
 mod names;
@@ -15,6 +16,7 @@ mod traffic;
 
 pub use command::{ClientKind, Command, Info, Reply};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
+pub use flapping::Flapping;
 pub use gateway::{
     FailsafeRun, GatewayId, GatewayLoad, GatewayOrders, GatewayReport, LEASE, LEASE_ASKED_EVERY,
     PrimaryOrder, Reader, ServiceOrders,
