@@ -402,6 +402,41 @@ fn a_switchover_goes_on_as_soon_as_a_gateway_that_slept_wakes() {
 }
 
 #[test]
+fn a_wait_for_a_gateway_that_slept_earlier_does_not_count_for_one_that_sleeps_now() {
+    for far in [true, false] {
+        let mut desk = served();
+        desk.reports(&app(2), None);
+        desk.pass(250);
+        desk.reports(&app(2), None);
+        desk.switches_over();
+        desk.is_near();
+        desk.said();
+        // The candidate falls behind, or the old primary is late, before the gateways hold: nothing waits for them.
+        if !far {
+            desk.sees("r1", Observation::Health(Health::Down(backstay_model::Evidence::Silent)));
+        }
+        for step in 0..100 {
+            if far {
+                desk.primary("r1", 10_000_000);
+            }
+            desk.pass(5);
+            desk.reports(&app(2), None);
+            if step < 50 {
+                desk.reports(&app(1), None);
+            }
+        }
+        for _ in 0..10 {
+            desk.is_near();
+            desk.reports(&app(2), None);
+            assert_eq!(told_last(&mut desk, "app2"), Some((1, serve("r1"))), "app1 sleeps now");
+        }
+        desk.reports(&app(1), None);
+        desk.is_near();
+        assert_eq!(told_last(&mut desk, "app2"), Some((2, PrimaryOrder::Drain)));
+    }
+}
+
+#[test]
 fn gateways_that_take_turns_to_sleep_delay_a_switchover_by_one_lease_at_most() {
     let mut desk = served();
     desk.reports(&app(2), None);
