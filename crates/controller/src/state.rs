@@ -204,12 +204,6 @@ impl ServiceState {
         self.late_demotions.iter().chain(moving)
     }
 
-    /// How many bytes this instance holds that no later primary ever received.
-    pub fn surplus(&self, seen: &Replication) -> u64 {
-        let ended = self.endings.iter().find(|(replid, _)| *replid == seen.replid);
-        ended.map_or(0, |(_, ended)| seen.offset.ahead_of(*ended))
-    }
-
     /// Whether a pause is in force.
     pub fn is_paused(&self, unix: UnixMicros) -> bool {
         self.pause.as_ref().is_some_and(|pause| unix < pause.until)

@@ -1,6 +1,7 @@
 //! What happened, for logs, the event stream, the Sentinel port and the record of failovers. An event never causes
 //! anything; each has one sentence, and it is the same wherever it is shown.
 
+use crate::unknown_bytes;
 use crate::{
     Address, Epoch, FailsafeRun, Fault, GatewayId, InstanceName, NodeName, ReplOffset, ServiceName, Term,
     UnixMicros,
@@ -145,10 +146,10 @@ pub enum EventKind {
     StrayPrimaryClosed {
         instance: InstanceName,
     },
-    /// An instance held writes that the new primary never received.
+    /// An instance held writes that the new primary never received, or may have held some.
     SurplusGivenUp {
         instance: InstanceName,
-        bytes: u64,
+        bytes: Option<u64>,
     },
     /// A problem of the catalogue began.
     ProblemFound {
@@ -257,10 +258,7 @@ impl fmt::Display for EventKind {
             Self::StrayPrimaryClosed { instance } => {
                 write!(f, "{instance} took itself for a primary and was closed")
             }
-            Self::SurplusGivenUp { instance, bytes } => write!(
-                f,
-                "{instance} held {bytes} bytes of writes that the new primary never received; they are given up"
-            ),
+            Self::SurplusGivenUp { instance, bytes } => given_up(f, instance, *bytes),
             Self::ProblemFound { sentence, .. } => f.write_str(sentence),
             Self::ProblemGone { code } => write!(f, "{code} is over"),
             Self::Paused { until, by } => write!(f, "automatic action is paused until {until} UTC by {by}"),
@@ -274,6 +272,20 @@ impl fmt::Display for EventKind {
                 )
             }
         }
+    }
+}
+
+fn given_up(f: &mut fmt::Formatter<'_>, instance: &InstanceName, bytes: Option<u64>) -> fmt::Result {
+    match bytes {
+        Some(bytes) => write!(
+            f,
+            "{instance} held {bytes} bytes of writes that the new primary never received; they are given up"
+        ),
+        None => write!(
+            f,
+            "{instance} held data of which nothing tells whether the new primary received all of it, as its history is \
+             not known: how many acknowledged writes are lost with it cannot be told; it is given up"
+        ),
     }
 }
 
@@ -317,13 +329,14 @@ impl Moments {
     }
 }
 
-/// What is known to be lost: bytes of replication stream on one instance that the new primary never received.
+/// What is known to be lost, or may be: bytes of replication stream on one instance that the new primary never received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostWrites {
     /// Where they were.
     pub instance: InstanceName,
-    /// How many bytes.
-    pub bytes: u64,
+    /// How many bytes; `null` in JSON and `None` here: there may be some, and nothing tells how many.
+    #[serde(with = "unknown_bytes")]
+    pub bytes: Option<u64>,
 }
 
 /// One failover, as `history` shows it.

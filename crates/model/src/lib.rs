@@ -13,6 +13,7 @@ mod spec;
 mod status;
 mod time;
 mod traffic;
+pub mod unknown_bytes;
 
 pub use command::{ClientKind, Command, Info, Reply};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};

@@ -137,7 +137,7 @@ fn inherit(preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choi
     };
     let surplus = heirs.iter().filter_map(|one| {
         let bytes = one.replication.offset.ahead_of(best.replication.offset);
-        (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes })
+        (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes: Some(bytes) })
     });
     let equals = wanted.iter().filter(|one| one.replication.offset == newest).count();
     let reason = match (best.replication.offset == newest, equals) {
