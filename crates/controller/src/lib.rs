@@ -20,6 +20,7 @@ mod gateways;
 mod names;
 mod opinions;
 mod registry;
+mod surplus;
 mod suspicion;
 mod telling;
 mod verdict;

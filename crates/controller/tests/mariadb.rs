@@ -219,16 +219,14 @@ fn what_a_server_wrote_in_an_earlier_reign_of_its_own_is_everybodys_and_what_no_
         }),
         ..ServiceState::default()
     };
-    let surplus = |history: &str, offset| {
-        let role = Role::Primary { replicas: 0 };
-        let replid = ReplId::from(history);
-        state.surplus(&Replication { replid, ..crate::state("r2", role, offset) })
-    };
-    assert_eq!(surplus("0-1", 90), 0);
-    assert_eq!(surplus("0-1", 120), 20);
-    assert_eq!(surplus("0-1", 170), 0);
-    assert_eq!(surplus("0-3", 150), 0);
-    assert_eq!(surplus("0-3", 155), 5);
+    let ended =
+        |history: &str, offset| state.end_of(&ReplId::from(history), ReplOffset(offset)).map(|it| it.0);
+    let reigns = |history: &str, offset| state.is_in_reign(&ReplId::from(history), ReplOffset(offset));
+    assert_eq!((ended("0-1", 90), reigns("0-1", 90)), (Some(100), false));
+    assert_eq!((ended("0-1", 120), reigns("0-1", 120)), (Some(100), false));
+    assert!(reigns("0-1", 170));
+    assert_eq!((ended("0-3", 155), reigns("0-3", 155)), (Some(150), false));
+    assert_eq!(ended("0-2", 10), None);
 }
 
 #[test]

@@ -143,11 +143,13 @@ pub enum Mistake {
     LeaseCheckedOnlyBefore,
     /// A new leader forgets the leases that the one before may have granted.
     NoInheritedLeases,
+    /// A gateway sends a read again although a later write of the same client may have run.
+    ReadSentAgainBehindWrite,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -158,6 +160,7 @@ impl Mistake {
         Self::DecideAlone,
         Self::LeaseCheckedOnlyBefore,
         Self::NoInheritedLeases,
+        Self::ReadSentAgainBehindWrite,
     ];
 }
 

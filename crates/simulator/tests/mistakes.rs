@@ -32,7 +32,7 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.faults = 3;
         }
         Mistake::PromoteUncompared => scenario.kinds = vec![FaultKind::Switchover],
-        Mistake::LeaseCheckedOnlyBefore => {
+        Mistake::LeaseCheckedOnlyBefore | Mistake::ReadSentAgainBehindWrite => {
             scenario.gateways = 2;
             scenario.kinds = vec![FaultKind::Gateway];
         }
@@ -80,6 +80,11 @@ fn a_lease_that_is_checked_only_before_forwarding_is_caught() {
 #[test]
 fn a_new_leader_that_forgets_inherited_leases_is_caught() {
     is_caught(Mistake::NoInheritedLeases);
+}
+
+#[test]
+fn a_read_that_is_sent_again_behind_a_later_write_is_caught() {
+    is_caught(Mistake::ReadSentAgainBehindWrite);
 }
 
 #[test]
