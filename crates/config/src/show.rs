@@ -80,6 +80,10 @@ impl Config {
         if let Some(credentials) = self.credentials(&service.name) {
             out.text_unless_empty("username", credentials.username.as_deref().unwrap_or_default());
             out.secret("password", credentials.password.as_ref());
+            if let Some(replication) = &credentials.replication {
+                out.text("replication_username", &replication.username);
+                out.secret("replication_password", Some(&replication.password));
+            }
             if let Some(tls) = &credentials.tls {
                 out.line(&format!("tls = {{ {} }}", tls_fields(tls).join(", ")));
             }
