@@ -209,7 +209,11 @@ impl File {
         let services: Vec<_> =
             sections.map(|(kind, section)| ServiceDraft::read(kind, section, findings)).collect();
         let endpoints = endpoints.unwrap_or_default().into_iter();
-        let endpoints = endpoints.map(|section| EndpointDraft::read(section, findings)).collect();
+        let engine = |name: &ServiceName| {
+            let named = |it: &&ServiceDraft| it.name.as_ref().is_some_and(|at| at.value == *name);
+            services.iter().find(named).map(|it| it.engine.kind())
+        };
+        let endpoints = endpoints.map(|section| EndpointDraft::read(section, engine, findings)).collect();
         let sentinel_password = password(&mut top, findings, &Password::SENTINEL).map(|source| source.value);
         let has_sentinel_password = top.has("sentinel_password_file") || top.has("sentinel_password_env");
         let sentinel_auth_none = top.optional("sentinel_auth", findings, |text| {

@@ -98,6 +98,13 @@ impl EngineDraft {
         }
     }
 
+    pub(crate) const fn kind(&self) -> EngineKind {
+        match self {
+            Self::Redis(_) => EngineKind::Redis,
+            Self::MariaDb(_) => EngineKind::MariaDb,
+        }
+    }
+
     pub(crate) fn replication(&self) -> Option<ReplicationUser> {
         let Self::MariaDb(MariaDbDraft { replication, .. }) = self else {
             return None;

@@ -17,7 +17,7 @@ mod tls;
 mod values;
 
 pub use config::{Config, Credentials, NodeSettings, ReplicationUser, SecretSource, UnknownNode};
-pub use endpoints::{Endpoint, EndpointRole, EndpointUser, Otherwise};
+pub use endpoints::{Endpoint, EndpointProtocol, EndpointRole, EndpointUser, Otherwise};
 pub use finding::{ConfigErrors, Finding, Note};
 pub use service_tls::{ServiceTls, TlsClient};
 pub use tls::{Tls, TlsSetting};

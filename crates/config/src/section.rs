@@ -184,7 +184,7 @@ impl<'a> Section<'a> {
 
     /// Whether the file gives the key, right or wrong.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, _)| name.get_ref() == key)
+        !self.refused.contains(&key) && self.entries.iter().any(|(name, _)| name.get_ref() == key)
     }
 
     /// Where the key stands, or the section if it does not have it.
@@ -206,7 +206,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Notes that the key does not belong here, if the file gives it. It is never proposed.
+    /// Notes that the key does not belong here, if the file gives it. It is never proposed, and from now on it is as if
+    /// the file did not have it.
     pub(crate) fn refuse(
         &mut self,
         key: &'static str,
@@ -214,10 +215,10 @@ impl<'a> Section<'a> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.refused.push(key);
         if self.has(key) {
             findings.error(&self.key_span(key), message, help);
         }
+        self.refused.push(key);
     }
 
     /// Notes every key that nobody asked for. Call it last.
@@ -240,6 +241,9 @@ impl<'a> Section<'a> {
     }
 
     fn value(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        if self.refused.contains(&key) {
+            return None;
+        }
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }

@@ -1,6 +1,8 @@
 //! Files that are taken: what they mean, what is the default, what they are doubted for.
 
-use backstay_config::{Config, Endpoint, EndpointRole, Otherwise, ReplicationUser, SecretSource};
+use backstay_config::{
+    Config, Endpoint, EndpointProtocol, EndpointRole, Otherwise, ReplicationUser, SecretSource,
+};
 use backstay_model::{Durability, Failsafe, MariaDbSpec, ServiceSpec};
 use std::time::Duration;
 
@@ -355,4 +357,55 @@ fn the_digest_of_a_mariadb_sees_what_it_alone_has() {
 fn the_digest_of_a_redis_service_is_what_it_always_was() {
     // Controllers of the last version compare with it.
     assert_eq!(digest(SHORT), "82ba071dfb8d286f21418be2d6914799bb45d20549a22e337388121fbae25c38");
+}
+
+const SQL_ENDPOINTS: &str = r#"
+[[endpoints]]
+name = "orders"
+service = "orders"
+listen = "0.0.0.0:3390"
+socket = "/run/backstay/orders.sock"
+proxy_protocol = true
+send_proxy_protocol = true
+hold = "5s"
+held_max = 50
+clients_max = 100
+idle_timeout = "1h"
+
+[[endpoints]]
+name = "reports"
+service = "orders"
+role = "reader"
+listen = "127.0.0.1:3391"
+"#;
+
+#[test]
+fn an_endpoint_of_a_mariadb_speaks_sql_and_leaves_users_to_the_database() {
+    let text = format!("{MARIADB}{SQL_ENDPOINTS}");
+    let config = parsed(&text);
+    let [orders, reports] = &config.endpoints[..] else { panic!("{:?}", config.endpoints) };
+    assert_eq!((orders.protocol, reports.protocol), (EndpointProtocol::Sql, EndpointProtocol::Sql));
+    assert_eq!((orders.proxy_protocol, orders.send_proxy_protocol), (true, true));
+    assert_eq!((orders.held_max, orders.clients_max, orders.hold), (50, 100, Duration::from_secs(5)));
+    // Transactions.
+    assert_eq!(reports.role, EndpointRole::Reader { max_lag: 1000, otherwise: Otherwise::Primary });
+    assert_eq!((reports.hold, reports.send_proxy_protocol), (Duration::from_secs(10), false));
+    let again = parsed(&config.show());
+    assert_eq!(again.endpoints, config.endpoints);
+    let (_, shown) = config.show().split_once("[[endpoints]]").map(|(a, b)| (a.len(), b.to_owned())).unwrap();
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn the_sql_endpoint_of_the_example_is_taken_and_spells_out_the_defaults() {
+    let service = MARIADB.split_once("[[mariadb]]").unwrap().1;
+    let (head, block) = EXAMPLE.split_once("# [[endpoints]]         # an SQL endpoint\n").unwrap();
+    let lines = block.lines().take_while(|line| line.contains(" = ")).map(|line| &line[2..]);
+    let text = format!("{head}[[mariadb]]{service}[[endpoints]]\n{}\n", lines.collect::<Vec<_>>().join("\n"));
+    let example = parsed(&text).endpoints.remove(0);
+    let short = format!(
+        "{EXAMPLE}[[mariadb]]{service}[[endpoints]]\nname = \"orders\"\nservice = \"orders\"\nrole = \"reader\"\n\
+         listen = \"127.0.0.1:3390\"\nsocket = \"/run/backstay/orders.sock\"\n"
+    );
+    assert_eq!(example, parsed(&short).endpoints.remove(0));
 }

@@ -380,3 +380,37 @@ fn a_majority_of_a_mariadb_is_of_three() {
         assert!(notes(&file(count)).contains(&sentence), "{:?}", notes(&file(count)));
     }
 }
+
+#[test]
+fn what_means_nothing_for_an_endpoint_is_refused_by_name() {
+    insta::assert_snapshot!(rendered(
+        r#"cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601" } ]
+redis = [ { name = "mymaster", instances = [ { name = "r1", address = "10.0.0.1:6379" } ] } ]
+[[mariadb]]
+name = "orders"
+username = "backstay"
+password_env = "P"
+instances = [ { name = "db1", address = "10.0.0.1:3306" }, { name = "db2", address = "10.0.0.2:3306" } ]
+
+[[endpoints]]
+name = "orders"
+service = "orders"
+users = [ { name = "app" } ]
+auth = "none"
+server_username = "shop"
+server_password_file = "shop.pass"
+server_password_env = "SHOP"
+tls = { certificate = "/etc/shop.crt" }
+commands_per_second = 100
+unread_max = 1
+slow = "never"
+
+[[endpoints]]
+name = "shop"
+service = "mymaster"
+listen = "127.0.0.1:6390"
+send_proxy_protocol = true
+"#
+    ));
+}
