@@ -1,9 +1,10 @@
 //! T3: what `read_only` and its stronger relative wait for.
 
 use crate::support::{Pending, ask, cut_off, insertion, order, shop, until, waiting, waiting_order, written};
-use backstay_lab::load::sql::Sql;
+use backstay_lab::load::sql::{Sql, SqlError};
 use backstay_lab::servers::mariadb::{MariaDbServer, Settings};
 use backstay_lab::stack::mariadb::{MariaDbGroup, await_linked, controller};
+use std::time::Duration;
 
 const FREEZING: &str = "SET STATEMENT lock_wait_timeout=1 FOR FLUSH TABLES WITH READ LOCK";
 const CLOSING: &str = "SET STATEMENT lock_wait_timeout=1 FOR SET GLOBAL read_only=ON";
@@ -141,4 +142,47 @@ fn a_closed_server_is_open_to_the_superuser() {
     await_linked(replica).unwrap();
     assert_eq!(shop(replica).ask(&insertion("customer")).unwrap_err().code(), 1290);
     ask(replica, &insertion("superuser"));
+}
+
+#[test]
+fn an_order_to_close_that_is_given_up_while_it_waits_is_not_carried_out_later() {
+    let group = MariaDbGroup::start(1, &Settings::recipe()).unwrap();
+    let primary = group.instance("m1").unwrap();
+    let mut holder = shop(primary);
+    holder.ask("LOCK TABLES orders WRITE").unwrap();
+    let id = give_up(admin(primary), "SET GLOBAL read_only=ON");
+    until("the server has noticed", || !is_there(primary, id));
+    holder.ask("UNLOCK TABLES").unwrap();
+    holder.ask(&insertion("open")).unwrap();
+    assert_eq!(primary.value("SELECT @@read_only").unwrap(), "0");
+}
+
+#[test]
+fn who_waits_for_a_position_or_a_row_waits_on_when_its_connection_is_closed() {
+    let group = MariaDbGroup::start(1, &Settings::recipe()).unwrap();
+    let primary = group.instance("m1").unwrap();
+    order(primary, "one");
+    let mut holder = shop(primary);
+    holder.ask("START TRANSACTION").unwrap();
+    holder.ask("UPDATE orders SET note='two'").unwrap();
+    let sleeper = give_up(shop(primary), "SELECT SLEEP(1000)");
+    let position = give_up(admin(primary), "SELECT MASTER_GTID_WAIT('0-9-1000')");
+    let row = give_up(shop(primary), "SELECT * FROM orders FOR UPDATE");
+    // It is looked after every five seconds.
+    until("the server has noticed that the sleeper is gone", || !is_there(primary, sleeper));
+    assert!(is_there(primary, position) && is_there(primary, row));
+    ask(primary, &format!("KILL {position}; KILL {row}"));
+}
+
+/// Sends a statement and closes the connection before there is an answer; returns the connection's number.
+fn give_up(mut link: Sql, statement: &str) -> u32 {
+    link.set_limit(Duration::from_millis(100));
+    let id = link.id();
+    assert!(matches!(link.ask(statement), Err(SqlError::Deadline(_))));
+    id
+}
+
+fn is_there(server: &MariaDbServer, id: u32) -> bool {
+    let query = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id={id}");
+    server.value(&query).unwrap() == "1"
 }

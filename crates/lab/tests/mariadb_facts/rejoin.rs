@@ -1,11 +1,13 @@
 //! The rungs of the ladder by which an old primary comes back.
 
 use crate::support::{
-    ask, client_program, cut_off, demote, insertion, order, orders, promote, replica_state, shop, until,
-    waiting_order, written,
+    ask, cut_off, demote, insertion, order, orders, promote, replica_state, shop, until, waiting_order,
+    written,
 };
 use backstay_lab::servers::mariadb::{self, MariaDbServer, Settings};
-use backstay_lab::stack::mariadb::{MariaDbGroup, await_linked, await_same, follow, repointing};
+use backstay_lab::stack::mariadb::{
+    CONTROLLER_USER, MariaDbGroup, PASSWORD, REPLICATION_USER, await_linked, await_same, follow, repointing,
+};
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
@@ -139,7 +141,11 @@ fn surplus_orders_are_taken_back_by_flashback_and_the_old_primary_follows() {
     let undo = export(&old, &common, &["--flashback"], "undo.sql");
     assert!(undo.contains("### DELETE FROM `shop`.`orders`"), "{undo}");
 
-    let applied = client_program("mariadb", &old)
+    // Until MariaDB 11 SUPER would do.
+    ask(&old, "SET sql_log_bin=OFF; REVOKE SUPER ON *.* FROM backstay@'%'");
+    let applied = Command::new(mariadb::find("mariadb", "mariadb-client").unwrap())
+        .arg("--no-defaults")
+        .args(access(&old, CONTROLLER_USER))
         .arg("--init-command=SET sql_log_bin=OFF")
         .stdin(File::open(old.folder.join("undo.sql")).unwrap())
         .status();
@@ -154,25 +160,30 @@ fn surplus_orders_are_taken_back_by_flashback_and_the_old_primary_follows() {
     assert!(surplus(&old, &new).is_empty());
 }
 
-/// What the server's log holds behind `from`, as text.
+/// What the server's log holds behind `from`, as text, read over the network.
 fn export(server: &MariaDbServer, from: &str, options: &[&str], name: &str) -> String {
-    let mut logs: Vec<_> = fs::read_dir(server.data()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    logs.retain(|path| {
-        path.file_stem().unwrap() == "binlog"
-            && path.extension().unwrap() != "index"
-            && path.extension().unwrap() != "state"
-    });
-    logs.sort();
     let path = server.folder.join(name);
     let printed = Command::new(mariadb::find("mariadb-binlog", "mariadb-client").unwrap())
-        .args(["--no-defaults", "--verbose"])
+        .args(["--no-defaults", "--verbose", "--read-from-remote-server", "--to-last-log"])
+        .args(access(server, REPLICATION_USER))
         .arg(format!("--start-position={from}"))
         .args(options)
-        .args(logs)
+        .arg("binlog.000001")
         .stdout(File::create(&path).unwrap())
         .status();
     assert!(printed.unwrap().success());
     fs::read_to_string(path).unwrap()
+}
+
+/// How one of the tools logs in.
+fn access(server: &MariaDbServer, user: &str) -> [String; 5] {
+    [
+        "--protocol=tcp".to_owned(),
+        "--host=127.0.0.1".to_owned(),
+        format!("--port={}", server.port),
+        format!("--user={user}"),
+        format!("--password={PASSWORD}"),
+    ]
 }
 
 /// A group of two, and a third server made of a copy that was streamed from its replica; it follows nobody yet.
@@ -202,8 +213,8 @@ fn stream(from: &MariaDbServer, to: &MariaDbServer) {
     let log = to.folder.join("backup.log");
     let mut backup = Command::new(mariadb::find("mariadb-backup", "mariadb-backup").unwrap())
         .arg(format!("--defaults-file={}", from.settings().display()))
-        .args(["--backup", "--slave-info", "--stream=xbstream", "--user=root"])
-        .arg(format!("--socket={}", from.socket().display()))
+        .args(["--backup", "--slave-info", "--stream=xbstream"])
+        .args(access(from, CONTROLLER_USER))
         .stdout(Stdio::piped())
         .stderr(File::create(&log).unwrap())
         .spawn()

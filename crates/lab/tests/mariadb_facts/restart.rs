@@ -138,3 +138,10 @@ fn all_servers_crashed_at_once_in_the_primarys_role_keep_what_was_acknowledged()
         assert_eq!(orders(server), ["acknowledged"], "{}", server.name);
     }
 }
+
+#[test]
+fn nobody_can_ask_a_server_in_which_role_it_starts() {
+    let group = MariaDbGroup::start(1, &Settings::recipe()).unwrap();
+    let server = group.instance("m1").unwrap();
+    assert_eq!(server.connect().unwrap().ask("SELECT @@global.init_rpl_role").unwrap_err().code(), 1193);
+}

@@ -37,6 +37,7 @@ const ORDERS: &[(&str, &[&str])] = &[
     ("SET SESSION sql_log_bin=ON", &["BINLOG ADMIN"]),
     ("SET STATEMENT lock_wait_timeout=2 FOR FLUSH TABLES WITH READ LOCK", &["RELOAD"]),
     ("UNLOCK TABLES", &[]),
+    ("SET SESSION gtid_seq_no=1000000", &["BINLOG REPLAY"]),
     ("RESET MASTER", &["RELOAD"]),
     ("SET GLOBAL gtid_slave_pos=''", &["REPLICATION SLAVE ADMIN"]),
     ("SET GLOBAL event_scheduler=OFF", &["SUPER"]),

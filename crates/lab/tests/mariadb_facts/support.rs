@@ -1,11 +1,10 @@
 //! The few words in which the facts are told.
 
 use backstay_lab::load::sql::{Answer, Sql, SqlError};
-use backstay_lab::servers::mariadb::{self, MariaDbServer, Settings};
+use backstay_lab::servers::mariadb::{MariaDbServer, Settings};
 use backstay_lab::stack::mariadb::{application, repointing, status};
 use backstay_lab::wait::wait_until;
 use std::fs;
-use std::process::Command;
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
@@ -117,13 +116,6 @@ pub(crate) fn promote(server: &MariaDbServer) {
 pub(crate) fn demote(server: &MariaDbServer, primary: &MariaDbServer) {
     ask(server, "SET GLOBAL read_only=ON");
     ask(server, &format!("STOP SLAVE; {}, MASTER_DEMOTE_TO_SLAVE=1; START SLAVE", repointing(primary)));
-}
-
-/// A client's program of MariaDB, that asks `server` as the superuser.
-pub(crate) fn client_program(name: &str, server: &MariaDbServer) -> Command {
-    let mut command = Command::new(mariadb::find(name, "mariadb-client").unwrap());
-    command.args(["--no-defaults", "--user=root"]).arg(format!("--socket={}", server.socket().display()));
-    command
 }
 
 pub(crate) fn log_of(server: &MariaDbServer) -> String {
