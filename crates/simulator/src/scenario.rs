@@ -42,6 +42,10 @@ pub struct Scenario {
     pub priorities: Vec<u32>,
     /// The zone in which the primary should be, and how many bytes may be given up for it.
     pub preferred_zone: Option<(String, u64)>,
+    /// How far behind a replica may be from which a gateway's reader endpoint reads.
+    pub readers_max_lag: u64,
+    /// Where none is near enough, it reads at the primary, or refuses.
+    pub readers_fall_back: bool,
     pub(crate) loss_per_mille: u64,
     pub(crate) duplication_per_mille: u64,
     pub(crate) slow_per_mille: u64,
@@ -143,11 +147,15 @@ pub enum Mistake {
     NoInheritedLeases,
     /// A gateway sends a read again although a later write of the same client may have run.
     ReadSentAgainBehindWrite,
+    /// A gateway's reader endpoint reads from any replica, however far it is behind.
+    ReaderWithoutBound,
+    /// A gateway's reader endpoint sends writes on, too.
+    ReaderForwardsWrites,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -159,6 +167,8 @@ impl Mistake {
         Self::LeaseCheckedOnlyBefore,
         Self::NoInheritedLeases,
         Self::ReadSentAgainBehindWrite,
+        Self::ReaderWithoutBound,
+        Self::ReaderForwardsWrites,
     ];
 }
 
@@ -208,12 +218,16 @@ impl Scenario {
             crash_per_100k: if random.chance(200) { random.range(1, 60) } else { 0 },
             stall_per_mille: if random.chance(200) { random.range(1, 60) } else { 0 },
             gateways: *random.pick(&[0, 0, 0, 1, 2, 3]),
+            readers_max_lag: 0,
+            readers_fall_back: false,
         };
         if scenario.gateways > 0 {
             let kinds = [(FaultKind::Gateway, 600), (FaultKind::Inheritance, 200)];
             scenario
                 .kinds
                 .extend(kinds.into_iter().filter(|(_, often)| random.chance(*often)).map(|(kind, _)| kind));
+            scenario.readers_max_lag = *random.pick(&[0, 2, 10, 1000]);
+            scenario.readers_fall_back = random.chance(500);
         }
         scenario
     }

@@ -32,7 +32,10 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.faults = 3;
         }
         Mistake::PromoteUncompared => scenario.kinds = vec![FaultKind::Switchover],
-        Mistake::LeaseCheckedOnlyBefore | Mistake::ReadSentAgainBehindWrite => {
+        Mistake::LeaseCheckedOnlyBefore
+        | Mistake::ReadSentAgainBehindWrite
+        | Mistake::ReaderWithoutBound
+        | Mistake::ReaderForwardsWrites => {
             scenario.gateways = 2;
             scenario.kinds = vec![FaultKind::Gateway];
         }
@@ -85,6 +88,16 @@ fn a_new_leader_that_forgets_inherited_leases_is_caught() {
 #[test]
 fn a_read_that_is_sent_again_behind_a_later_write_is_caught() {
     is_caught(Mistake::ReadSentAgainBehindWrite);
+}
+
+#[test]
+fn a_reader_that_knows_no_bound_is_caught() {
+    is_caught(Mistake::ReaderWithoutBound);
+}
+
+#[test]
+fn a_reader_that_sends_writes_on_is_caught() {
+    is_caught(Mistake::ReaderForwardsWrites);
 }
 
 #[test]

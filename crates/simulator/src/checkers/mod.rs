@@ -14,6 +14,7 @@ mod lost_writes;
 mod old_primaries;
 mod one_answer;
 mod one_primary;
+mod readers;
 mod writes;
 
 use crate::redis::{ConnectionId, WriteId};
@@ -37,6 +38,7 @@ pub(crate) struct Checkers {
     pub(crate) old_primaries: old_primaries::Memory,
     pub(crate) command_order: command_order::Memory,
     pub(crate) one_answer: one_answer::Memory,
+    pub(crate) readers: readers::Memory,
     pub(crate) times: failover_times::Memory,
     /// Whose data an operator ever chose: what was ordered then may run after another choice.
     pub(crate) decided: BTreeSet<InstanceName>,
@@ -59,6 +61,7 @@ impl Checkers {
             old_primaries: old_primaries::Memory::default(),
             command_order: command_order::Memory::default(),
             one_answer: one_answer::Memory::default(),
+            readers: readers::Memory::default(),
             times: failover_times::Memory::default(),
             decided: BTreeSet::new(),
             wiped: None,

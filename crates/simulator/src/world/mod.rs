@@ -27,6 +27,7 @@ use backstay_model::{
     ServiceName, Term, Time, UnixMicros,
 };
 use backstay_node::{Effect, Input, Node, PeerMessage};
+use gateways::Door;
 use queue::Queue;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -172,7 +173,7 @@ pub(crate) enum Event {
     GatewayLook { gateway: usize, start: u64 },
     GatewayClient { gateway: usize, start: u64, client: usize },
     GatewayTold { gateway: usize, start: u64, orders: Box<GatewayOrders> },
-    GatewayDialled { gateway: usize, start: u64, connection: Option<ConnectionId> },
+    GatewayDialled { gateway: usize, start: u64, door: Door, connection: Option<ConnectionId> },
     GatewaySends { gateway: usize, start: u64, connection: ConnectionId, request: Request },
     GatewayHears { gateway: usize, start: u64, connection: ConnectionId, response: Option<Response> },
     GatewayWakes { gateway: usize, start: u64 },
