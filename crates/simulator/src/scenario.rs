@@ -44,6 +44,8 @@ pub struct Scenario {
     pub preferred_zone: Option<(String, u64)>,
     /// How far behind a replica may be from which a gateway's reader endpoint reads.
     pub readers_max_lag: u64,
+    /// The operator lets gateways go on without a lease.
+    pub failsafe: bool,
     /// Where none is near enough, it reads at the primary, or refuses.
     pub readers_fall_back: bool,
     pub(crate) loss_per_mille: u64,
@@ -91,6 +93,8 @@ pub enum FaultKind {
     /// The primary hangs and the leader dies while a gateway still holds a lease of its and can be told nothing; then the
     /// primary goes on.
     Inheritance,
+    /// A gateway and all controllers lose each other.
+    Silence,
 }
 
 impl FaultKind {
@@ -151,11 +155,17 @@ pub enum Mistake {
     ReaderWithoutBound,
     /// A gateway's reader endpoint sends writes on, too.
     ReaderForwardsWrites,
+    /// A gateway's failsafe goes by the replicas that the primary shows, whether or not they acknowledge anything.
+    FailsafeTrustsLinks,
+    /// A gateway serves without a lease and does not say so.
+    FailsafeWithoutAlarm,
+    /// A gateway has a failsafe although the operator did not ask for one.
+    FailsafeUnasked,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -169,6 +179,9 @@ impl Mistake {
         Self::ReadSentAgainBehindWrite,
         Self::ReaderWithoutBound,
         Self::ReaderForwardsWrites,
+        Self::FailsafeTrustsLinks,
+        Self::FailsafeWithoutAlarm,
+        Self::FailsafeUnasked,
     ];
 }
 
@@ -220,6 +233,7 @@ impl Scenario {
             gateways: *random.pick(&[0, 0, 0, 1, 2, 3]),
             readers_max_lag: 0,
             readers_fall_back: false,
+            failsafe: false,
         };
         if scenario.gateways > 0 {
             let kinds = [(FaultKind::Gateway, 600), (FaultKind::Inheritance, 200)];
@@ -228,6 +242,10 @@ impl Scenario {
                 .extend(kinds.into_iter().filter(|(_, often)| random.chance(*often)).map(|(kind, _)| kind));
             scenario.readers_max_lag = *random.pick(&[0, 2, 10, 1000]);
             scenario.readers_fall_back = random.chance(500);
+            scenario.failsafe = random.chance(300);
+            if random.chance(if scenario.failsafe { 800 } else { 150 }) {
+                scenario.kinds.push(FaultKind::Silence);
+            }
         }
         scenario
     }
@@ -267,7 +285,7 @@ impl Scenario {
                 canary_key: "canary".into(),
                 min_replicas_to_write: 0,
                 ignore_sentinels: false,
-                failsafe: Failsafe::Off,
+                failsafe: if self.failsafe { Failsafe::RiskTwoPrimaries } else { Failsafe::Off },
                 digest: "same".into(),
             }],
         }

@@ -7,6 +7,7 @@ mod command_order;
 mod convergence;
 mod epochs;
 mod failover_times;
+mod failsafe;
 mod flapping;
 mod identical_state;
 mod lease_at_reply;
@@ -39,6 +40,7 @@ pub(crate) struct Checkers {
     pub(crate) command_order: command_order::Memory,
     pub(crate) one_answer: one_answer::Memory,
     pub(crate) readers: readers::Memory,
+    pub(crate) failsafe: failsafe::Memory,
     pub(crate) times: failover_times::Memory,
     /// Whose data an operator ever chose: what was ordered then may run after another choice.
     pub(crate) decided: BTreeSet<InstanceName>,
@@ -62,6 +64,7 @@ impl Checkers {
             command_order: command_order::Memory::default(),
             one_answer: one_answer::Memory::default(),
             readers: readers::Memory::default(),
+            failsafe: failsafe::Memory::default(),
             times: failover_times::Memory::default(),
             decided: BTreeSet::new(),
             wiped: None,

@@ -1,9 +1,10 @@
 //! Gateways: the real leases around a small data plane. Client connections send numbered reads and writes; they are
 //! forwarded to the primary on one connection while the lease lasts, and wait otherwise; one more client reads at a reader
 //! endpoint. A gateway may be stopped between
-//! any two of its acts, and wakes with old replies and old orders in its sockets. The failsafe is off: with it two
-//! primaries at a time are what the operator asked for, and there would be nothing to check.
+//! any two of its acts, and wakes with old replies and old orders in its sockets. In some worlds the operator
+//! lets gateways go on without a lease: what is acknowledged then may be lost.
 
+mod failsafe;
 mod faults;
 mod plane;
 mod reader;
@@ -54,6 +55,8 @@ struct Plane {
     leases: Leases,
     /// When it asks again.
     asks_at: Time,
+    /// When it looks at the primary again, for its failsafe.
+    samples_at: Time,
     clients: Vec<VecDeque<Command>>,
     /// How many commands each client sent.
     sent: Vec<u64>,
@@ -143,7 +146,7 @@ impl World {
     }
 
     pub(crate) fn start_gateway(&mut self, gateway: usize) {
-        let process = self.random.next();
+        let (process, leases) = (self.random.next(), self.new_leases());
         let it = &mut self.gateways[gateway];
         if it.plane.is_some() {
             return;
@@ -153,8 +156,9 @@ impl World {
         it.unread.clear();
         it.plane = Some(Plane {
             id: GatewayId { name: it.name.clone(), process },
-            leases: Leases::default(),
+            leases,
             asks_at: Time::ZERO,
+            samples_at: Time::ZERO,
             clients: (0..CLIENTS).map(|_| VecDeque::new()).collect(),
             sent: vec![0; CLIENTS],
             primary: None,
@@ -223,6 +227,7 @@ impl World {
             | Event::GatewayTold { gateway, start, .. }
             | Event::GatewayDialled { gateway, start, .. }
             | Event::GatewaySends { gateway, start, .. }
+            | Event::GatewaySampled { gateway, start, .. }
             | Event::GatewayHears { gateway, start, .. } => (*gateway, *start),
             _ => return,
         };
@@ -236,9 +241,11 @@ impl World {
         if it.stopped_until > self.now {
             return it.unread.push(event);
         }
+        self.tell_alarms(gateway, start);
         match event {
             Event::GatewayLook { .. } => self.gateway_looks(gateway, start),
             Event::GatewayClient { client, .. } => self.gateway_client_acts(gateway, start, client),
+            Event::GatewaySampled { sample, .. } => self.gateway_sampled(gateway, *sample),
             Event::GatewayTold { orders, .. } => self.gateway_told(gateway, start, *orders),
             Event::GatewayDialled { door, connection, .. } => {
                 self.gateway_dialled(gateway, door, connection);
@@ -249,6 +256,7 @@ impl World {
             }
             _ => {}
         }
+        self.tell_alarms(gateway, start);
         self.tend_gateway(gateway, start);
         self.tend_reader(gateway, start);
         self.release_answers(gateway, start);
@@ -256,6 +264,7 @@ impl World {
 
     fn gateway_looks(&mut self, gateway: usize, start: u64) {
         self.schedule(LOOK, Event::GatewayLook { gateway, start });
+        self.gateway_samples(gateway, start);
         let now = self.gateway_clock(gateway);
         if self.gateways[gateway].plane.as_ref().is_some_and(|plane| plane.asks_at <= now) {
             self.gateway_reports(gateway, start);
@@ -298,9 +307,9 @@ impl World {
     }
 
     fn gateway_told(&mut self, gateway: usize, start: u64, orders: GatewayOrders) {
-        self.checkers.lease_at_reply.told((gateway, start), &orders);
-        self.checkers.readers.told((gateway, start), &orders);
         let now = self.gateway_clock(gateway);
+        self.checkers.lease_at_reply.told((gateway, start), now, &orders);
+        self.checkers.readers.told((gateway, start), &orders);
         let Some(plane) = &mut self.gateways[gateway].plane else {
             return;
         };
