@@ -3,7 +3,7 @@
 
 use crate::{
     Address, Epoch, FailsafeRun, Fault, GatewayId, InstanceName, NodeName, ReplOffset, ServiceName, Term,
-    UnixMicros,
+    Unit, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -147,7 +147,10 @@ pub enum EventKind {
     /// An instance held writes that the new primary never received.
     SurplusGivenUp {
         instance: InstanceName,
+        /// How much, in `unit`.
         bytes: u64,
+        #[serde(default)]
+        unit: Unit,
     },
     /// A problem of the catalogue began.
     ProblemFound {
@@ -253,9 +256,10 @@ impl fmt::Display for EventKind {
             Self::StrayPrimaryClosed { instance } => {
                 write!(f, "{instance} took itself for a primary and was closed")
             }
-            Self::SurplusGivenUp { instance, bytes } => write!(
+            Self::SurplusGivenUp { instance, bytes, unit } => write!(
                 f,
-                "{instance} held {bytes} bytes of writes that the new primary never received; they are given up"
+                "{instance} held {} that the new primary never received; they are given up",
+                unit.written(*bytes)
             ),
             Self::ProblemFound { sentence, .. } => f.write_str(sentence),
             Self::ProblemGone { code } => write!(f, "{code} is over"),
@@ -313,12 +317,13 @@ impl Moments {
     }
 }
 
-/// What is known to be lost: bytes of replication stream on one instance that the new primary never received.
+/// What is known to be lost: bytes of replication stream, or transactions, on one instance that the new primary never
+/// received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostWrites {
     /// Where they were.
     pub instance: InstanceName,
-    /// How many bytes.
+    /// How many; what it counts is the service's.
     pub bytes: u64,
 }
 
