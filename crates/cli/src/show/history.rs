@@ -76,8 +76,10 @@ fn lost(record: &FailoverStatus, paint: Paint) -> String {
     if record.lost.is_empty() {
         return paint.text(Tone::Good, "nothing that is known of");
     }
-    let parts =
-        record.lost.iter().map(|lost| format!("{} on {}", written(lost.bytes, record.unit), lost.instance));
+    let parts = record.lost.iter().map(|lost| match lost.bytes {
+        Some(number) => format!("{} on {}", written(number, record.unit), lost.instance),
+        None => format!("perhaps writes on {}: how many cannot be told", lost.instance),
+    });
     paint.text(Tone::Bad, parts.collect::<Vec<_>>().join(", "))
 }
 

@@ -225,7 +225,7 @@ fn status_without_a_quorum_warns_that_it_may_be_old() {
 
 #[test]
 fn history_shows_each_failover_in_milliseconds_after_the_first_suspicion() {
-    let lost = vec![LostWrites { instance: "r3".into(), bytes: 2048 }];
+    let lost = vec![LostWrites { instance: "r3".into(), bytes: Some(2048) }];
     let lossy = FailoverStatus { record: FailoverRecord { lost, ..record() }, ..failover() };
     insta::assert_snapshot!(history(&[failover(), lossy], Paint::Plain), @r"
     mymaster, epoch 2: r3 to r1  2026-11-21 04:38:42.123 UTC
@@ -257,6 +257,25 @@ fn history_shows_each_failover_in_milliseconds_after_the_first_suspicion() {
       first write          -
     ");
     insta::assert_snapshot!(history(&[], Paint::Plain), @"there was no failover yet");
+}
+
+#[test]
+fn what_may_be_lost_and_cannot_be_counted_is_said_and_null_in_json() {
+    let lost = vec![
+        LostWrites { instance: "r3".into(), bytes: Some(2048) },
+        LostWrites { instance: "r2".into(), bytes: None },
+    ];
+    let record = FailoverRecord { lost, ..record() };
+    let told = FailoverStatus { record: record.clone(), ..failover() };
+    let shown = history(std::slice::from_ref(&told), Paint::Plain);
+    let expected = "lost     2.0 KiB of writes on r3, perhaps writes on r2: how many cannot be told\n";
+    assert!(shown.contains(expected), "{shown}");
+    let json = serde_json::to_string(&record).unwrap();
+    assert!(json.contains(r#"{"instance":"r2","bytes":null}"#), "{json}");
+    assert_eq!(serde_json::from_str::<FailoverRecord>(&json).unwrap(), record);
+    let json = serde_json::to_string(&told).unwrap();
+    assert!(json.contains(r#"{"instance":"r2","bytes":null}"#), "{json}");
+    assert_eq!(serde_json::from_str::<FailoverStatus>(&json).unwrap(), told);
 }
 
 #[test]
@@ -481,7 +500,8 @@ fn of_a_mariadb_the_engine_is_named_and_transactions_are_counted() {
         candidates: vec![candidate(1536, "is 1536 transactions behind")],
         problems: Vec::new(),
     };
-    let lost = [("r3", 2048), ("r2", 1)].map(|(name, bytes)| LostWrites { instance: name.into(), bytes });
+    let lost = [("r3", 2048), ("r2", 1)]
+        .map(|(name, bytes)| LostWrites { instance: name.into(), bytes: Some(bytes) });
     let record = FailoverRecord { service: "orders".into(), lost: lost.into(), ..record() };
     let lossy = FailoverStatus { record, engine: EngineKind::MariaDb, unit: Unit::Transactions };
     for text in [explanation(&explained, Paint::Plain), history(&[lossy], Paint::Plain)] {

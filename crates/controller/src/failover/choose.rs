@@ -1,5 +1,6 @@
 //! Choosing the next primary among frozen instances: data first, then the operator's wishes (safety, section 3).
 
+use crate::counted::{Counted, unread};
 use crate::engine::Manners;
 use crate::entry::Cause;
 use crate::scene::{Scene, View};
@@ -41,7 +42,7 @@ struct Frozen<'a> {
 }
 
 /// Compares what was frozen in the state's epoch.
-pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
+pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Counted>) -> Choice {
     let frozen: Vec<Frozen> =
         scene.spec.instances.iter().filter_map(|spec| frozen(state, scene, spec)).collect();
     if let Some(decided) = &state.decided {
@@ -57,6 +58,14 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
         };
     }
     let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one)).collect();
+    // One that was restarted has thrown away what it had not applied.
+    let is_read = |name: &InstanceName| {
+        let frozen = frozen.iter().find(|one| one.spec.name == *name);
+        frozen.is_some_and(|one| heirs.is_empty() || is_heir(state, one))
+    };
+    if let Some(reason) = unread(state, scene, counted, is_read) {
+        return Choice::Nobody { reason };
+    }
     if heirs.is_empty() {
         cold_start(state, scene, &frozen)
     } else {
@@ -146,7 +155,7 @@ fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
     };
     let surplus = heirs.iter().filter_map(|one| {
         let bytes = one.replication.offset.ahead_of(best.replication.offset);
-        (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes })
+        (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes: Some(bytes) })
     });
     let equals = wanted.iter().filter(|one| one.replication.offset == newest).count();
     let reason = match (best.replication.offset == newest, equals) {
