@@ -42,5 +42,5 @@ pub use status::{
 };
 pub use time::{Now, Time, UnixMicros};
 pub use traffic::{
-    ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayTraffic, SlowCommand, SlowOutcome,
+    ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayTraffic, SlowCommand, SlowOutcome, SqlTraffic,
 };
