@@ -38,6 +38,14 @@ impl Direction {
             Self::Serve { epoch, .. } | Self::Drain { epoch, .. } | Self::Hold { epoch } => *epoch,
         }
     }
+
+    /// The primary, while it is to be used.
+    pub(crate) const fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Serve { target, .. } => Some(target),
+            Self::Drain { .. } | Self::Hold { .. } => None,
+        }
+    }
 }
 
 /// A replica that may be read from.

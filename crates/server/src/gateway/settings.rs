@@ -142,6 +142,8 @@ fn convert(
         limits: limits(endpoint),
         tls: endpoint.tls.as_ref().map(acceptor).transpose()?,
         proxy_protocol: endpoint.proxy_protocol,
+        protocol: plane::Protocol::Redis,
+        send_proxy: false,
     })
 }
 

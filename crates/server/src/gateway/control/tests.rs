@@ -1,9 +1,7 @@
 use super::*;
 use crate::gateway::control::counter::{Asked, Desk};
 use crate::gateway::control::words::{Request, text};
-use backstay_gateway::{
-    Backend, Endpoint, EndpointKind, EndpointLimits, Gateway, Heritage, Listen, Settings,
-};
+use backstay_gateway::{Endpoint, EndpointKind, Gateway, Heritage, Listen, Settings};
 use backstay_lab::wait::wait_until;
 use backstay_model::{Epoch, ServiceName};
 use std::io::{Read, Write};
@@ -17,17 +15,7 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn settings(listen: Vec<Listen>) -> Settings {
-    let endpoint = Endpoint {
-        name: "shop".to_owned(),
-        service: "shop".into(),
-        kind: EndpointKind::Primary,
-        listen,
-        users: Vec::new(),
-        backend: Backend::default(),
-        limits: EndpointLimits::default(),
-        tls: None,
-        proxy_protocol: false,
-    };
+    let endpoint = Endpoint { listen, ..Endpoint::new("shop", "shop".into(), EndpointKind::Primary) };
     Settings { zone: String::new(), endpoints: vec![endpoint] }
 }
 
