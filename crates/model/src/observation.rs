@@ -194,6 +194,8 @@ pub struct SqlState {
     pub exposed: bool,
     /// A replica that applies nothing of what it receives: its SQL thread stands.
     pub stalled: bool,
+    /// A replica whose history is not the primary's: it cannot go on from where it stands.
+    pub diverged: bool,
     /// How much of what it received it has not applied yet. It holds that all the same.
     pub unapplied: u64,
     /// A primary whose commits wait until another instance has them, however long that takes.
