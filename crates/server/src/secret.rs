@@ -4,6 +4,8 @@
 use crate::link::TlsDialler;
 use crate::tls::TlsError;
 use backstay_config::{Credentials, SecretSource};
+use backstay_model::MariaDbSpec;
+use backstay_wire::mariadb::{Account, Settings};
 use std::fmt;
 use std::io::{self, Read};
 
@@ -99,6 +101,14 @@ impl Login {
     /// The password, if there is one.
     pub(crate) fn password(&self) -> Option<&Secret> {
         self.password.as_ref()
+    }
+
+    /// What a conversation with a MariaDB needs to know. Replicas log in at their primary as Backstay does.
+    pub(crate) fn mariadb_settings(&self, spec: MariaDbSpec) -> Settings {
+        let password = self.password().map(Secret::reveal).unwrap_or_default();
+        let username = self.username().unwrap_or_default();
+        let login = Account { username: username.to_owned(), password: password.to_owned() };
+        Settings { replication: login.clone(), login, spec, encrypted: self.tls.is_some() }
     }
 
     /// Reads it again if it may have changed. What cannot be read now leaves the last one in force.
