@@ -36,11 +36,6 @@ pub enum GatewayError {
     /// The command line names an endpoint that is not in the file.
     #[error("the file has no endpoint called '{0}': it has {1}")]
     UnknownEndpoint(String, String),
-    /// SEAM: the data plane has no SQL yet. Goes when `convert` can say `plane::Protocol::Sql` and `send_proxy`.
-    #[error(
-        "endpoint {0} is one of a MariaDB service, and this version's gateways cannot serve SQL yet: leave it out"
-    )]
-    NoSql(String),
     /// A password cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -82,7 +77,6 @@ impl GatewayError {
         match self {
             Self::NoEndpoint
             | Self::UnknownEndpoint(..)
-            | Self::NoSql(_)
             | Self::Secret(_)
             | Self::Login(_)
             | Self::Tls(_) => 78,
@@ -114,9 +108,6 @@ fn convert(
     address: Option<&Address>,
     credentials: &Credentials,
 ) -> Result<plane::Endpoint, GatewayError> {
-    if endpoint.protocol == EndpointProtocol::Sql {
-        return Err(GatewayError::NoSql(endpoint.name.clone()));
-    }
     let users = endpoint.users.iter().map(|user| {
         let login = login(user.server_username.as_ref(), user.server_password.as_ref())?;
         Ok(plane::User { name: user.name.clone(), password: read(&user.password)?, login })
@@ -127,11 +118,14 @@ fn convert(
     }
     listen.extend(endpoint.socket.clone().map(plane::Listen::Unix));
     let login = match (&endpoint.server_username, &endpoint.server_password) {
+        // Clients log in at the database itself.
+        _ if endpoint.protocol == EndpointProtocol::Sql => None,
         // Backstay's own user has the rights of an operator, which no client should have.
         (None, None) if credentials.username.is_none() => login(None, credentials.password.as_ref())?,
         (user, password) => login(user.as_ref(), password.as_ref())?,
     };
-    let tls = credentials.tls.as_ref().map(TlsDialler::new).transpose()?;
+    let tls = credentials.tls.as_ref().filter(|_| endpoint.protocol == EndpointProtocol::Redis);
+    let tls = tls.map(TlsDialler::new).transpose()?;
     Ok(plane::Endpoint {
         name: endpoint.name.clone(),
         service: endpoint.service.clone(),
@@ -142,8 +136,11 @@ fn convert(
         limits: limits(endpoint),
         tls: endpoint.tls.as_ref().map(acceptor).transpose()?,
         proxy_protocol: endpoint.proxy_protocol,
-        protocol: plane::Protocol::Redis,
-        send_proxy: false,
+        protocol: match endpoint.protocol {
+            EndpointProtocol::Redis => plane::Protocol::Redis,
+            EndpointProtocol::Sql => plane::Protocol::Sql,
+        },
+        send_proxy: endpoint.send_proxy_protocol,
     })
 }
 
