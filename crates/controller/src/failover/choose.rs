@@ -120,7 +120,8 @@ fn is_heir(state: &ServiceState, one: &Frozen) -> bool {
     // reign's history ended for it.
     let promoted_unseen = seen.previous.as_ref().is_some_and(|(replid, _)| *replid == reign.replid)
         && (state.possible_primaries.contains(&one.spec.name) || demoted);
-    trusted && (seen.replid == reign.replid || promoted_unseen)
+    // What another history's transactions stand in the way of was received, and will never be applied.
+    trusted && !seen.sql.diverged && (seen.replid == reign.replid || promoted_unseen)
 }
 
 fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
