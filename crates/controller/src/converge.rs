@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How long a replica may take to connect before the next one is re-pointed.
 const LINK_PATIENCE: Duration = Duration::from_secs(3);
+/// How long one whose history is another one is left alone before it is told to follow once more.
+const DIVERGED_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn converge(work: &mut Work) {
     let Some(reign) = work.state.reign.clone() else {
@@ -173,6 +175,7 @@ fn follow(
         && work.is_ours(&instance.name)
         && *syncs < work.scene.spec.parallel_syncs
         && !has_surplus(work, &instance.name)
+        && may_be_tried(work, &instance.name, seen)
     {
         *syncs += 1;
         let acker = work.is_acker(&instance.name);
@@ -230,6 +233,20 @@ fn has_surplus(work: &mut Work, name: &InstanceName) -> bool {
     let (epoch, bytes) = (work.state.epoch, surplus.bytes());
     work.propose(Decided::GiveUp { epoch, instance: name.clone(), bytes });
     true
+}
+
+/// One that stands in another history will not get far, but only the primary can tell that for certain: now and then.
+fn may_be_tried(work: &mut Work, name: &InstanceName, seen: &Replication) -> bool {
+    let now = work.now.time;
+    if !seen.sql.diverged {
+        return true;
+    }
+    let tried = work.scene.notes.tried.entry(name.clone()).or_insert(now);
+    let due = now.since(*tried) >= DIVERGED_PATIENCE;
+    if due {
+        *tried = now;
+    }
+    due
 }
 
 fn was_ordered(work: &Work, name: &InstanceName, action: &Action) -> bool {

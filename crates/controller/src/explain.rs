@@ -166,6 +166,7 @@ impl Controller {
             state: self.state.service(&scene.spec.name),
             scene,
             unix: now.unix,
+            counted: self.state.counted.get(&scene.spec.name),
             disagreement: self.hindrance(&scene.spec.name).filter(|_| self.has_quorum(now.time)),
             quorum: self.has_quorum(now.time),
             failsafe: self.failsafe_runs(&scene.spec.name),

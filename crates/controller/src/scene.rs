@@ -70,6 +70,8 @@ pub struct Notes {
     pub canary_sent: bool,
     /// When something was last written to the primary for its replicas to receive.
     pub beat: Option<Time>,
+    /// When instances whose history is another one were last told to follow all the same.
+    pub tried: BTreeMap<InstanceName, Time>,
     /// After a planned move: when clients that wait at the old primary were let go.
     pub resumed: Option<Time>,
     /// Old primaries whose clients were told to go.

@@ -36,6 +36,7 @@ const ACKS: SqlState = SqlState { acks: true, ..PLAIN };
 const PLAIN: SqlState = SqlState {
     exposed: false,
     stalled: false,
+    diverged: false,
     unapplied: 0,
     guarded: false,
     ackers: 0,

@@ -35,6 +35,16 @@ pub mod fuzzing {
         }
     }
 
+    /// Follows a conversation of SQL, handed in in pieces, or plays a sequence of events with such clients; the first byte
+    /// says which.
+    pub fn sql(bytes: &[u8]) {
+        match bytes.split_first() {
+            Some((first, rest)) if first % 2 == 0 => crate::sql::follow(usize::from(*first) / 2, rest),
+            Some((_, rest)) => crate::sql::play::play(rest),
+            None => {}
+        }
+    }
+
     /// Finds requests and replies in these bytes.
     pub fn scan(bytes: &[u8]) {
         crate::scan::scan_all(bytes);

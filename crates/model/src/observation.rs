@@ -113,6 +113,12 @@ pub enum Fault {
     Draining,
     /// Its replication is not set up as Backstay needs it (MariaDB: without GTIDs, or with several primaries).
     Unsuitable,
+    /// Lets nobody in who comes from this host (MariaDB: 1129, 1130).
+    HostRefused,
+    /// Applies nothing of what it received: its SQL thread stands.
+    Stalled,
+    /// Wrote, and no replica acknowledges it.
+    Unacknowledged,
 }
 
 impl fmt::Display for Fault {
@@ -134,6 +140,9 @@ impl fmt::Display for Fault {
             Self::Locked => "holds a lock that stands in the way",
             Self::Draining => "has not applied yet what it received",
             Self::Unsuitable => "replicates in a way that Backstay cannot work with",
+            Self::HostRefused => "lets nobody in from this host",
+            Self::Stalled => "applies nothing of what it received",
+            Self::Unacknowledged => "waits for an acknowledgement that does not come",
         })
     }
 }
@@ -185,6 +194,8 @@ pub struct SqlState {
     pub exposed: bool,
     /// A replica that applies nothing of what it receives: its SQL thread stands.
     pub stalled: bool,
+    /// A replica whose history is not the primary's: it cannot go on from where it stands.
+    pub diverged: bool,
     /// How much of what it received it has not applied yet. It holds that all the same.
     pub unapplied: u64,
     /// A primary whose commits wait until another instance has them, however long that takes.

@@ -116,8 +116,8 @@ pub(crate) struct EndpointState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Draining {
     pub(crate) since: Time,
-    /// Blocked connections that were not yet told to stop waiting.
-    pub(crate) to_unblock: Vec<Key>,
+    /// When blocked connections are asked for next.
+    pub(crate) unblock_at: Time,
 }
 
 impl EndpointState {

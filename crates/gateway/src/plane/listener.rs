@@ -1,11 +1,11 @@
 //! Where clients come in.
 
-use super::socket::Socket;
+use super::socket::{Socket, watch_peers};
 use crate::settings::{Heritage, Listen};
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -106,7 +106,7 @@ impl Listener {
     pub(crate) fn accept(&self) -> io::Result<(Socket, String)> {
         match &self.socket {
             Kind::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (Socket::tcp(stream), peer.to_string()))
+                listener.accept().map(|(stream, peer)| (Socket::accepted(stream), peer.to_string()))
             }
             Kind::Unix(listener, file) => listener
                 .accept()
@@ -136,6 +136,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 fn inherit(listen: &Listen, heritage: &mut Heritage) -> Option<Kind> {
     let at = heritage.sockets.iter().position(|(address, _)| address == listen)?;
     let socket = RawSocket::from(heritage.sockets.swap_remove(at).1);
+    watch_peers(&SockRef::from(&socket));
     let listens = socket.is_listener().unwrap_or(false) && socket.set_nonblocking(true).is_ok();
     match listen {
         Listen::Tcp(address) => {
@@ -187,8 +188,31 @@ fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    watch_peers(&SockRef::from(&socket));
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plane::socket::tests::{notices_a_dead_peer, until};
+
+    #[test]
+    fn a_client_that_is_gone_without_a_word_is_noticed_also_at_an_inherited_socket() {
+        let at = Listen::Tcp("127.0.0.1:0".parse().unwrap());
+        let listener = Listener::open(0, &at, &mut Heritage::default()).unwrap();
+        let at = listener.address().unwrap();
+        let sockets = vec![(at.clone(), listener.share().unwrap())];
+        let heir = Listener::open(0, &at, &mut Heritage { sockets, replaces: false }).unwrap();
+        assert!(heir.inherited);
+        let Listen::Tcp(address) = at else { panic!("it listens on TCP") };
+        for listener in [listener, heir] {
+            let _far = std::net::TcpStream::connect(address).unwrap();
+            let (near, _) = until("a client", || listener.accept().ok());
+            notices_a_dead_peer(&near);
+        }
+    }
 }

@@ -323,6 +323,7 @@ impl World {
     }
 
     pub(crate) fn flush(&mut self, key: Key, to: Side) {
+        self.exchange.set_now(self.now);
         while let Some(output) = self.exchange.output(key, to).map(<[u8]>::to_vec) {
             let written = self.write(key, to, &output);
             if written == 0 || self.exchange.wrote(key, to, written) {

@@ -183,7 +183,9 @@ fn in_a_planned_move_no_client_hears_that_the_old_primary_is_read_only_and_no_or
             .query("CREATE TABLE shop.orders (who INT, number INT, PRIMARY KEY (who, number))")
             .unwrap();
     }
-    let front = Front::of(&old);
+    // Long enough for every statement to end, however busy the machine is.
+    let front = with_grace(Duration::from_millis(1500));
+    front.serve(1, &old);
     let (ends, acknowledged, again) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for who in 0..4 {

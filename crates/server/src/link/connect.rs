@@ -1,14 +1,16 @@
 //! Making a connection to an instance: the name resolved anew each time, the last known addresses as a fallback, and
 //! everything within one deadline. At most one look-up per link is on its way, however long a name server hangs.
 
-use super::socket::Opened;
+use super::socket::{Channel, Opened};
 use super::tls::{TlsDialler, answers_in_the_clear};
 use backstay_controller::link::ConnectFailure;
 use backstay_model::{Address, Fault};
+use backstay_wire::mariadb::{Upgrade, upgrade};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -34,6 +36,8 @@ pub(super) struct Connector {
     /// merely stands still keeps its connection.
     give_up: Duration,
     tls: Option<TlsDialler>,
+    /// The server speaks first, and is asked for TLS in its own protocol.
+    greets: bool,
     /// TLS was seen to work: who is silent now is silent.
     tls_worked: bool,
     /// What was said last about TLS, so that it is said once.
@@ -48,12 +52,14 @@ impl Connector {
         patience: Duration,
         give_up: Duration,
         tls: Option<TlsDialler>,
+        greets: bool,
     ) -> Self {
         Self {
             address,
             patience,
             give_up,
             tls,
+            greets,
             tls_worked: false,
             disagreement: None,
             known: Vec::new(),
@@ -64,9 +70,24 @@ impl Connector {
     /// One connection, with all its options set before the first byte, and with TLS if there is to be TLS.
     pub(super) async fn connect(&mut self) -> Result<Opened, ConnectFailure> {
         let deadline = Instant::now() + self.patience;
-        let stream = self.connect_tcp(deadline).await?;
+        let mut stream = self.connect_tcp(deadline).await?;
+        if self.tls.is_none() {
+            return Ok(Opened { channel: Channel::Plain(stream), early: Vec::new() });
+        }
+        let mut early = Vec::new();
+        if self.greets {
+            match timeout_at(deadline, ask_for_tls(&mut stream, &mut early)).await {
+                Ok(Ok(Greeted::Agreed)) => {}
+                // It lets nobody in, and says why.
+                Ok(Ok(Greeted::Spoke)) => return Ok(Opened { channel: Channel::Plain(stream), early }),
+                Ok(Ok(Greeted::Disagreed(fault, reason))) => {
+                    return Err(self.disagree(fault, reason.to_owned()));
+                }
+                Ok(Err(_)) | Err(_) => return Err(ConnectFailure::Unreachable),
+            }
+        }
         let Some(mut tls) = self.tls.take() else {
-            return Ok(Opened::Plain(stream));
+            return Err(ConnectFailure::Unreachable);
         };
         let peer = stream.peer_addr();
         let shaken = timeout_at(deadline, tls.shake_hands(&self.address.host, stream)).await;
@@ -74,7 +95,7 @@ impl Connector {
         match shaken {
             Ok(Ok(Ok(stream))) => {
                 (self.tls_worked, self.disagreement) = (true, None);
-                Ok(Opened::Tls(Box::new(stream)))
+                Ok(Opened { channel: Channel::Tls(Box::new(stream)), early })
             }
             Ok(Ok(Err(disagreement))) => Err(self.disagree(disagreement.fault, disagreement.reason)),
             Ok(Err(error)) => {
@@ -83,7 +104,7 @@ impl Connector {
             }
             Err(_) => {
                 // A process that hangs says nothing either, but it does not answer in the clear.
-                if let (false, Ok(peer)) = (self.tls_worked, peer)
+                if let (false, false, Ok(peer)) = (self.greets, self.tls_worked, peer)
                     && let Ok(Ok(stream)) = timeout(self.patience, self.open(peer)).await
                     && answers_in_the_clear(stream).await
                 {
@@ -168,6 +189,34 @@ impl Drop for Connector {
     fn drop(&mut self) {
         if let Some(lookup) = &self.lookup {
             lookup.abort();
+        }
+    }
+}
+
+/// What came of asking a server that speaks first for TLS.
+enum Greeted {
+    /// The handshake may begin.
+    Agreed,
+    /// It said something else, which is to be heard.
+    Spoke,
+    Disagreed(Fault, &'static str),
+}
+
+/// Reads the greeting into `early` and asks for TLS. Nothing secret is said.
+async fn ask_for_tls(stream: &mut TcpStream, early: &mut Vec<u8>) -> io::Result<Greeted> {
+    loop {
+        match upgrade(early) {
+            Ok(Upgrade::Wait) => {}
+            Ok(Upgrade::Spoke) => return Ok(Greeted::Spoke),
+            Ok(Upgrade::Unable) => return Ok(Greeted::Disagreed(Fault::TlsFailed, "it offers no TLS")),
+            Ok(Upgrade::Send(request)) => {
+                stream.write_all(&request).await?;
+                return Ok(Greeted::Agreed);
+            }
+            Err(_) => return Ok(Greeted::Disagreed(Fault::NotTheEngine, "it is no MariaDB")),
+        }
+        if stream.read_buf(early).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }

@@ -3,7 +3,9 @@
 
 mod connect;
 mod socket;
+mod talk;
 mod tls;
+mod writer;
 
 pub(crate) use connect::notice_dead_hosts;
 pub(crate) use tls::{Disagreement, TlsDialler};
@@ -12,16 +14,21 @@ use crate::clock;
 use crate::driver::Incoming;
 use crate::secret::Login;
 use backstay_controller::link::{ConnectFailure, Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Fault, InstanceName, InstanceSpec, Observation, Reply, ServiceName, ServiceSpec, Time};
+use backstay_model::{
+    Engine, Fault, InstanceName, InstanceSpec, Observation, Reply, ServiceName, ServiceSpec, Time,
+};
+use backstay_wire::mariadb::ServerError;
 use connect::Connector;
 use socket::{Ended, Opened, Socket};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+use talk::Talk;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
+use writer::{Writer, Wrote};
 
 /// How many orders may wait for a link. What does not fit is dropped: the brain orders again from what it observes.
 const ORDERS_MAX: usize = 64;
@@ -42,6 +49,7 @@ const CHECKS_TURN: Duration = Duration::from_millis(20);
 const LATE: Duration = Duration::from_millis(20);
 
 type Connecting = Pin<Box<dyn Future<Output = (Connector, Result<Opened, ConnectFailure>)> + Send>>;
+type Writing = Pin<Box<dyn Future<Output = (Writer, Wrote)> + Send>>;
 
 /// Starts watching every instance. Orders for one go into its sender.
 pub(crate) fn spawn_all(
@@ -79,14 +87,20 @@ fn spawn(
     };
     let patience = service.down_after.min(CONNECT_PATIENCE_MAX);
     let give_up = service.down_after.max(GIVE_UP_MIN);
-    let connector = |tls| Connector::new(instance.address.clone(), patience, give_up, tls);
+    let greets = service.engine.mariadb().is_some();
+    let connector = |tls| Connector::new(instance.address.clone(), patience, give_up, tls, greets);
     let tls = login.tls().cloned();
+    let writer =
+        || Writer::new(connector(tls.clone()), service.engine.clone(), login.clone(), instance.name.clone());
     // Silence counts from then on.
     let start = clock::time() + START_PACE * u32::try_from(place).unwrap_or(u32::MAX);
     let task = Task {
         service: service.name.clone(),
         instance: instance.clone(),
         probe_interval: service.probe_interval,
+        engine: service.engine.clone(),
+        writer: greets.then(writer),
+        writing: None,
         login,
         incoming,
         link: Link::new(settings, start),
@@ -109,6 +123,7 @@ struct Task {
     service: ServiceName,
     instance: InstanceSpec,
     probe_interval: Duration,
+    engine: Engine,
     login: Login,
     incoming: mpsc::Sender<Incoming>,
     link: Link,
@@ -118,6 +133,9 @@ struct Task {
     connecting: Option<Connecting>,
     checker: Option<Connector>,
     checking: Option<Connecting>,
+    /// At home while nothing is being written. Only for engines whose writes go over a connection of their own.
+    writer: Option<Writer>,
+    writing: Option<Writing>,
     /// What the link observed and the driver was not told yet.
     observed: VecDeque<Observation>,
     /// Connections in a row that ended before anything sensible was heard.
@@ -133,6 +151,7 @@ enum Woke {
     Told(LinkInput),
     Connected((Connector, Result<Opened, ConnectFailure>)),
     Checked((Connector, Result<Opened, ConnectFailure>)),
+    Wrote((Writer, Wrote)),
     Timer(Time),
     Over,
 }
@@ -151,10 +170,11 @@ impl Task {
             timer.as_mut().reset(clock::wakeup(due));
             let woke = tokio::select! {
                 biased;
-                () = readiness(self.socket.as_ref()) => Woke::Socket,
+                () = readiness(self.socket.as_mut()) => Woke::Socket,
                 done = arrival(self.connecting.as_mut()) => Woke::Connected(done),
                 order = orders.recv() => order.map_or(Woke::Over, Woke::Told),
                 done = arrival(self.checking.as_mut()) => Woke::Checked(done),
+                done = arrival(self.writing.as_mut()) => Woke::Wrote(done),
                 () = &mut timer => Woke::Timer(due),
             };
             match woke {
@@ -165,6 +185,11 @@ impl Task {
                     self.checker = Some(connector);
                     self.checking = None;
                     self.step(LinkInput::Checked(result.map(drop)));
+                }
+                Woke::Wrote((writer, wrote)) => {
+                    self.writer = Some(writer);
+                    self.writing = None;
+                    self.step(LinkInput::Wrote(wrote));
                 }
                 Woke::Timer(due) => self.wake(due).await,
                 Woke::Over => return,
@@ -196,12 +221,12 @@ impl Task {
     fn take_replies(&mut self) -> Result<(), Ended> {
         while let Some(socket) = self.socket.as_mut() {
             let Some(reply) = socket.next_reply(self.link.awaiting())? else {
-                if let Some(outcome) = socket.login_outcome() {
-                    self.note_login(outcome.err());
-                }
+                self.note_login();
                 return Ok(());
             };
-            if !matches!(reply, Reply::Refused(_)) {
+            if let Reply::Refused(fault) = reply {
+                self.note_refusal(fault);
+            } else {
                 self.fruitful = true;
                 self.fruitless = 0;
             }
@@ -211,6 +236,7 @@ impl Task {
     }
 
     fn ended(&mut self, ended: &Ended) {
+        self.note_login();
         self.socket = None;
         let fault = match ended {
             Ended::Closed => None,
@@ -234,11 +260,20 @@ impl Task {
         self.connector = Some(connector);
         self.connecting = None;
         match result {
-            Ok(stream) => {
+            Ok(opened) => {
                 self.login.refresh();
-                self.socket = Some(Socket::new(stream, &self.login));
                 self.fruitful = false;
-                self.step(LinkInput::Connected);
+                match Socket::new(opened, Talk::new(&self.engine, &self.login)) {
+                    Ok(socket) => {
+                        self.socket = Some(socket);
+                        self.step(LinkInput::Connected);
+                        self.serve_socket();
+                    }
+                    Err(ended) => {
+                        self.step(LinkInput::Connected);
+                        self.ended(&ended);
+                    }
+                }
             }
             Err(failure) => self.step(LinkInput::ConnectFailed(failure)),
         }
@@ -267,7 +302,10 @@ impl Task {
                         outputs.extend(self.link.step(clock::time(), LinkInput::Closed));
                     }
                 }
-                LinkOutput::Write => {}
+                LinkOutput::Write => match self.writer.take() {
+                    Some(writer) => self.writing = Some(Box::pin(writer.write())),
+                    None => outputs.extend(self.link.step(clock::time(), LinkInput::Wrote(None))),
+                },
                 LinkOutput::Observe(observation) => self.observed.push_back(observation),
             }
         }
@@ -297,20 +335,45 @@ impl Task {
     }
 
     /// Tells once what was wrong with the login. Replies tell whether it matters.
-    fn note_login(&mut self, fault: Option<Fault>) {
-        if self.login_fault != fault {
-            self.login_fault = fault;
-            if fault.is_some() {
-                tracing::warn!(
-                    service = %self.service,
-                    "{} ({}) does not accept Backstay's login: either it has another password than Backstay was \
-                     given, or none. Correct the one that is wrong",
-                    self.instance.name,
-                    self.instance.address
-                );
+    fn note_login(&mut self) {
+        let Some(socket) = &self.socket else {
+            return;
+        };
+        let Some(outcome) = socket.login_outcome() else {
+            return;
+        };
+        let fault = outcome.err();
+        if self.login_fault == fault {
+            return;
+        }
+        self.login_fault = fault;
+        let (service, name, address) = (&self.service, &self.instance.name, &self.instance.address);
+        match fault {
+            None => {}
+            Some(Fault::WrongPassword) => tracing::warn!(
+                %service,
+                "{name} ({address}) does not accept Backstay's login: either it has another password than Backstay was \
+                 given, or none. Correct the one that is wrong{}",
+                quoted(socket.trouble())
+            ),
+            Some(fault) => {
+                tracing::warn!(%service, "{name} ({address}) {fault}{}", quoted(socket.trouble()));
             }
         }
     }
+
+    /// What a server says when it refuses something is not to be had later.
+    fn note_refusal(&self, fault: Fault) {
+        if let Some(trouble) = self.socket.as_ref().and_then(Socket::trouble) {
+            let (service, name) = (&self.service, &self.instance.name);
+            tracing::debug!(%service, "{name} {fault}{}", quoted(Some(trouble)));
+        }
+    }
+}
+
+/// A server's own words behind ours, if there are any.
+fn quoted(trouble: Option<&ServerError>) -> String {
+    trouble.map_or(String::new(), |error| format!(" (error {}: {})", error.code, error.text.escape_debug()))
 }
 
 /// Makes a connection after a pause and brings the connector back.
@@ -338,17 +401,20 @@ fn check(mut connector: Connector) -> Connecting {
 }
 
 /// When the socket can be served; never without one. Its errors show when it is read.
-async fn readiness(socket: Option<&Socket>) {
+async fn readiness(socket: Option<&mut Socket>) {
     match socket {
         Some(socket) => drop(socket.ready().await),
         None => std::future::pending().await,
     }
 }
 
-/// When the connection is made or failed; never if none is being made.
-async fn arrival(connecting: Option<&mut Connecting>) -> (Connector, Result<Opened, ConnectFailure>) {
-    match connecting {
-        Some(connecting) => connecting.await,
+/// When what is being done is done; never if nothing is.
+async fn arrival<T>(doing: Option<&mut Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match doing {
+        Some(doing) => doing.await,
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,8 @@ impl Exchange {
         }
     }
 
-    /// The time of everything that follows. To be called when bytes were read, before they are handed in.
+    /// The time of everything that follows. To be called when bytes were read, before they are handed in, and before kept ones
+    /// are written.
     #[inline]
     pub(crate) fn set_now(&mut self, now: Time) {
         self.now = self.now.max(now);
@@ -221,12 +222,14 @@ impl Exchange {
         }
     }
 
-    /// What is to be written to this side.
+    /// What is to be written to this side. Nothing that comes from or goes to a primary whose lease is over.
     pub(crate) fn output(&mut self, key: Key, to: Side) -> Option<&[u8]> {
-        if self.pairs.get(key)?.pipe(to).is_empty() || (to == Side::Server && self.is_stalled(key)) {
-            return None;
-        }
-        self.pairs.get(key).map(|pair| pair.pipe(to).kept())
+        let pair = self.pairs.get(key).filter(|pair| !pair.pipe(to).is_empty())?;
+        let held_back = match to {
+            Side::Client => pair.is_to_primary() && self.endpoints[pair.endpoint].is_expired(self.now),
+            Side::Server => self.is_stalled(key),
+        };
+        self.pairs.get(key).filter(|_| !held_back).map(|pair| pair.pipe(to).kept())
     }
 
     /// So much of the output was written. True: all of it, and the other side is to be read again.

@@ -352,6 +352,31 @@ fn a_side_that_ends_its_sending_is_still_heard_by_the_other() {
 }
 
 #[test]
+fn a_server_that_ended_is_not_waited_for_but_what_it_said_last_is_not_cut_off() {
+    let mut world = shop(EndpointLimits::default());
+    world.serve(ms(60_000));
+    let who = linked(&mut world, 2);
+    let keys = [0, 1].map(|at| world.players[who[at]].key.unwrap());
+    world.players[who[1]].wire.fill();
+    for at in [0, 1] {
+        world.ask(who[at], QUERY);
+        world.pump(keys[at], Side::Client, usize::MAX);
+        world.answer(keys[at]);
+        world.remotes.get_mut(&keys[at]).unwrap().wire.ended = true;
+        world.pump(keys[at], Side::Server, usize::MAX);
+    }
+    assert!(world.players[who[0]].wire.shut && !world.players[who[1]].wire.shut);
+    world.pass(ms(10_000));
+    assert_eq!([0, 1].map(|at| is_here(&world, who[at])), [false, true]);
+    world.players[who[1]].wire.empty();
+    world.flush(keys[1], Side::Client);
+    world.pump(keys[1], Side::Server, usize::MAX);
+    assert!(world.players[who[1]].wire.shut && is_here(&world, who[1]));
+    world.pass(ms(2_000));
+    assert!(!is_here(&world, who[1]));
+}
+
+#[test]
 fn a_connection_that_breaks_breaks_the_other_one_once_that_has_everything() {
     let mut world = shop(EndpointLimits::default());
     let who = linked(&mut world, 2);

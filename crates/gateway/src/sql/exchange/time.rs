@@ -1,7 +1,7 @@
 //! What time alone brings.
 
 use super::hold::CONNECT_MAX;
-use super::pair::{How, Stage};
+use super::pair::{How, Side, Stage};
 use super::parting::SWEEP_EVERY;
 use super::{Exchange, Key};
 use crate::sql::exchange::ending::SERVED_MAX;
@@ -70,7 +70,8 @@ impl Exchange {
                 Stage::Arriving => {}
                 Stage::Linked => {
                     let silent = limits.idle_timeout.is_some_and(|max| over(pair.active, max));
-                    let served = pair.served.is_some_and(|since| over(since, SERVED_MAX));
+                    let heard = pair.pipe(Side::Client).is_empty();
+                    let served = heard && pair.served.is_some_and(|since| over(since, SERVED_MAX));
                     if (silent && pair.is_idle()) || served {
                         late.silent.push(key);
                     }

@@ -59,6 +59,8 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
 
     /// Writes what is kept for this side, and reads the other one again when that is done.
     pub(super) fn flush(&mut self, key: Key, to: Side) {
+        // The lease must last now that they are sent.
+        self.exchange.set_now(now());
         loop {
             let (Some(output), Some(socket)) = (self.exchange.output(key, to), self.ends.socket(key, to))
             else {

@@ -1,0 +1,136 @@
+//! Canaries on a connection of their own: a MariaDB's commit may wait for an acknowledgement for as long as it likes, and
+//! nothing else may wait behind it. The connection is kept, and so is a write that is still unanswered on it: a server
+//! that hangs does not collect a pile of them.
+
+use super::Connector;
+use super::socket::{Ended, Socket};
+use super::talk::Talk;
+use crate::secret::Login;
+use backstay_model::{Command, Engine, Fault, InstanceName, Reply, RunId};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a write may take until it is said not to be acknowledged.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The process that it was tried with, and what it said. None: there was no such process.
+pub(super) type Wrote = Option<(RunId, Result<(), Fault>)>;
+
+pub(super) struct Writer {
+    connector: Connector,
+    engine: Engine,
+    login: Login,
+    instance: InstanceName,
+    line: Option<Line>,
+}
+
+/// A connection, and what is unanswered on it.
+struct Line {
+    socket: Socket,
+    process: Option<RunId>,
+    asked: VecDeque<Command>,
+}
+
+impl Writer {
+    pub(super) fn new(connector: Connector, engine: Engine, login: Login, instance: InstanceName) -> Self {
+        Self { connector, engine, login, instance, line: None }
+    }
+
+    /// Writes once, and comes back with what became of it.
+    pub(super) async fn write(mut self) -> (Self, Wrote) {
+        let kept = self.line.is_some();
+        let wrote = match timeout(PATIENCE, self.attempt()).await {
+            // A connection that was kept may have ended meanwhile; a write of one row can be tried again.
+            Ok(Err(_)) if kept => timeout(PATIENCE, self.attempt()).await,
+            other => other,
+        };
+        let wrote = match wrote {
+            Ok(Ok(wrote)) => wrote,
+            Ok(Err(process)) => process.map(|process| (process, Err(Fault::OtherError))),
+            Err(_) => {
+                let process = self.line.as_ref().and_then(|line| line.process.clone());
+                process.map(|process| (process, Err(Fault::Unacknowledged)))
+            }
+        };
+        (self, wrote)
+    }
+
+    /// One write. The error is the process whose connection ended. Cancel-safe: what is unanswered then is waited for the
+    /// next time, and then written anew.
+    async fn attempt(&mut self) -> Result<Wrote, Option<RunId>> {
+        if self.line.is_none() {
+            let Ok(opened) = self.connector.connect().await else {
+                return Ok(None);
+            };
+            self.login.refresh();
+            let Ok(socket) = Socket::new(opened, Talk::new(&self.engine, &self.login)) else {
+                return Ok(None);
+            };
+            let mut line = Line { socket, process: None, asked: VecDeque::new() };
+            line.ask(Command::Identify);
+            self.line = Some(line);
+        }
+        let Some(line) = &mut self.line else {
+            return Ok(None);
+        };
+        let done = line.write().await;
+        let trouble = line.socket.trouble().map(|error| (error.code, error.text.clone()));
+        match done {
+            Ok(result) => {
+                if let (Err(fault), Some((code, text))) = (&result, trouble) {
+                    tracing::debug!(instance = %self.instance, %fault, code, %text, "a write was refused");
+                }
+                Ok(line.process.clone().map(|process| (process, result)))
+            }
+            Err(_) => {
+                let process = line.process.clone();
+                self.line = None;
+                Err(process)
+            }
+        }
+    }
+}
+
+impl Line {
+    fn ask(&mut self, command: Command) {
+        // A connection that is clogged shows when it is read.
+        let _ = self.socket.send(std::slice::from_ref(&command));
+        self.asked.push_back(command);
+    }
+
+    /// Waits for what is unanswered, then writes.
+    async fn write(&mut self) -> Result<Result<(), Fault>, Ended> {
+        while !self.asked.is_empty() {
+            if let Err(fault) = self.answer().await? {
+                // Who is not let in, or does not know who it is, writes nothing.
+                if self.process.is_none() {
+                    return Err(Ended::NoTls(fault));
+                }
+            }
+        }
+        self.ask(Command::Canary(String::new()));
+        self.answer().await
+    }
+
+    /// The answer to what was asked first.
+    async fn answer(&mut self) -> Result<Result<(), Fault>, Ended> {
+        loop {
+            if let Some(reply) = self.socket.next_reply(self.asked.front())? {
+                self.asked.pop_front();
+                return Ok(match reply {
+                    Reply::Identity(identity) => {
+                        self.process = Some(identity.run_id);
+                        Ok(())
+                    }
+                    Reply::Refused(fault) => Err(fault),
+                    _ => Ok(()),
+                });
+            }
+            self.socket.flush()?;
+            if !self.socket.read()? {
+                self.socket.ready().await.map_err(|_| Ended::Closed)?;
+            }
+        }
+    }
+}
