@@ -141,6 +141,27 @@ fn a_primary_dies_in_the_lab_and_every_command_tells_about_it() {
 }
 
 #[test]
+fn a_lab_has_a_mariadb_group_if_it_is_asked_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let refused = run(here, &["lab", "up", "--mariadb", "2", "--durability", "majority"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("needs exactly 3 MariaDB instances"), "{refused:?}");
+    let lab = json(here, &["lab", "up", "--controllers", "0", "--redis", "1", "--mariadb", "2", "--json"]);
+    let _cleanup = Cleanup(here);
+    let orders = &lab["services"][1];
+    assert_eq!((&orders["name"], &orders["engine"]), (&"orders".into(), &"mariadb".into()));
+    json(here, &["lab", "fault", "kill", "m1"]);
+    let shown = succeed(here, &["lab", "status"]);
+    assert!(shown.contains("orders (mariadb)"), "{shown}");
+    let line = |name: &str| shown.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    assert!(line("m1").contains("dead") && line("m2").contains("replica"), "{shown}");
+    json(here, &["lab", "fault", "restart", "m1"]);
+    let down = succeed(here, &["lab", "down"]);
+    assert!(down.starts_with("the lab is down: 3 processes ended"), "{down}");
+}
+
+#[test]
 fn an_operator_pauses_and_resumes_through_any_controller() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
