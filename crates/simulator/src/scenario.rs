@@ -2,7 +2,8 @@
 
 use crate::random::Random;
 use backstay_model::{
-    ClusterSpec, ControllerSpec, Engine, Failsafe, InstanceSpec, Preference, RedisSpec, ServiceSpec,
+    ClusterSpec, ControllerSpec, Durability, Engine, Failsafe, InstanceSpec, MariaDbSpec, Preference,
+    RedisSpec, ServiceSpec,
 };
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct Scenario {
     pub priorities: Vec<u32>,
     /// The zone in which the primary should be, and how many bytes may be given up for it.
     pub preferred_zone: Option<(String, u64)>,
+    /// The instances are MariaDBs, and when a commit is acknowledged there.
+    pub mariadb: Option<Durability>,
     pub(crate) loss_per_mille: u64,
     pub(crate) duplication_per_mille: u64,
     pub(crate) slow_per_mille: u64,
@@ -84,6 +87,8 @@ pub enum FaultKind {
     Settings,
     /// A controller's wall clock is set, by as much as a day.
     Clock,
+    /// A MariaDB applies slowly what it receives, or stops doing so.
+    Applier,
     /// A gateway stops, is killed, or is cut off in one direction.
     Gateway,
     /// The primary hangs and the leader dies while a gateway still holds a lease of its and can be told nothing; then the
@@ -143,11 +148,19 @@ pub enum Mistake {
     LeaseCheckedOnlyBefore,
     /// A new leader forgets the leases that the one before may have granted.
     NoInheritedLeases,
+    /// Semi-synchronous replication is switched off while commits wait for an acknowledgement.
+    SemiSyncOff,
+    /// One is promoted although another that may have acknowledged a commit was not read.
+    PromoteUnread,
+    /// A primary that was restarted is taken for the one that it was, and opened again.
+    RestartReopened,
+    /// A replica's two threads are stopped, and the applying one is started again.
+    ApplyAfterBothStopped,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -158,6 +171,10 @@ impl Mistake {
         Self::DecideAlone,
         Self::LeaseCheckedOnlyBefore,
         Self::NoInheritedLeases,
+        Self::SemiSyncOff,
+        Self::PromoteUnread,
+        Self::RestartReopened,
+        Self::ApplyAfterBothStopped,
     ];
 }
 
@@ -207,6 +224,7 @@ impl Scenario {
             crash_per_100k: if random.chance(200) { random.range(1, 60) } else { 0 },
             stall_per_mille: if random.chance(200) { random.range(1, 60) } else { 0 },
             gateways: *random.pick(&[0, 0, 0, 1, 2, 3]),
+            mariadb: None,
         };
         if scenario.gateways > 0 {
             let kinds = [(FaultKind::Gateway, 600), (FaultKind::Inheritance, 200)];
@@ -214,7 +232,46 @@ impl Scenario {
                 .kinds
                 .extend(kinds.into_iter().filter(|(_, often)| random.chance(*often)).map(|(kind, _)| kind));
         }
+        scenario.choose_engine();
         scenario
+    }
+
+    /// A third of the worlds are a MariaDB's; drawn apart, so that the others stay as they were.
+    fn choose_engine(&mut self) {
+        let mut random = Random::new(self.seed ^ 0x005e_9017);
+        if random.chance(350) {
+            let durability = if random.chance(500) { Durability::Majority } else { Durability::Async };
+            let applier = random.chance(400);
+            self.become_mariadb(durability);
+            self.kinds.extend(applier.then_some(FaultKind::Applier));
+        }
+    }
+
+    /// What has no meaning there is left out: MariaDB answers nothing while it starts, no script keeps it busy, a full disk
+    /// stops it, and whose data a server holds its history tells (a stranger's is another domain's).
+    pub fn become_mariadb(&mut self, durability: Durability) {
+        let none = [FaultKind::DiskError, FaultKind::Busy, FaultKind::Stranger];
+        self.mariadb = Some(durability);
+        self.kinds.retain(|kind| !none.contains(kind));
+        if self.kinds.is_empty() {
+            self.kinds.push(FaultKind::Crash);
+        }
+        self.loads = false;
+        self.serves_no_stale_data = false;
+        if durability == Durability::Majority {
+            self.instances = 3;
+            self.protected = true;
+            if let Founding::Running { primary } = &mut self.founding {
+                *primary %= self.instances;
+            }
+        }
+    }
+
+    fn engine(&self) -> Engine {
+        match self.mariadb {
+            Some(durability) => Engine::MariaDb(MariaDbSpec { durability, events: false }),
+            None => Engine::Redis(RedisSpec { canary_key: "canary".into(), ..RedisSpec::default() }),
+        }
     }
 
     pub(crate) fn spec(&self) -> ClusterSpec {
@@ -249,7 +306,7 @@ impl Scenario {
                 cooldown: Duration::from_secs(2),
                 parallel_syncs: 1,
                 preference,
-                engine: Engine::Redis(RedisSpec { canary_key: "canary".into(), ..RedisSpec::default() }),
+                engine: self.engine(),
                 failsafe: Failsafe::Off,
                 digest: "same".into(),
             }],

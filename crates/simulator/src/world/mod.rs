@@ -12,10 +12,13 @@ mod operators;
 mod queue;
 mod servers;
 mod settings;
+mod sql;
 mod strangers;
 
 use crate::checkers::Checkers;
 use crate::coverage::Coverage;
+use crate::instance::Instance;
+use crate::mariadb::MariaDb;
 use crate::random::Random;
 use crate::redis::{ConnectionId, Item, Redis, Request, Response, Sync};
 use crate::scenario::Scenario;
@@ -35,6 +38,7 @@ pub(crate) use clients::Client;
 pub(crate) use faults::Fault;
 pub(crate) use gateways::{ClientRun, GatewayRun};
 pub(crate) use network::{Connection, Network, Place};
+pub(crate) use sql::SqlEvent;
 
 /// What wall clocks show, in microseconds, when the world's time is 0.
 pub(crate) const UNIX_START: u64 = 1_700_000_000_000_000;
@@ -54,6 +58,8 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     next_connection: ConnectionId,
+    /// Connections on which controllers write to a MariaDB.
+    pub(crate) canaries: BTreeMap<ConnectionId, sql::Canary>,
     pub(crate) runs: u64,
     pub(crate) checkers: Checkers,
     pub(crate) trace: Trace,
@@ -116,9 +122,9 @@ pub(crate) struct Sent {
 /// One instance's host, and the process while there is one.
 pub(crate) struct Server {
     pub(crate) name: InstanceName,
-    pub(crate) redis: Option<Redis>,
-    /// What its last save holds.
-    pub(crate) file: Option<Redis>,
+    pub(crate) process: Option<Instance>,
+    /// What its last save holds; of a MariaDB, what its disk holds.
+    pub(crate) file: Option<Instance>,
     /// The replication link that it has as a replica: a number that makes messages of older links void.
     pub(crate) link: u64,
     /// The server that this link leads to, once the primary knows of it.
@@ -131,13 +137,15 @@ pub(crate) struct Server {
     pub(crate) unserved_until: BTreeMap<usize, Time>,
     /// When something last happened to the process or its network.
     pub(crate) disturbed: Time,
+    /// When something last came on its link (MariaDB).
+    pub(crate) fed: Time,
 }
 
 impl Server {
-    fn new(name: InstanceName, redis: Redis) -> Self {
+    const fn new(name: InstanceName, process: Instance) -> Self {
         Self {
             name,
-            redis: Some(redis),
+            process: Some(process),
             file: None,
             link: 0,
             linked_to: None,
@@ -145,7 +153,24 @@ impl Server {
             stream_until: BTreeMap::new(),
             unserved_until: BTreeMap::new(),
             disturbed: Time::ZERO,
+            fed: Time::ZERO,
         }
+    }
+
+    pub(crate) fn redis(&self) -> Option<&Redis> {
+        self.process.as_ref().and_then(Instance::redis)
+    }
+
+    pub(crate) fn redis_mut(&mut self) -> Option<&mut Redis> {
+        self.process.as_mut().and_then(Instance::redis_mut)
+    }
+
+    pub(crate) fn mariadb(&self) -> Option<&MariaDb> {
+        self.process.as_ref().and_then(Instance::mariadb)
+    }
+
+    pub(crate) fn mariadb_mut(&mut self) -> Option<&mut MariaDb> {
+        self.process.as_mut().and_then(Instance::mariadb_mut)
     }
 }
 
@@ -176,6 +201,7 @@ pub(crate) enum Event {
     GatewaySends { gateway: usize, start: u64, connection: ConnectionId, request: Request },
     GatewayHears { gateway: usize, start: u64, connection: ConnectionId, response: Option<Response> },
     GatewayWakes { gateway: usize, start: u64 },
+    Sql(SqlEvent),
     Fault(Fault),
 }
 
@@ -195,6 +221,7 @@ impl World {
             network: Network::new(&scenario),
             connections: BTreeMap::new(),
             next_connection: 1,
+            canaries: BTreeMap::new(),
             runs: 0,
             checkers: Checkers::new(&scenario),
             trace: Trace::new(scenario.trace),
@@ -244,7 +271,7 @@ impl World {
             self.gateways.push(gateways::Gateway::new(format!("g{gateway}").into(), skew));
             self.start_gateway(gateway);
         }
-        self.schedule(Duration::from_secs(1), Event::ReplicationPing);
+        self.begin_pings();
         self.schedule_faults();
     }
 
@@ -268,7 +295,7 @@ impl World {
         self.now = self.now.max(end);
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(crate) fn happen(&mut self, event: Event) {
         match event {
             Event::Wake { node, start } => self.wake_controller(node, start),
             Event::LinkWake { node, start, server } => self.wake_link(node, start, server),
@@ -301,6 +328,7 @@ impl World {
             | Event::GatewayDialled { .. }
             | Event::GatewaySends { .. }
             | Event::GatewayHears { .. }) => self.gateway_event(gateways),
+            Event::Sql(event) => self.sql_event(event),
             Event::Fault(fault) => self.fault(fault),
         }
     }

@@ -56,6 +56,9 @@ impl World {
         if self.random.chance(20) && !self.all_vote() {
             self.ask_for_votes();
         }
+        if self.random.chance(20) {
+            self.rebuild_diverged();
+        }
         let Some(leader) =
             self.controllers.iter().position(|it| it.node().is_some_and(|it| it.brain().leads()))
         else {
@@ -69,7 +72,7 @@ impl World {
             Wish::Resume { service: None, by: "operator".into() }
         } else if self.waits_for_operator(leader) {
             let holds =
-                |server: &usize| self.servers[*server].redis.as_ref().map_or(0, |redis| redis.data.len());
+                |server: &usize| self.servers[*server].process.as_ref().map_or(0, |it| it.data().len());
             let Some(fullest) = (0..self.servers.len()).max_by_key(holds) else {
                 return;
             };
