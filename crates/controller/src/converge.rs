@@ -3,6 +3,7 @@
 
 use crate::entry::Decided;
 use crate::state::{Phase, Reign};
+use crate::surplus::surplus;
 use crate::work::{Work, follows};
 use backstay_model::{Action, Address, EventKind, InstanceName, InstanceSpec, Replication};
 use std::time::Duration;
@@ -120,7 +121,7 @@ fn demote(
         }
         return; // Its `INFO` comes behind the fence, and with it the next look.
     }
-    if reigns && !has_surplus(work, &instance.name, seen) {
+    if reigns && !has_surplus(work, &instance.name) {
         work.scene.notes.disconnected.insert(instance.name.clone());
         let acker = work.is_acker(&instance.name);
         let follow = Action::Follow { primary: primary.address.clone(), disconnect: true, acker };
@@ -171,7 +172,7 @@ fn follow(
         && reigns
         && work.is_ours(&instance.name)
         && *syncs < work.scene.spec.parallel_syncs
-        && !has_surplus(work, &instance.name, seen)
+        && !has_surplus(work, &instance.name)
     {
         *syncs += 1;
         let acker = work.is_acker(&instance.name);
@@ -219,14 +220,15 @@ fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {
     }
 }
 
-/// Writes beyond the point where the reign began exist here alone: they are given up in the log before the instance
-/// is pointed at the primary. True while that is not committed.
-fn has_surplus(work: &mut Work, name: &InstanceName, seen: &Replication) -> bool {
-    let bytes = work.state.surplus(seen);
-    if bytes == 0 || work.state.given_up.contains(name) {
+/// Writes that exist here alone, or may, are given up in the log before the instance is pointed at the primary. True
+/// while that is not committed.
+fn has_surplus(work: &mut Work, name: &InstanceName) -> bool {
+    let Some(surplus) = surplus(work.state, work.scene, name).filter(|_| !work.state.given_up.contains(name))
+    else {
         return false;
-    }
-    work.propose(Decided::GiveUp { epoch: work.state.epoch, instance: name.clone(), bytes });
+    };
+    let (epoch, bytes) = (work.state.epoch, surplus.bytes());
+    work.propose(Decided::GiveUp { epoch, instance: name.clone(), bytes });
     true
 }
 

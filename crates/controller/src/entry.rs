@@ -141,8 +141,9 @@ pub enum Decided {
         epoch: Epoch,
         /// The instance.
         instance: InstanceName,
-        /// How many bytes of replication stream.
-        bytes: u64,
+        /// How many bytes of replication stream. `None`: it may hold such writes, and nothing tells how many.
+        #[serde(with = "backstay_model::unknown_bytes")]
+        bytes: Option<u64>,
     },
     /// Nothing automatic until then.
     Pause {

@@ -4,6 +4,7 @@ use crate::entry::Cause;
 use crate::problems::{Snapshot, problems};
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
+use crate::surplus::surplus;
 use crate::verdict::Tally;
 use crate::work::follows;
 use crate::{Controller, OPINION_LIFETIME, failover};
@@ -233,6 +234,10 @@ pub(crate) fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateSt
                 (Some(fault), _) => fault.clone(),
                 (None, Some(0)) => "has everything the primary was seen to have".to_owned(),
                 (None, bytes) => format!("is {} bytes behind", bytes.unwrap_or(0)),
+            };
+            let reason = match surplus(state, scene, &spec.name) {
+                Some(surplus) => format!("{reason}; {}", surplus.clause()),
+                None => reason,
             };
             let eligible = fault.is_none();
             let rank = (!eligible, lag_bytes.unwrap_or(u64::MAX), spec.priority, spec.name.clone());

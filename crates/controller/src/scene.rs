@@ -113,6 +113,8 @@ pub struct View {
     linked_at: Option<(Address, ReplId, ReplOffset)>,
     /// Something was received since then: only that proves a stream behind the copy.
     pub streams: bool,
+    /// The last history that it was seen to take part in as a replica, in whichever process: its file holds nothing else.
+    pub copied: Option<ReplId>,
     /// How often its link was told to ask it last, and until when.
     pub watched: Option<(Duration, Time)>,
     /// When which order was sent last.
@@ -205,6 +207,9 @@ impl View {
             self.streams = false;
             return;
         };
+        if self.copied.as_ref() != Some(&replication.replid) {
+            self.copied = Some(replication.replid.clone());
+        }
         match &self.linked_at {
             Some((to, replid, first)) if to == of && *replid == replication.replid => {
                 self.streams |= replication.offset > *first;

@@ -215,19 +215,26 @@ impl ServiceState {
         self.late_demotions.iter().chain(moving)
     }
 
-    /// How much this instance holds that no later primary ever received: bytes, or transactions. A history may have been
-    /// gone on with after others (MariaDB names them by their server): what lies where it reigned is everybody's.
-    pub fn surplus(&self, seen: &Replication) -> u64 {
+    /// Where this history's agreed part ended for one who stands at `offset` in it, if it is an earlier reign's. A name may
+    /// have been taken up again after others (MariaDB names histories by their servers), so the last one counts that had
+    /// begun by then.
+    pub fn end_of(&self, replid: &ReplId, offset: ReplOffset) -> Option<ReplOffset> {
         let mut began = ReplOffset(0);
-        let mut surplus = 0;
-        for (replid, ended) in &self.endings {
-            if *replid == seen.replid && seen.offset >= began {
-                surplus = seen.offset.ahead_of(*ended);
+        let mut found = None;
+        for (name, ended) in &self.endings {
+            if name == replid && (found.is_none() || offset >= began) {
+                found = Some(*ended);
             }
             began = *ended;
         }
-        let reigns = self.reign.as_ref().is_some_and(|reign| reign.replid == seen.replid);
-        if reigns && seen.offset >= began { 0 } else { surplus }
+        found
+    }
+
+    /// Whether this place lies in the history that the reign writes: behind its begin, if the name was an earlier one's.
+    pub fn is_in_reign(&self, replid: &ReplId, offset: ReplOffset) -> bool {
+        let repeated = self.endings.iter().any(|(name, _)| name == replid);
+        let began = self.endings.back().map_or(ReplOffset(0), |(_, ended)| *ended);
+        self.reign.as_ref().is_some_and(|reign| reign.replid == *replid) && (!repeated || offset >= began)
     }
 
     /// Whether a pause is in force.

@@ -138,7 +138,7 @@ fn a_preference_wins_within_the_lag_that_the_operator_gives_up() {
     }
     assert!(desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.orders);
     let record = desk.brain.history(None).pop().unwrap();
-    assert_eq!(record.lost.first().map(|lost| lost.bytes), Some(100), "what was given up is on record");
+    assert_eq!(record.lost.first().and_then(|lost| lost.bytes), Some(100), "what was given up is on record");
 }
 
 #[test]

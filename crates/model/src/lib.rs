@@ -3,6 +3,7 @@
 
 mod command;
 mod event;
+mod flapping;
 mod gateway;
 mod ids;
 mod names;
@@ -12,9 +13,11 @@ mod spec;
 mod status;
 mod time;
 mod traffic;
+pub mod unknown_bytes;
 
 pub use command::{CLOSED, ClientKind, Command, Info, Reply, Sql};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
+pub use flapping::Flapping;
 pub use gateway::{
     FailsafeRun, GatewayId, GatewayLoad, GatewayOrders, GatewayReport, LEASE, LEASE_ASKED_EVERY,
     PrimaryOrder, Reader, ServiceOrders,

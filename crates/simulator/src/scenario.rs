@@ -148,6 +148,8 @@ pub enum Mistake {
     LeaseCheckedOnlyBefore,
     /// A new leader forgets the leases that the one before may have granted.
     NoInheritedLeases,
+    /// A gateway sends a read again although a later write of the same client may have run.
+    ReadSentAgainBehindWrite,
     /// Semi-synchronous replication is switched off while commits wait for an acknowledgement.
     SemiSyncOff,
     /// One is promoted although another that may have acknowledged a commit was not read.
@@ -160,7 +162,7 @@ pub enum Mistake {
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -171,6 +173,7 @@ impl Mistake {
         Self::DecideAlone,
         Self::LeaseCheckedOnlyBefore,
         Self::NoInheritedLeases,
+        Self::ReadSentAgainBehindWrite,
         Self::SemiSyncOff,
         Self::PromoteUnread,
         Self::RestartReopened,

@@ -1,6 +1,7 @@
 //! The test of the checkers: each mistake of safety, section 10, that belongs to this path is planted, and some seed
 //! must show it.
 
+use backstay_model::Durability;
 use backstay_simulator::{FaultKind, Founding, Mistake, Scenario, run};
 
 /// The first seeds that show the mistake.
@@ -32,7 +33,7 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.faults = 3;
         }
         Mistake::PromoteUncompared => scenario.kinds = vec![FaultKind::Switchover],
-        Mistake::LeaseCheckedOnlyBefore => {
+        Mistake::LeaseCheckedOnlyBefore | Mistake::ReadSentAgainBehindWrite => {
             scenario.gateways = 2;
             scenario.kinds = vec![FaultKind::Gateway];
         }
@@ -40,6 +41,15 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.gateways = 2;
             scenario.controllers = 3;
             scenario.kinds = vec![FaultKind::Inheritance];
+        }
+        Mistake::SemiSyncOff
+        | Mistake::PromoteUnread
+        | Mistake::RestartReopened
+        | Mistake::ApplyAfterBothStopped => {
+            scenario.kinds =
+                vec![FaultKind::Crash, FaultKind::Hang, FaultKind::Partition, FaultKind::Applier];
+            scenario.become_mariadb(Durability::Majority);
+            scenario.faults = 12;
         }
         _ => {}
     }
@@ -80,6 +90,31 @@ fn a_lease_that_is_checked_only_before_forwarding_is_caught() {
 #[test]
 fn a_new_leader_that_forgets_inherited_leases_is_caught() {
     is_caught(Mistake::NoInheritedLeases);
+}
+
+#[test]
+fn a_read_that_is_sent_again_behind_a_later_write_is_caught() {
+    is_caught(Mistake::ReadSentAgainBehindWrite);
+}
+
+#[test]
+fn semi_sync_switched_off_while_commits_wait_is_caught() {
+    is_caught(Mistake::SemiSyncOff);
+}
+
+#[test]
+fn promoting_while_an_acknowledging_replica_is_unread_is_caught() {
+    is_caught(Mistake::PromoteUnread);
+}
+
+#[test]
+fn opening_a_restarted_primary_in_place_is_caught() {
+    is_caught(Mistake::RestartReopened);
+}
+
+#[test]
+fn starting_to_apply_after_both_threads_were_stopped_is_caught() {
+    is_caught(Mistake::ApplyAfterBothStopped);
 }
 
 #[test]

@@ -82,8 +82,10 @@ fn lost(record: &FailoverRecord, paint: Paint) -> String {
     if record.lost.is_empty() {
         return paint.text(Tone::Good, "nothing that is known of");
     }
-    let parts =
-        record.lost.iter().map(|lost| format!("{} of writes on {}", bytes(lost.bytes), lost.instance));
+    let parts = record.lost.iter().map(|lost| match lost.bytes {
+        Some(number) => format!("{} of writes on {}", bytes(number), lost.instance),
+        None => format!("perhaps writes on {}: how many cannot be told", lost.instance),
+    });
     paint.text(Tone::Bad, parts.collect::<Vec<_>>().join(", "))
 }
 

@@ -209,7 +209,7 @@ fn status_without_a_quorum_warns_that_it_may_be_old() {
 #[test]
 fn history_shows_each_failover_in_milliseconds_after_the_first_suspicion() {
     let lossy =
-        FailoverRecord { lost: vec![LostWrites { instance: "r3".into(), bytes: 2048 }], ..failover() };
+        FailoverRecord { lost: vec![LostWrites { instance: "r3".into(), bytes: Some(2048) }], ..failover() };
     insta::assert_snapshot!(history(&[failover(), lossy], Paint::Plain), @r"
     mymaster, epoch 2: r3 to r1  2026-11-21 04:38:42.123 UTC
       because  2 controllers found its port closed
@@ -240,6 +240,21 @@ fn history_shows_each_failover_in_milliseconds_after_the_first_suspicion() {
       first write          -
     ");
     insta::assert_snapshot!(history(&[], Paint::Plain), @"there was no failover yet");
+}
+
+#[test]
+fn what_may_be_lost_and_cannot_be_counted_is_said_and_null_in_json() {
+    let lost = vec![
+        LostWrites { instance: "r3".into(), bytes: Some(2048) },
+        LostWrites { instance: "r2".into(), bytes: None },
+    ];
+    let record = FailoverRecord { lost, ..failover() };
+    let shown = history(std::slice::from_ref(&record), Paint::Plain);
+    let expected = "lost     2.0 KiB of writes on r3, perhaps writes on r2: how many cannot be told\n";
+    assert!(shown.contains(expected), "{shown}");
+    let json = serde_json::to_string(&record).unwrap();
+    assert!(json.contains(r#"{"instance":"r2","bytes":null}"#), "{json}");
+    assert_eq!(serde_json::from_str::<FailoverRecord>(&json).unwrap(), record);
 }
 
 #[test]

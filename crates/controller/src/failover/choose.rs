@@ -155,7 +155,7 @@ fn inherit(unit: &str, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
     };
     let surplus = heirs.iter().filter_map(|one| {
         let bytes = one.replication.offset.ahead_of(best.replication.offset);
-        (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes })
+        (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes: Some(bytes) })
     });
     let equals = wanted.iter().filter(|one| one.replication.offset == newest).count();
     let reason = match (best.replication.offset == newest, equals) {

@@ -31,6 +31,7 @@ pub(super) fn moving(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     let moment = work.moment();
     work.scene.notes.started.get_or_insert(moment);
     work.look_again(POLL);
+    work.forget_stale_wait();
     if work.scene.proposed.is_some() {
         return; // What were ordered now could run under another plan.
     }

@@ -26,7 +26,7 @@ pub const APPLICATION_USER: &str = "shop";
 pub const PASSWORD: &str = "lab";
 
 /// What the controllers' account may do on 10.11 (tests/mariadb_facts/rights.rs).
-pub const CONTROLLER_RIGHTS: &str = "BINLOG ADMIN, BINLOG MONITOR, CONNECTION ADMIN, EVENT, PROCESS, \
+pub const CONTROLLER_RIGHTS: &str = "BINLOG ADMIN, BINLOG MONITOR, BINLOG REPLAY, CONNECTION ADMIN, EVENT, PROCESS, \
      READ_ONLY ADMIN, RELOAD, REPLICA MONITOR, REPLICATION MASTER ADMIN, REPLICATION SLAVE ADMIN, SET USER, SUPER";
 
 const READY_LIMIT: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 //! plane what they allow. What is allowed when, with a lease or without, is `backstay_lease`'s business; nothing is decided
 //! here.
 
-use super::alarm::tell;
+use super::alarm::Alarms;
 use super::certificates::{Renewed, Shown, shown, watch as watch_certificates};
 use super::control::{Asked, Control, Desk, State, Succession, Way};
 use super::sampler::{Aims, Sampler, Samples};
@@ -39,6 +39,7 @@ pub(super) struct Pilot {
     process: u64,
     mesh: Mesh,
     leases: Leases,
+    alarms: Alarms,
     gateway: Option<Gateway>,
     services: BTreeSet<ServiceName>,
     /// Until it runs.
@@ -90,7 +91,8 @@ impl Pilot {
         };
         let certificates = shown(config);
         let gateway = Some(gateway);
-        Ok(Self { process, mesh, leases, gateway, services, certificates, samplers, held, tower })
+        let alarms = Alarms::default();
+        Ok(Self { process, mesh, leases, alarms, gateway, services, certificates, samplers, held, tower })
     }
 
     /// Keeps the data plane informed until `shutdown`; then it finishes what it has begun, and the controllers are told
@@ -200,11 +202,13 @@ impl Pilot {
     }
 
     fn tell_alarms(&mut self) {
-        for alarm in self.leases.alarms(clock::now()) {
+        let now = clock::now();
+        let alarms = self.leases.alarms(now);
+        for alarm in &alarms {
             // What was allowed may have been allowed for longer than it is.
             self.steer(alarm.service());
-            tell(&alarm);
         }
+        self.alarms.tell(now.time, &alarms);
     }
 
     fn report(&mut self, radio: &Radio) {

@@ -445,6 +445,7 @@ impl World {
 const fn planted_in_brain(mistake: Option<Mistake>) -> Option<backstay_controller::Mistake> {
     match mistake {
         Some(Mistake::PromoteUncompared) => Some(backstay_controller::Mistake::PromoteUncompared),
+        Some(Mistake::PromoteUnread) => Some(backstay_controller::Mistake::PromoteUnread),
         Some(Mistake::NoInheritedLeases) => Some(backstay_controller::Mistake::NoInheritedLeases),
         Some(Mistake::PromoteBeforeCommit) => Some(backstay_controller::Mistake::PromoteBeforeCommit),
         Some(Mistake::NextCandidateInSameEpoch) => {

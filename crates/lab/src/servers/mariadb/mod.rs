@@ -25,7 +25,7 @@ const LOG: &str = "error.log";
 const START_LIMIT: Duration = Duration::from_secs(30);
 const START_PAUSE: Duration = Duration::from_millis(10);
 /// How long an answer to a statement of the lab's own may take.
-pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// One MariaDB server on a loopback port, with a folder of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

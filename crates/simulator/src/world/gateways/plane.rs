@@ -125,6 +125,7 @@ impl World {
     /// The connection to the primary is closed. Of writes without a reply nobody knows; reads are sent again, unless a
     /// later write of the same client may have run.
     pub(super) fn drop_backend(&mut self, gateway: usize) {
+        let mistaken = self.scenario.mistake == Some(Mistake::ReadSentAgainBehindWrite);
         let Some(plane) = &mut self.gateways[gateway].plane else {
             return;
         };
@@ -134,7 +135,7 @@ impl World {
         for commands in &mut plane.clients {
             let mut wrote = false;
             for command in commands.iter_mut().rev().filter(|it| it.state == Progress::Forwarded) {
-                wrote |= !command.reads;
+                wrote = !command.reads || (wrote && !mistaken);
                 command.state = if wrote { Progress::Unknown } else { Progress::Held };
                 self.coverage.gateway(if wrote { "outcome unknown" } else { "read sent again" });
             }
@@ -199,6 +200,9 @@ impl World {
                 let (number, id) = (plane.sent[client], self.checkers.next_write());
                 let command = Command { number, id, reads, since: self.now, state: Progress::Held };
                 plane.clients[client].push_back(command);
+                if !reads {
+                    self.checkers.command_order.sent_write((gateway, start, client), id);
+                }
             }
         }
     }
