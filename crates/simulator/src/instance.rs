@@ -8,7 +8,7 @@ use backstay_model::{Address, ReplId, RunId};
 #[derive(Clone, Debug)]
 pub(crate) enum Instance {
     Redis(Redis),
-    MariaDb(Box<MariaDb>),
+    MariaDb(MariaDb),
 }
 
 impl Instance {
@@ -26,14 +26,14 @@ impl Instance {
         }
     }
 
-    pub(crate) fn mariadb(&self) -> Option<&MariaDb> {
+    pub(crate) const fn mariadb(&self) -> Option<&MariaDb> {
         match self {
             Self::Redis(_) => None,
             Self::MariaDb(mariadb) => Some(mariadb),
         }
     }
 
-    pub(crate) fn mariadb_mut(&mut self) -> Option<&mut MariaDb> {
+    pub(crate) const fn mariadb_mut(&mut self) -> Option<&mut MariaDb> {
         match self {
             Self::Redis(_) => None,
             Self::MariaDb(mariadb) => Some(mariadb),

@@ -83,6 +83,8 @@ pub(crate) enum Deed {
     Logged(Logged),
     /// Tell the primary that everything up to this number is received (MariaDB).
     Acknowledge(u64),
+    /// Something that bites came about, to be counted (MariaDB).
+    Met(&'static str),
 }
 
 /// One thing in the replication stream; each counts one byte.

@@ -42,7 +42,7 @@ impl World {
 
     /// A MariaDB that wrote what its primary never had is refused there (1236), and stays out of step until it is built
     /// anew.
-    fn is_diverged(&self, primary: &Instance, replica: &Instance) -> bool {
+    fn is_diverged(primary: &Instance, replica: &Instance) -> bool {
         let pair = primary.mariadb().zip(replica.mariadb());
         pair.is_some_and(|(primary, replica)| primary.missing(replica.position()).is_none())
     }
@@ -52,7 +52,7 @@ impl World {
             return;
         };
         let processes = self.servers.iter().filter_map(|server| server.process.as_ref());
-        let diverged = processes.filter(|it| self.is_diverged(&reigning, it)).count();
+        let diverged = processes.filter(|it| Self::is_diverged(&reigning, it)).count();
         for _ in 0..diverged {
             self.coverage.fault("diverged MariaDB left out of step to the end");
         }
@@ -91,7 +91,7 @@ impl World {
                 return Some(format!("{} does not run", server.name));
             };
             let (follows, link_up) = process.follows();
-            if follows == Some(reigning.address()) && self.is_diverged(reigning, process) {
+            if follows == Some(reigning.address()) && Self::is_diverged(reigning, process) {
                 continue;
             }
             if follows != Some(reigning.address()) || !link_up {

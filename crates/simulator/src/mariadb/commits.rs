@@ -53,6 +53,8 @@ impl MariaDb {
     }
 
     pub(super) fn log(&mut self, transaction: Transaction, deeds: &mut Vec<Deed>) {
+        // To prepare one flushes what the storage engine knows of those before.
+        self.settled = self.untold();
         self.binlog.push(transaction);
         deeds.push(Deed::Logged(transaction));
     }
@@ -65,6 +67,11 @@ impl MariaDb {
         }
         self.unlocked(&mut deeds);
         deeds
+    }
+
+    /// How many transactions are done here: nobody waits for them.
+    pub(super) fn untold(&self) -> usize {
+        self.waiting.front().map_or(self.binlog.len(), |(number, _)| *number as usize - 1)
     }
 
     fn answer_first(&mut self, deeds: &mut Vec<Deed>) {

@@ -59,6 +59,8 @@ pub(crate) struct MariaDb {
     binlog: Vec<Transaction>,
     /// Received and not applied.
     relay: VecDeque<Transaction>,
+    /// How much of the binary log no restart can cut off.
+    settled: usize,
     read_only: bool,
     /// Whom its configuration as a replica names. It survives a restart.
     pub(crate) follows: Option<Address>,
@@ -117,6 +119,7 @@ impl MariaDb {
             mistake: None,
             binlog: Vec::new(),
             relay: VecDeque::new(),
+            settled: 0,
             read_only,
             follows: None,
             receiver: Receiver::Stopped,
@@ -145,16 +148,15 @@ impl MariaDb {
 
     /// A process on this disk. What was not applied is gone with the relay log, which the next start of a thread throws
     /// away (R3, T1). What nobody was told of, or was told of a moment before, may be cut off the binary log, whoever
-    /// received it (R3, T2: `init-rpl-role=SLAVE`). It is a replica, or closed, as its file says; with protected boot
+    /// received it (R3, T2: `init-rpl-role=SLAVE`): what the storage engine does not know to be committed. It is a replica, or closed, as its file says; with protected boot
     /// no thread runs (`skip-slave-start`).
     pub(crate) fn restart(disk: &Self, run: u64, protected: bool) -> Self {
         let mut next = Self::start(disk.address.clone(), disk.server, run, protected);
         next.set_up(disk.majority, disk.mistake);
         next.follows.clone_from(&disk.follows);
         let mut kept = disk.binlog.len();
-        if disk.guarded && disk.majority && next.random.chance(700) {
-            let untold = disk.waiting.front().map_or(kept, |(number, _)| *number as usize - 1);
-            kept = untold.saturating_sub(next.random.range(0, 2) as usize);
+        if disk.guarded && next.random.chance(700) {
+            kept = next.random.range(disk.settled.min(disk.untold()) as u64, disk.untold() as u64) as usize;
         }
         next.binlog = disk.binlog[..kept].to_vec();
         if disk.mistake == Some(Mistake::RestartReopened) {
@@ -197,6 +199,11 @@ impl MariaDb {
 
     pub(crate) fn holds_lately(&self, write: WriteId) -> bool {
         self.binlog.iter().rev().any(|it| it.write == Some(write))
+    }
+
+    /// How much its binary log holds.
+    pub(crate) const fn written(&self) -> usize {
+        self.binlog.len()
     }
 
     pub(crate) const fn is_writable(&self) -> bool {

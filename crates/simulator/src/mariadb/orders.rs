@@ -2,7 +2,7 @@
 
 use super::sessions::Busy;
 use super::{MariaDb, Receiver, Timer};
-use crate::redis::{ConnectionId, Deed};
+use crate::redis::{ConnectionId, Deed, Response};
 use crate::scenario::Mistake;
 use backstay_model::{Address, Command, Fault, Reply, Sql};
 use std::time::Duration;
@@ -77,6 +77,7 @@ impl MariaDb {
         if self.waiting.is_empty() {
             return Some(self.after(connection, after, deeds));
         }
+        deeds.push(Deed::Met("close waits for commits"));
         self.wait(connection, Busy::Closing(after));
         self.set_timer(Timer::LockTimeout(connection), LOCK_WAIT, deeds);
         None
@@ -125,7 +126,7 @@ impl MariaDb {
         self.stop_receiver(deeds);
         self.receiver = Receiver::Stopped;
         self.applies = false;
-        self.relay.clear();
+        self.purge(deeds);
         self.acks = acker;
         self.follows = Some(primary);
         self.start_slave(deeds);
@@ -148,10 +149,17 @@ impl MariaDb {
             return;
         }
         if !self.applies && matches!(self.receiver, Receiver::Stopped | Receiver::Refused) {
-            self.relay.clear();
+            self.purge(deeds);
         }
         self.applies = true;
         self.apply_soon(deeds);
+    }
+
+    fn purge(&mut self, deeds: &mut Vec<Deed>) {
+        if !self.relay.is_empty() {
+            deeds.push(Deed::Met("relay log thrown away with what was in it"));
+        }
+        self.relay.clear();
     }
 
     fn stop_receiver(&mut self, deeds: &mut Vec<Deed>) {
@@ -174,6 +182,7 @@ impl MariaDb {
             return Some(Reply::Done);
         }
         self.receiver = Receiver::Stopping;
+        deeds.push(Deed::Met("receiving stopped slowly"));
         self.wait(connection, Busy::Stopping);
         self.set_timer(Timer::Received(Some(connection)), KILL_WAIT, deeds);
         None
@@ -187,6 +196,7 @@ impl MariaDb {
         if !self.applies {
             return Some(Reply::Refused(Fault::Draining));
         }
+        deeds.push(Deed::Met("promotion waits for the applier"));
         self.wait(connection, Busy::Draining(number));
         self.set_timer(Timer::DrainTimeout(connection), DRAIN_WAIT, deeds);
         None
@@ -198,14 +208,15 @@ impl MariaDb {
 
     pub(super) fn drain_timed_out(&mut self, connection: ConnectionId, deeds: &mut Vec<Deed>) {
         if matches!(self.busy(connection), Some(Busy::Draining(_))) {
-            self.go_on(connection, crate::redis::Response::Reply(Reply::Refused(Fault::Draining)), deeds);
+            deeds.push(Deed::Met("promotion refused: not applied"));
+            self.go_on(connection, Response::Reply(Reply::Refused(Fault::Draining)), deeds);
         }
     }
 
     /// What it waited for is applied.
     pub(super) fn drained(&mut self, connection: ConnectionId, deeds: &mut Vec<Deed>) {
         if let Some(reply) = self.close(connection, After::Ascend, deeds) {
-            self.go_on(connection, crate::redis::Response::Reply(reply), deeds);
+            self.go_on(connection, Response::Reply(reply), deeds);
         }
     }
 }

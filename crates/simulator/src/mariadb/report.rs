@@ -61,13 +61,11 @@ impl MariaDb {
     fn previous(&self) -> Option<(ReplId, ReplOffset)> {
         let name = |it: Gtid| (named(it.server), ReplOffset(it.number));
         let position = self.position()?;
-        match self.follows {
-            None => Some(position).filter(|it| it.server != self.server).map(name),
-            Some(_) => {
-                let others = self.binlog.iter().rev().map(|it| it.gtid);
-                others.into_iter().find(|it| it.server != position.server).map(name)
-            }
+        if self.follows.is_none() {
+            return Some(position).filter(|it| it.server != self.server).map(name);
         }
+        let mut others = self.binlog.iter().rev().map(|it| it.gtid);
+        others.find(|it| it.server != position.server).map(name)
     }
 }
 

@@ -129,7 +129,11 @@ impl MariaDb {
         let others: Vec<ConnectionId> = known.map(|(id, _)| *id).collect();
         for other in others {
             self.sessions.remove(&other);
+            let waiting = self.waiting.len();
             self.waiting.retain(|(_, waits)| *waits != other);
+            if self.waiting.len() < waiting {
+                deeds.push(Deed::Met("commit done although its client was sent away"));
+            }
             deeds.push(Deed::Close(other));
         }
         self.unlocked(deeds);
@@ -174,6 +178,7 @@ impl MariaDb {
 
     pub(super) fn lock_timed_out(&mut self, connection: ConnectionId, deeds: &mut Vec<Deed>) {
         if matches!(self.busy(connection), Some(Busy::Closing(_))) {
+            deeds.push(Deed::Met("close refused: commits wait"));
             self.go_on(connection, Response::Reply(Reply::Refused(Fault::Locked)), deeds);
             self.let_behind_go_on(deeds);
         }

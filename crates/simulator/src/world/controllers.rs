@@ -431,7 +431,7 @@ impl World {
         response: Option<Response>,
     ) {
         if self.canaries.contains_key(&id) {
-            return self.canary_answered(id, response);
+            return self.canary_answered(id, response.as_ref());
         }
         let input = match response {
             Some(Response::Reply(reply)) => LinkInput::Reply(reply),

@@ -265,6 +265,12 @@ impl World {
     }
 
     fn two_places(&mut self, servers: u64, nodes: u64) -> (Place, Place) {
+        if self.scenario.mariadb.is_some() && servers > 1 && self.random.chance(400) {
+            // A primary whose replicas receive nothing, or whose acknowledgements do not arrive.
+            let from = self.random.range(0, servers - 1);
+            let to = (from + self.random.range(1, servers - 1)) % servers;
+            return (Place::Server(from as usize), Place::Server(to as usize));
+        }
         let node = Place::Controller(self.random.range(0, nodes - 1) as usize);
         let other = if self.random.chance(500) {
             Place::Controller(self.random.range(0, nodes - 1) as usize)

@@ -16,12 +16,10 @@ impl World {
     pub(crate) fn found(&mut self) {
         for (index, instance) in self.spec.services[0].instances.clone().into_iter().enumerate() {
             self.runs += 1;
-            let process = match self.scenario.mariadb {
-                Some(_) => Instance::MariaDb(Box::new(self.new_mariadb(index, self.scenario.protected))),
-                None => {
-                    let follows = self.boots_as(index);
-                    Instance::Redis(Redis::start(instance.address, self.runs, follows, None))
-                }
+            let process = if self.scenario.mariadb.is_some() {
+                Instance::MariaDb(self.new_mariadb(index, self.scenario.protected))
+            } else {
+                Instance::Redis(Redis::start(instance.address, self.runs, self.boots_as(index), None))
             };
             self.servers.push(Server::new(instance.name, process));
         }

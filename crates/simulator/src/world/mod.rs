@@ -2,6 +2,7 @@
 //! is not decided here is decided by the code under test; the world only carries and breaks things.
 
 mod ailments;
+mod canaries;
 mod clients;
 mod controllers;
 mod faults;
@@ -18,7 +19,7 @@ mod strangers;
 use crate::checkers::Checkers;
 use crate::coverage::Coverage;
 use crate::instance::Instance;
-use crate::mariadb::MariaDb;
+use crate::mariadb::{MariaDb, Transaction};
 use crate::random::Random;
 use crate::redis::{ConnectionId, Item, Redis, Request, Response, Sync};
 use crate::scenario::Scenario;
@@ -59,7 +60,7 @@ pub(crate) struct World {
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     next_connection: ConnectionId,
     /// Connections on which controllers write to a MariaDB.
-    pub(crate) canaries: BTreeMap<ConnectionId, sql::Canary>,
+    pub(crate) canaries: BTreeMap<ConnectionId, canaries::Canary>,
     pub(crate) runs: u64,
     pub(crate) checkers: Checkers,
     pub(crate) trace: Trace,
@@ -139,6 +140,8 @@ pub(crate) struct Server {
     pub(crate) disturbed: Time,
     /// When something last came on its link (MariaDB).
     pub(crate) fed: Time,
+    /// What is under way on it, by the number of the link (MariaDB).
+    pub(crate) in_flight: VecDeque<(u64, Transaction)>,
 }
 
 impl Server {
@@ -154,6 +157,7 @@ impl Server {
             unserved_until: BTreeMap::new(),
             disturbed: Time::ZERO,
             fed: Time::ZERO,
+            in_flight: VecDeque::new(),
         }
     }
 

@@ -49,7 +49,7 @@ impl World {
                     self.schedule(duration, Event::PauseOver { server, pause });
                 }
                 Deed::StrangerTouched => self.stranger_touched(server),
-                sql @ (Deed::Timer(..) | Deed::Logged(_) | Deed::Acknowledge(_)) => {
+                sql @ (Deed::Timer(..) | Deed::Logged(_) | Deed::Acknowledge(_) | Deed::Met(_)) => {
                     self.sql_deed(server, &sql);
                 }
             }

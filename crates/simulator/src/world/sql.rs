@@ -1,12 +1,11 @@
-//! MariaDBs in the world: links between a primary's binary log and a replica's relay log, acknowledgements on their way
-//! back, and the connections on which controllers write.
+//! MariaDBs in the world: links between a primary's binary log and a replica's relay log, and acknowledgements on their
+//! way back.
 
 use super::{Event, Place, World};
 use crate::instance::Instance;
 use crate::mariadb::{MariaDb, Transaction};
-use crate::redis::{ConnectionId, Deed, Request, Response};
-use backstay_controller::link::LinkInput;
-use backstay_model::{Address, Command, Reply, RunId};
+use crate::redis::{ConnectionId, Deed};
+use backstay_model::{Address, RunId};
 use std::time::Duration;
 
 /// `MASTER_HEARTBEAT_PERIOD`.
@@ -17,8 +16,6 @@ const NET_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_RETRY: Duration = Duration::from_secs(1);
 /// How often a segment that found no way is sent again.
 const RETRANSMISSION: Duration = Duration::from_millis(40);
-/// How long a canary is waited for.
-const CANARY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can happen next among MariaDBs.
 #[derive(Debug)]
@@ -27,6 +24,8 @@ pub(crate) enum SqlEvent {
     Reach { server: usize, link: u64 },
     /// The next transaction arrives on its link.
     Stream { server: usize, link: u64, transaction: Transaction },
+    /// What was held up on it is sent again.
+    Flush { server: usize, link: u64 },
     /// A heartbeat arrives there.
     Heartbeat { server: usize, link: u64 },
     /// The link ends.
@@ -41,15 +40,6 @@ pub(crate) enum SqlEvent {
     Rebuild,
     /// A canary was waited for for long enough.
     CanaryOver { connection: ConnectionId },
-}
-
-/// Who writes, and to which process.
-#[derive(Debug)]
-pub(crate) struct Canary {
-    node: usize,
-    start: u64,
-    server: usize,
-    run: RunId,
 }
 
 impl World {
@@ -83,6 +73,7 @@ impl World {
                 }
             }
             Deed::Acknowledge(number) => self.acknowledge(server, number),
+            Deed::Met(what) => self.coverage.mariadb(what),
             _ => {}
         }
     }
@@ -128,6 +119,7 @@ impl World {
             }
             SqlEvent::Reach { server, link }
             | SqlEvent::Stream { server, link, .. }
+            | SqlEvent::Flush { server, link }
             | SqlEvent::Heartbeat { server, link }
             | SqlEvent::LinkLost { server, link } => self.on_sql_link(server, link, event),
         }
@@ -154,7 +146,6 @@ impl World {
         if self.servers[server].link != link {
             return;
         }
-        let linked_to = self.servers[server].linked_to;
         let it = &mut self.servers[server];
         let Some(Instance::MariaDb(mariadb)) = &mut it.process else {
             return;
@@ -169,34 +160,42 @@ impl World {
                 self.schedule(Duration::from_millis(1), Event::Sql(SqlEvent::Reach { server, link }));
             }
             SqlEvent::Stream { transaction, .. } => {
-                if self.is_held_up(server, linked_to) {
-                    return self.schedule(RETRANSMISSION, Event::Sql(event));
+                let waiting = &mut self.servers[server].in_flight;
+                waiting.retain(|(of, _)| *of == link);
+                waiting.push_back((link, transaction));
+                if waiting.len() == 1 {
+                    self.flush_stream(server, link);
                 }
-                self.servers[server].fed = self.now;
-                let deeds =
-                    self.servers[server].mariadb_mut().map(|it| it.receive(transaction)).unwrap_or_default();
-                self.carry_out(server, deeds);
             }
-            SqlEvent::Heartbeat { .. } => {
-                if !self.is_held_up(server, linked_to) {
-                    self.servers[server].fed = self.now;
-                    self.servers[server].mariadb_mut().map(MariaDb::heartbeat).unwrap_or_default();
-                }
+            SqlEvent::Flush { .. } => self.flush_stream(server, link),
+            SqlEvent::Heartbeat { .. } if !self.is_held_up(server) => {
+                self.servers[server].fed = self.now;
+                self.servers[server].mariadb_mut().map(MariaDb::heartbeat).unwrap_or_default();
             }
             _ => {}
         }
     }
 
-    /// Nothing passes from its primary: what is on the way is held up, and keeps its order.
-    fn is_held_up(&mut self, server: usize, linked_to: Option<usize>) -> bool {
-        let Some(primary) = linked_to else {
-            return false;
-        };
-        let passes = self.network.passes(Place::Server(primary), Place::Server(server));
-        if !passes {
-            self.servers[primary].stream_until.insert(server, self.now + RETRANSMISSION);
+    /// Nothing passes from its primary.
+    fn is_held_up(&self, server: usize) -> bool {
+        let linked_to = self.servers[server].linked_to;
+        linked_to.is_some_and(|primary| !self.network.passes(Place::Server(primary), Place::Server(server)))
+    }
+
+    /// What is on the way arrives, or is held up and keeps its order.
+    fn flush_stream(&mut self, server: usize, link: u64) {
+        if self.servers[server].in_flight.is_empty() {
+            return;
         }
-        !passes
+        if self.is_held_up(server) {
+            return self.schedule(RETRANSMISSION, Event::Sql(SqlEvent::Flush { server, link }));
+        }
+        self.servers[server].fed = self.now;
+        while let Some((_, transaction)) = self.servers[server].in_flight.pop_front() {
+            let deeds =
+                self.servers[server].mariadb_mut().map(|it| it.receive(transaction)).unwrap_or_default();
+            self.carry_out(server, deeds);
+        }
     }
 
     /// A replica's receiving thread connects, tells its position, and gets what it lacks; or is refused.
@@ -249,6 +248,9 @@ impl World {
         else {
             return;
         };
+        if !reigning.is_writable() {
+            return; // Restarted, it may lack what they hold.
+        }
         for server in 0..self.servers.len() {
             let refused = self.servers[server].mariadb().is_some_and(|it| {
                 it.is_refused()
@@ -321,9 +323,14 @@ impl World {
         self.trace.line(self.now, "start", || {
             format!("{} empty={} at {:?}", self.servers[server].name, disk.is_none(), mariadb.position())
         });
+        if let Some(disk) = disk.as_ref().and_then(Instance::mariadb)
+            && disk.written() > mariadb.written()
+        {
+            self.coverage.mariadb("binary log cut at a restart");
+        }
         let reaches = !protected && mariadb.start_threads();
         self.servers[server].disturbed = self.now;
-        self.servers[server].process = Some(Instance::MariaDb(Box::new(mariadb)));
+        self.servers[server].process = Some(Instance::MariaDb(mariadb));
         if reaches {
             let link = self.servers[server].link;
             self.schedule(Duration::from_millis(1), Event::Sql(SqlEvent::Reach { server, link }));
@@ -358,41 +365,5 @@ impl World {
     /// Commits wait for acknowledgements in this world.
     pub(crate) fn is_majority(&self) -> bool {
         self.scenario.mariadb == Some(backstay_model::Durability::Majority)
-    }
-
-    /// A controller writes, on a connection of its own.
-    pub(super) fn write_canary(&mut self, node: usize, start: u64, server: usize) {
-        let by = self.controllers[node].process.as_ref().and_then(|it| it.links[server].obeys.clone());
-        let command = Command::Canary(String::new());
-        self.check_sent(node, std::slice::from_ref(&command), by.as_ref());
-        let (here, there) = (Place::Controller(node), Place::Server(server));
-        let open = self.network.passes(here, there) && self.network.passes(there, here);
-        let run = self.servers[server].mariadb().filter(|_| open).map(|it| it.run_id.clone());
-        let Some(run) = run else {
-            let input = Box::new(LinkInput::Wrote(None));
-            return self.schedule(
-                Duration::from_millis(if open { 1 } else { 500 }),
-                Event::Link { node, start, server, connection: None, input },
-            );
-        };
-        let connection = self.open_connection(here, start, server);
-        self.canaries.insert(connection, Canary { node, start, server, run });
-        self.send_request(connection, vec![Request::Command(command)]);
-        self.schedule(CANARY_PATIENCE, Event::Sql(SqlEvent::CanaryOver { connection }));
-    }
-
-    /// The write is answered, or its connection ended, or nobody waits for it any more.
-    pub(super) fn canary_answered(&mut self, connection: ConnectionId, response: Option<Response>) {
-        let Some(Canary { node, start, server, run }) = self.canaries.remove(&connection) else {
-            return;
-        };
-        self.close_from_client(connection);
-        let outcome = match response {
-            Some(Response::Reply(Reply::Done)) => Some((run, Ok(()))),
-            Some(Response::Reply(Reply::Refused(fault))) => Some((run, Err(fault))),
-            _ => None,
-        };
-        let input = Box::new(LinkInput::Wrote(outcome));
-        self.schedule(Duration::ZERO, Event::Link { node, start, server, connection: None, input });
     }
 }
