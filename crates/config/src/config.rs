@@ -4,14 +4,14 @@
 use crate::controllers::ControllerDraft;
 use crate::digest::{cluster_digest, service_digest};
 use crate::endpoints::{Endpoint, EndpointDraft};
-use crate::engines::EngineKind;
+use crate::engines::words;
 use crate::finding::{ConfigErrors, Finding, Findings};
 use crate::section::{At, Section};
 use crate::service_tls::ServiceTls;
 use crate::services::{Password, ServiceDraft, password};
 use crate::tls::{Tls, TlsDraft};
 use crate::{check, values};
-use backstay_model::{Address, ClusterName, ClusterSpec, Digest, NodeName, ServiceName, nearest};
+use backstay_model::{Address, ClusterName, ClusterSpec, Digest, EngineKind, NodeName, ServiceName, nearest};
 use miette::Diagnostic;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -270,7 +270,7 @@ fn services<'a>(
     top: &mut Section<'a>,
     findings: &mut Findings,
 ) -> Vec<(EngineKind, Section<'a>)> {
-    let words = kind.words();
-    let sections = top.tables(words.section, findings, words.service, &format!("[[{}]]", words.section));
+    let example = format!("[[{}]]", kind.word());
+    let sections = top.tables(kind.word(), findings, words(kind).service, &example);
     sections.unwrap_or_default().into_iter().map(|section| (kind, section)).collect()
 }

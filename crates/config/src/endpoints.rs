@@ -2,13 +2,12 @@
 //! checked elsewhere.
 
 use crate::config::SecretSource;
-use crate::engines::EngineKind;
 use crate::finding::{Findings, Span};
 use crate::section::{At, Section};
 use crate::service_tls::{self, TlsClient};
 use crate::services::{Password, password};
 use crate::values::{self, Refusal};
-use backstay_model::{Address, ServiceName};
+use backstay_model::{Address, EngineKind, ServiceName};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -6,18 +6,10 @@ use crate::finding::Findings;
 use crate::section::{At, Section};
 use crate::services::{Password, password};
 use crate::values;
-use backstay_model::{Durability, Engine, Failsafe, MariaDbSpec, RedisSpec};
-
-/// What the instances of a service run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EngineKind {
-    Redis,
-    MariaDb,
-}
+use backstay_model::{Durability, Engine, EngineKind, Failsafe, MariaDbSpec, RedisSpec};
 
 /// How a section of one kind is written, for messages.
 pub(crate) struct Words {
-    pub(crate) section: &'static str,
     pub(crate) service: &'static str,
     pub(crate) service_name: &'static str,
     /// How an instance is written in short.
@@ -26,26 +18,23 @@ pub(crate) struct Words {
     pub(crate) authority: &'static str,
 }
 
-impl EngineKind {
-    pub(crate) const fn words(self) -> &'static Words {
-        match self {
-            Self::Redis => &Words {
-                section: "redis",
-                service: "a Redis service",
-                service_name: "mymaster",
-                instance: "{ name = \"r1\", address = \"10.0.0.1:6379\" }",
-                address: "10.0.0.1:6379",
-                authority: "/etc/backstay/redis-ca.pem",
-            },
-            Self::MariaDb => &Words {
-                section: "mariadb",
-                service: "a MariaDB service",
-                service_name: "orders",
-                instance: "{ name = \"db1\", address = \"10.0.0.1:3306\" }",
-                address: "10.0.0.1:3306",
-                authority: "/etc/backstay/mariadb-ca.pem",
-            },
-        }
+/// How a section of this kind is written.
+pub(crate) const fn words(kind: EngineKind) -> &'static Words {
+    match kind {
+        EngineKind::Redis => &Words {
+            service: "a Redis service",
+            service_name: "mymaster",
+            instance: "{ name = \"r1\", address = \"10.0.0.1:6379\" }",
+            address: "10.0.0.1:6379",
+            authority: "/etc/backstay/redis-ca.pem",
+        },
+        EngineKind::MariaDb => &Words {
+            service: "a MariaDB service",
+            service_name: "orders",
+            instance: "{ name = \"db1\", address = \"10.0.0.1:3306\" }",
+            address: "10.0.0.1:3306",
+            authority: "/etc/backstay/mariadb-ca.pem",
+        },
     }
 }
 

@@ -2,13 +2,13 @@
 //! one of them has, and what settings mean together, is elsewhere.
 
 use crate::config::{Credentials, SecretSource};
-use crate::engines::{self, EngineDraft, EngineKind};
+use crate::engines::{self, EngineDraft};
 use crate::finding::{Findings, Span};
 use crate::section::{At, Section};
 use crate::service_tls::{self, ServiceTls};
 use crate::values;
 use backstay_model::{
-    Address, Digest, Failsafe, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec,
+    Address, Digest, EngineKind, Failsafe, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec,
 };
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub(crate) struct PreferenceDraft {
 impl ServiceDraft {
     pub(crate) fn read(kind: EngineKind, mut section: Section<'_>, findings: &mut Findings) -> Self {
         let s = &mut section;
-        let words = kind.words();
+        let words = engines::words(kind);
         let name = s
             .required("name", findings, words.service_name, values::service_name)
             .map(|name| At { value: ServiceName::from(name.value), span: name.span });
@@ -137,7 +137,7 @@ impl InstanceDraft {
             name: s
                 .required("name", findings, "r1", values::name)
                 .map(|name| At { value: InstanceName::from(name.value), span: name.span }),
-            address: s.required("address", findings, kind.words().address, values::address),
+            address: s.required("address", findings, engines::words(kind).address, values::address),
             site: place(s, "site", findings).map_or_else(String::new, |site| site.value),
             zone: place(s, "zone", findings).map_or_else(String::new, |zone| zone.value),
             // The default and the range are Redis' own for `replica-priority`.

@@ -173,6 +173,14 @@ const fn remedy(fault: Fault) -> &'static str {
         Fault::Locked => "see who holds it (SHOW PROCESSLIST) and end that",
         Fault::Draining => "wait until it has",
         Fault::Unsuitable => "see which of its settings `backstay doctor` names, or look at its log",
+        Fault::HostRefused => {
+            "let Backstay's user in from the controllers' hosts; if it blocked one after too many errors, FLUSH HOSTS and \
+             raise max_connect_errors; no failover is made for this"
+        }
+        Fault::Stalled => "see Last_SQL_Error in SHOW ALL SLAVES STATUS, mend it and START SLAVE",
+        Fault::Unacknowledged => {
+            "see whether its replicas are connected and acknowledge (SHOW ALL SLAVES STATUS there)"
+        }
         Fault::PrimaryLost | Fault::OtherError => "look at its log",
     }
 }

@@ -369,7 +369,7 @@ fn a_primary_that_somebody_still_talks_to_is_not_held_to_have_crashed() {
         desk.peer_thinks("b", "r1", &REFUSED);
         desk.peer_thinks("c", "r1", &REFUSED);
     }
-    let cause = desk.brain.history(None).pop().map(|record| record.cause);
+    let cause = desk.brain.history(None).pop().map(|told| told.record.cause);
     assert_ne!(cause.as_deref(), Some("2 controllers found its port closed"));
 }
 

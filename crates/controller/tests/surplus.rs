@@ -67,7 +67,7 @@ impl Desk {
     }
 
     fn record(&self) -> FailoverRecord {
-        self.brain.history(None).pop().expect("a failover")
+        self.brain.history(None).pop().expect("a failover").record
     }
 
     /// Who is on record for lost writes, and for how many bytes.

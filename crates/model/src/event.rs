@@ -4,7 +4,7 @@
 use crate::unknown_bytes;
 use crate::{
     Address, Epoch, FailsafeRun, Fault, GatewayId, InstanceName, NodeName, ReplOffset, ServiceName, Term,
-    UnixMicros,
+    Unit, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -154,7 +154,10 @@ pub enum EventKind {
     /// An instance held writes that the new primary never received, or may have held some.
     SurplusGivenUp {
         instance: InstanceName,
+        /// How much, in `unit`; `None`: there may be some, and nothing tells how much.
         bytes: Option<u64>,
+        #[serde(default)]
+        unit: Unit,
     },
     /// A problem of the catalogue began.
     ProblemFound {
@@ -265,7 +268,7 @@ impl fmt::Display for EventKind {
             Self::StrayPrimaryClosed { instance } => {
                 write!(f, "{instance} took itself for a primary and was closed")
             }
-            Self::SurplusGivenUp { instance, bytes } => given_up(f, instance, *bytes),
+            Self::SurplusGivenUp { instance, bytes, unit } => given_up(f, instance, *bytes, *unit),
             Self::ProblemFound { sentence, .. } => f.write_str(sentence),
             Self::ProblemGone { code } => write!(f, "{code} is over"),
             Self::Paused { until, by } => write!(f, "automatic action is paused until {until} UTC by {by}"),
@@ -282,11 +285,17 @@ impl fmt::Display for EventKind {
     }
 }
 
-fn given_up(f: &mut fmt::Formatter<'_>, instance: &InstanceName, bytes: Option<u64>) -> fmt::Result {
-    match bytes {
-        Some(bytes) => write!(
+fn given_up(
+    f: &mut fmt::Formatter<'_>,
+    instance: &InstanceName,
+    held: Option<u64>,
+    unit: Unit,
+) -> fmt::Result {
+    match held {
+        Some(held) => write!(
             f,
-            "{instance} held {bytes} bytes of writes that the new primary never received; they are given up"
+            "{instance} held {} that the new primary never received; they are given up",
+            unit.written(held)
         ),
         None => write!(
             f,
@@ -336,12 +345,14 @@ impl Moments {
     }
 }
 
-/// What is known to be lost, or may be: bytes of replication stream on one instance that the new primary never received.
+/// What is known to be lost, or may be: bytes of replication stream, or transactions, on one instance that the new primary
+/// never received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostWrites {
     /// Where they were.
     pub instance: InstanceName,
-    /// How many bytes; `null` in JSON and `None` here: there may be some, and nothing tells how many.
+    /// How many; what it counts is the service's. `null` in JSON and `None` here: there may be some, and nothing tells how
+    /// many.
     #[serde(with = "unknown_bytes")]
     pub bytes: Option<u64>,
 }

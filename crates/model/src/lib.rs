@@ -33,14 +33,14 @@ pub use observation::{
 };
 pub use order::{Action, Order};
 pub use spec::{
-    ClusterSpec, ControllerSpec, Durability, Engine, Failsafe, InstanceSpec, MariaDbSpec, Preference,
-    RedisSpec, ServiceSpec,
+    ClusterSpec, ControllerSpec, Durability, Engine, EngineKind, Failsafe, InstanceSpec, MariaDbSpec,
+    Preference, RedisSpec, ServiceSpec, Unit,
 };
 pub use status::{
-    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, GatewayStatus, InstanceStatus,
-    LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,
+    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, FailoverStatus, GatewayStatus,
+    InstanceStatus, LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,
 };
 pub use time::{Now, Time, UnixMicros};
 pub use traffic::{
-    ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayTraffic, SlowCommand, SlowOutcome,
+    ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayTraffic, SlowCommand, SlowOutcome, SqlTraffic,
 };

@@ -113,6 +113,12 @@ pub enum Fault {
     Draining,
     /// Its replication is not set up as Backstay needs it (MariaDB: without GTIDs, or with several primaries).
     Unsuitable,
+    /// Lets nobody in who comes from this host (MariaDB: 1129, 1130).
+    HostRefused,
+    /// Applies nothing of what it received: its SQL thread stands.
+    Stalled,
+    /// Wrote, and no replica acknowledges it.
+    Unacknowledged,
 }
 
 impl fmt::Display for Fault {
@@ -134,6 +140,9 @@ impl fmt::Display for Fault {
             Self::Locked => "holds a lock that stands in the way",
             Self::Draining => "has not applied yet what it received",
             Self::Unsuitable => "replicates in a way that Backstay cannot work with",
+            Self::HostRefused => "lets nobody in from this host",
+            Self::Stalled => "applies nothing of what it received",
+            Self::Unacknowledged => "waits for an acknowledgement that does not come",
         })
     }
 }

@@ -45,6 +45,12 @@ pub struct Scenario {
     pub priorities: Vec<u32>,
     /// The zone in which the primary should be, and how many bytes may be given up for it.
     pub preferred_zone: Option<(String, u64)>,
+    /// How far behind a replica may be from which a gateway's reader endpoint reads.
+    pub readers_max_lag: u64,
+    /// The operator lets gateways go on without a lease.
+    pub failsafe: bool,
+    /// Where none is near enough, it reads at the primary, or refuses.
+    pub readers_fall_back: bool,
     /// The instances are MariaDBs, and when a commit is acknowledged there.
     pub mariadb: Option<Durability>,
     pub(crate) loss_per_mille: u64,
@@ -94,6 +100,8 @@ pub enum FaultKind {
     /// The primary hangs and the leader dies while a gateway still holds a lease of its and can be told nothing; then the
     /// primary goes on.
     Inheritance,
+    /// A gateway and all controllers lose each other.
+    Silence,
 }
 
 impl FaultKind {
@@ -150,6 +158,16 @@ pub enum Mistake {
     NoInheritedLeases,
     /// A gateway sends a read again although a later write of the same client may have run.
     ReadSentAgainBehindWrite,
+    /// A gateway's reader endpoint reads from any replica, however far it is behind.
+    ReaderWithoutBound,
+    /// A gateway's reader endpoint sends writes on, too.
+    ReaderForwardsWrites,
+    /// A gateway's failsafe goes by the replicas that the primary shows, whether or not they acknowledge anything.
+    FailsafeTrustsLinks,
+    /// A gateway serves without a lease and does not say so.
+    FailsafeWithoutAlarm,
+    /// A gateway has a failsafe although the operator did not ask for one.
+    FailsafeUnasked,
     /// Semi-synchronous replication is switched off while commits wait for an acknowledgement.
     SemiSyncOff,
     /// One is promoted although another that may have acknowledged a commit was not read.
@@ -162,7 +180,7 @@ pub enum Mistake {
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -174,6 +192,11 @@ impl Mistake {
         Self::LeaseCheckedOnlyBefore,
         Self::NoInheritedLeases,
         Self::ReadSentAgainBehindWrite,
+        Self::ReaderWithoutBound,
+        Self::ReaderForwardsWrites,
+        Self::FailsafeTrustsLinks,
+        Self::FailsafeWithoutAlarm,
+        Self::FailsafeUnasked,
         Self::SemiSyncOff,
         Self::PromoteUnread,
         Self::RestartReopened,
@@ -227,6 +250,9 @@ impl Scenario {
             crash_per_100k: if random.chance(200) { random.range(1, 60) } else { 0 },
             stall_per_mille: if random.chance(200) { random.range(1, 60) } else { 0 },
             gateways: *random.pick(&[0, 0, 0, 1, 2, 3]),
+            readers_max_lag: 0,
+            readers_fall_back: false,
+            failsafe: false,
             mariadb: None,
         };
         if scenario.gateways > 0 {
@@ -234,6 +260,12 @@ impl Scenario {
             scenario
                 .kinds
                 .extend(kinds.into_iter().filter(|(_, often)| random.chance(*often)).map(|(kind, _)| kind));
+            scenario.readers_max_lag = *random.pick(&[0, 2, 10, 1000]);
+            scenario.readers_fall_back = random.chance(500);
+            scenario.failsafe = random.chance(300);
+            if random.chance(if scenario.failsafe { 800 } else { 150 }) {
+                scenario.kinds.push(FaultKind::Silence);
+            }
         }
         scenario.choose_engine();
         scenario
@@ -251,14 +283,15 @@ impl Scenario {
     }
 
     /// What has no meaning there is left out: MariaDB answers nothing while it starts, no script keeps it busy, a full disk
-    /// stops it, and whose data a server holds its history tells (a stranger's is another domain's).
+    /// stops it, and whose data a server holds its history tells (a stranger's is another domain's); and its gateways have no failsafe.
     pub fn become_mariadb(&mut self, durability: Durability) {
-        let none = [FaultKind::DiskError, FaultKind::Busy, FaultKind::Stranger];
+        let none = [FaultKind::DiskError, FaultKind::Busy, FaultKind::Stranger, FaultKind::Silence];
         self.mariadb = Some(durability);
         self.kinds.retain(|kind| !none.contains(kind));
         if self.kinds.is_empty() {
             self.kinds.push(FaultKind::Crash);
         }
+        self.failsafe = false;
         self.loads = false;
         self.serves_no_stale_data = false;
         if durability == Durability::Majority {
@@ -310,7 +343,7 @@ impl Scenario {
                 parallel_syncs: 1,
                 preference,
                 engine: self.engine(),
-                failsafe: Failsafe::Off,
+                failsafe: if self.failsafe { Failsafe::RiskTwoPrimaries } else { Failsafe::Off },
                 digest: "same".into(),
             }],
         }

@@ -7,7 +7,7 @@ use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::is_of_a_stranger;
 use backstay_model::{
-    Health, InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId,
+    Health, InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId, Unit,
 };
 use std::cmp::Reverse;
 
@@ -123,7 +123,7 @@ fn is_heir(state: &ServiceState, one: &Frozen) -> bool {
     trusted && (seen.replid == reign.replid || promoted_unseen)
 }
 
-fn inherit(unit: &str, preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
+fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
     let another = heirs.iter().any(|one| !old.is(one) && one.spec.priority > 0);
     let wanted: Vec<&Frozen> =
         heirs.iter().copied().filter(|one| !(old.unwanted && old.is(one) && another)).collect();
@@ -163,8 +163,8 @@ fn inherit(unit: &str, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
         (true, 1) => "it is the only one with the data that answers".to_owned(),
         (true, _) => format!("{equals} instances received equally much, and it is preferred"),
         (false, _) => format!(
-            "it is preferred, and {} {unit} behind the most advanced one are allowed",
-            newest.ahead_of(best.replication.offset)
+            "it is preferred, and {} behind the most advanced one are allowed",
+            unit.count(newest.ahead_of(best.replication.offset))
         ),
     };
     winner(best, surplus.collect(), reason)

@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
 
-pub(super) struct Listener {
-    pub(super) endpoint: usize,
+pub(crate) struct Listener {
+    pub(crate) endpoint: usize,
     /// It was another gateway's before, which still accepts.
-    pub(super) inherited: bool,
+    pub(crate) inherited: bool,
     socket: Kind,
 }
 
@@ -36,7 +36,7 @@ struct File {
 }
 
 impl Listener {
-    pub(super) fn open(endpoint: usize, listen: &Listen, heritage: &mut Heritage) -> io::Result<Self> {
+    pub(crate) fn open(endpoint: usize, listen: &Listen, heritage: &mut Heritage) -> io::Result<Self> {
         if let Some(socket) = inherit(listen, heritage) {
             return Ok(Self { endpoint, inherited: true, socket });
         }
@@ -52,7 +52,7 @@ impl Listener {
 
     /// Accepts at an inherited socket. The gateway that made its file may have removed it since, or somebody replaced it:
     /// then there is a second listener with a file of its own, and the first one's queue goes on.
-    pub(super) fn take_over(&mut self) -> io::Result<Option<Self>> {
+    pub(crate) fn take_over(&mut self) -> io::Result<Option<Self>> {
         self.inherited = false;
         let Kind::Unix(_, file) = &mut self.socket else {
             return Ok(None);
@@ -68,7 +68,7 @@ impl Listener {
     }
 
     /// The same socket once more, for another gateway. `None`: nobody could find it there.
-    pub(super) fn share(&self) -> Option<OwnedFd> {
+    pub(crate) fn share(&self) -> Option<OwnedFd> {
         match &self.socket {
             Kind::Tcp(listener) => listener.as_fd().try_clone_to_owned().ok(),
             Kind::Unix(_, File { identity: None, .. }) => None,
@@ -77,7 +77,7 @@ impl Listener {
     }
 
     /// Ceases to accept without closing what another gateway accepts from, too: its queue lives on.
-    pub(super) fn hand_over(mut self, registry: &Registry) {
+    pub(crate) fn hand_over(mut self, registry: &Registry) {
         // Closing it is not enough for that: the other gateway's descriptor keeps it registered.
         let _ = match &mut self.socket {
             Kind::Tcp(listener) => listener.deregister(registry),
@@ -88,14 +88,14 @@ impl Listener {
         };
     }
 
-    pub(super) fn address(&self) -> io::Result<Listen> {
+    pub(crate) fn address(&self) -> io::Result<Listen> {
         Ok(match &self.socket {
             Kind::Tcp(listener) => Listen::Tcp(listener.local_addr()?),
             Kind::Unix(_, file) => Listen::Unix(file.path.clone()),
         })
     }
 
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match &mut self.socket {
             Kind::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
             Kind::Unix(listener, _) => listener.register(registry, token, Interest::READABLE),
@@ -103,7 +103,7 @@ impl Listener {
     }
 
     /// One more client and where it comes from.
-    pub(super) fn accept(&self) -> io::Result<(Socket, String)> {
+    pub(crate) fn accept(&self) -> io::Result<(Socket, String)> {
         match &self.socket {
             Kind::Tcp(listener) => {
                 listener.accept().map(|(stream, peer)| (Socket::tcp(stream), peer.to_string()))

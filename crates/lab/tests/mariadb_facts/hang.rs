@@ -31,6 +31,8 @@ fn a_receiver_of_a_stopped_primary_can_be_stopped() {
     let group = MariaDbGroup::start_acknowledged(3).unwrap();
     let [primary, replicas @ ..] = &group.instances()[..] else { panic!() };
     order(primary, "one");
+    // One of them has it for sure, the other soon.
+    group.await_caught_up().unwrap();
     let everything = written(primary);
     group.stop("m1").unwrap();
     let stopping = |replica: &backstay_lab::servers::mariadb::MariaDbServer| {

@@ -37,7 +37,9 @@ pub enum GatewayError {
     #[error("the file has no endpoint called '{0}': it has {1}")]
     UnknownEndpoint(String, String),
     /// SEAM: the data plane has no SQL yet. Goes when `convert` can say `plane::Protocol::Sql` and `send_proxy`.
-    #[error("endpoint {0} is one of a MariaDB service, and this version's gateways cannot serve SQL yet: leave it out")]
+    #[error(
+        "endpoint {0} is one of a MariaDB service, and this version's gateways cannot serve SQL yet: leave it out"
+    )]
     NoSql(String),
     /// A password cannot be read.
     #[error(transparent)]
@@ -140,6 +142,8 @@ fn convert(
         limits: limits(endpoint),
         tls: endpoint.tls.as_ref().map(acceptor).transpose()?,
         proxy_protocol: endpoint.proxy_protocol,
+        protocol: plane::Protocol::Redis,
+        send_proxy: false,
     })
 }
 

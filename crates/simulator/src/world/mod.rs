@@ -26,11 +26,13 @@ use crate::scenario::Scenario;
 use crate::trace::Trace;
 use backstay_consensus::Durable;
 use backstay_controller::link::{Link, LinkInput};
+use backstay_lease::Sample;
 use backstay_model::{
     ClusterSpec, Digest, GatewayOrders, Generation, InstanceName, NodeId, NodeName, Now, Order, RunId,
     ServiceName, Term, Time, UnixMicros,
 };
 use backstay_node::{Effect, Input, Node, PeerMessage};
+use gateways::Door;
 use queue::Queue;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -136,6 +138,9 @@ pub(crate) struct Server {
     pub(crate) stream_until: BTreeMap<usize, Time>,
     /// Replicas whose stream does not flow yet: a full copy is linked up before it is served.
     pub(crate) unserved_until: BTreeMap<usize, Time>,
+    /// How far each of its replicas said to be, and when one last said more than before.
+    pub(crate) acknowledged: BTreeMap<usize, u64>,
+    pub(crate) acknowledged_at: Time,
     /// When something last happened to the process or its network.
     pub(crate) disturbed: Time,
     /// When something last came on its link (MariaDB).
@@ -155,6 +160,8 @@ impl Server {
             held: Vec::new(),
             stream_until: BTreeMap::new(),
             unserved_until: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            acknowledged_at: Time::ZERO,
             disturbed: Time::ZERO,
             fed: Time::ZERO,
             in_flight: VecDeque::new(),
@@ -196,14 +203,17 @@ pub(crate) enum Event {
     PauseOver { server: usize, pause: u64 },
     Loaded { server: usize, run: RunId },
     ReplicationPing,
+    ReplicasAcknowledge,
+    Acknowledged { primary: usize, replica: usize, link: u64, offset: u64 },
     Client { client: usize },
     FromGateway { node: usize, input: Box<Input> },
     GatewayLook { gateway: usize, start: u64 },
     GatewayClient { gateway: usize, start: u64, client: usize },
     GatewayTold { gateway: usize, start: u64, orders: Box<GatewayOrders> },
-    GatewayDialled { gateway: usize, start: u64, connection: Option<ConnectionId> },
+    GatewayDialled { gateway: usize, start: u64, door: Door, connection: Option<ConnectionId> },
     GatewaySends { gateway: usize, start: u64, connection: ConnectionId, request: Request },
     GatewayHears { gateway: usize, start: u64, connection: ConnectionId, response: Option<Response> },
+    GatewaySampled { gateway: usize, start: u64, sample: Box<Sample> },
     GatewayWakes { gateway: usize, start: u64 },
     Sql(SqlEvent),
     Fault(Fault),
@@ -275,6 +285,9 @@ impl World {
             self.gateways.push(gateways::Gateway::new(format!("g{gateway}").into(), skew));
             self.start_gateway(gateway);
         }
+        if self.scenario.gateways > 0 {
+            self.schedule(Duration::from_millis(1300), Event::ReplicasAcknowledge);
+        }
         self.begin_pings();
         self.schedule_faults();
     }
@@ -323,6 +336,10 @@ impl World {
             Event::PauseOver { server, pause } => self.pause_over(server, pause),
             Event::Loaded { server, run } => self.loaded(server, &run),
             Event::ReplicationPing => self.replication_pings(),
+            Event::ReplicasAcknowledge => self.replicas_acknowledge(),
+            Event::Acknowledged { primary, replica, link, offset } => {
+                self.acknowledged_by(primary, replica, link, offset);
+            }
             Event::Client { client } => self.client_acts(client),
             Event::FromGateway { node, input } => self.controller_hears(node, input),
             Event::GatewayWakes { gateway, start } => self.wake_gateway(gateway, start),
@@ -331,6 +348,7 @@ impl World {
             | Event::GatewayTold { .. }
             | Event::GatewayDialled { .. }
             | Event::GatewaySends { .. }
+            | Event::GatewaySampled { .. }
             | Event::GatewayHears { .. }) => self.gateway_event(gateways),
             Event::Sql(event) => self.sql_event(event),
             Event::Fault(fault) => self.fault(fault),

@@ -59,9 +59,11 @@ impl World {
     /// The replica's link ends; its primary counts one less.
     pub(super) fn unlink(&mut self, server: usize) {
         self.servers[server].held.clear();
-        if let Some(primary) = self.servers[server].linked_to.take()
-            && let Some(process) = &mut self.servers[primary].process
-        {
+        let Some(primary) = self.servers[server].linked_to.take() else {
+            return;
+        };
+        self.servers[primary].acknowledged.remove(&server);
+        if let Some(process) = &mut self.servers[primary].process {
             process.loses_replica(server);
         }
     }
@@ -72,6 +74,7 @@ impl World {
 
     /// All replicas lose their link once everything under way has arrived.
     fn drop_replicas(&mut self, server: usize) {
+        self.servers[server].acknowledged.clear();
         for replica in self.replicas_of(server) {
             self.servers[replica].linked_to = None;
             let unserved = self.servers[server].unserved_until.remove(&replica);

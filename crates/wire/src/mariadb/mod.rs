@@ -1,0 +1,66 @@
+//! What Backstay says to a MariaDB and how it understands the answer, over the protocol's text half: a login, then one
+//! packet for each command. The one place that knows MariaDB's words: beyond it there are `Command`, `Reply` and `Fault`.
+//!
+//! Commands may be written while others are unanswered: the server runs what lies in its socket in order. It does not
+//! know in which order commands go out, or when.
+
+mod conversation;
+mod fault;
+mod handshake;
+mod info;
+mod packet;
+mod results;
+mod rights;
+mod scramble;
+mod statements;
+
+pub use conversation::Conversation;
+pub use fault::ServerError;
+pub use handshake::{Upgrade, upgrade};
+pub use rights::{CANARY_RIGHTS, EVENT_RIGHTS, REPLICATION_RIGHTS, RIGHTS};
+
+use backstay_model::MariaDbSpec;
+use std::fmt;
+use thiserror::Error;
+
+/// Somebody who can log in. Shows nothing of the password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The user.
+    pub username: String,
+    /// The password; empty: none.
+    pub password: String,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// What a conversation needs to know beforehand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Who logs in.
+    pub login: Account,
+    /// As whom replicas log in at their primary.
+    pub replication: Account,
+    /// What the service is to be like.
+    pub spec: MariaDbSpec,
+    /// The channel is encrypted: the server was asked to (`upgrade`), and replicas ask, too.
+    pub encrypted: bool,
+}
+
+/// Why a conversation cannot go on. It keeps nothing and repeats it: close the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConversationError {
+    /// What arrived is not what a MariaDB says there.
+    #[error("what arrived is not what a MariaDB says")]
+    Garbage,
+    /// More arrived than anything that was asked for can need.
+    #[error("more arrived than is ever asked for")]
+    TooLong,
+    /// The server ended the connection, and said so.
+    #[error("the server ended the connection")]
+    Ended,
+}
