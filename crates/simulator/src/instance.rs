@@ -70,6 +70,14 @@ impl Instance {
         }
     }
 
+    /// How much of that it would hold as a primary.
+    pub(crate) fn promotable(&self) -> usize {
+        match self {
+            Self::Redis(redis) => redis.data.len(),
+            Self::MariaDb(mariadb) => mariadb.promotable(),
+        }
+    }
+
     /// Whether it holds this one, which it took a moment ago.
     pub(crate) fn holds_lately(&self, write: WriteId) -> bool {
         match self {

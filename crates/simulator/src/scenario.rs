@@ -53,6 +53,8 @@ pub struct Scenario {
     pub readers_fall_back: bool,
     /// The instances are MariaDBs, and when a commit is acknowledged there.
     pub mariadb: Option<Durability>,
+    /// A replica that its primary refuses (1236) shows to follow nobody.
+    pub refusal_hidden: bool,
     pub(crate) loss_per_mille: u64,
     pub(crate) duplication_per_mille: u64,
     pub(crate) slow_per_mille: u64,
@@ -95,6 +97,8 @@ pub enum FaultKind {
     Clock,
     /// A MariaDB applies slowly what it receives, or stops doing so.
     Applier,
+    /// A client of a MariaDB locks tables and forgets about it.
+    Locks,
     /// A gateway stops, is killed, or is cut off in one direction.
     Gateway,
     /// The primary hangs and the leader dies while a gateway still holds a lease of its and can be told nothing; then the
@@ -254,6 +258,7 @@ impl Scenario {
             readers_fall_back: false,
             failsafe: false,
             mariadb: None,
+            refusal_hidden: false,
         };
         if scenario.gateways > 0 {
             let kinds = [(FaultKind::Gateway, 600), (FaultKind::Inheritance, 200)];
@@ -279,6 +284,8 @@ impl Scenario {
             let applier = random.chance(400);
             self.become_mariadb(durability);
             self.kinds.extend(applier.then_some(FaultKind::Applier));
+            self.kinds.extend(random.chance(300).then_some(FaultKind::Locks));
+            self.refusal_hidden = random.chance(500);
         }
     }
 

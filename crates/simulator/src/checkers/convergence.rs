@@ -98,6 +98,11 @@ impl World {
                 return Some(format!("{} follows {follows:?}, link up: {link_up}", server.name));
             }
             let (there, here) = (reigning.data(), process.data());
+            // Whom an operator chose although another held more writes anew what that one holds under the same names, and
+            // nobody can tell: server and number are all that a replica is asked for.
+            if self.scenario.mariadb.is_some() && !self.checkers.decided.is_empty() {
+                continue;
+            }
             let first = there.iter().zip(&here).position(|(a, b)| a != b);
             if there.len().abs_diff(here.len()) > 50 || first.is_some() {
                 return Some(format!(

@@ -15,7 +15,7 @@ impl MariaDb {
         if self.read_only {
             return Some(Response::Rejected(write));
         }
-        if self.somebody_closes() {
+        if self.is_locked() {
             self.wait(connection, Busy::Behind(Request::Write(write)));
             return None;
         }
@@ -33,7 +33,7 @@ impl MariaDb {
         if self.read_only {
             return Some(Reply::Refused(Fault::OtherError));
         }
-        if self.somebody_closes() {
+        if self.is_locked() {
             self.wait(connection, Busy::Behind(Request::Command(command)));
             return None;
         }

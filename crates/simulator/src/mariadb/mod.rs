@@ -53,6 +53,8 @@ pub(crate) struct MariaDb {
     pub(crate) address: Address,
     pub(crate) run_id: RunId,
     server: u32,
+    /// A thread that was refused (1236) is shown as one that follows nobody, not as one without a link.
+    refusal_hidden: bool,
     /// How it is meant to be used: `Sql::Open` switches acknowledgements on.
     majority: bool,
     mistake: Option<Mistake>,
@@ -85,6 +87,8 @@ pub(crate) struct MariaDb {
     sessions: BTreeMap<ConnectionId, Session>,
     /// Commits that wait for an acknowledgement, and whose they are.
     waiting: VecDeque<(u64, ConnectionId)>,
+    /// A client has `LOCK TABLES` and does not let go.
+    tables_locked: bool,
     timers: BTreeMap<u64, Timer>,
     next_timer: u64,
     random: Random,
@@ -115,6 +119,7 @@ impl MariaDb {
             address,
             run_id: RunId::from(format!("{server}-run{run}")),
             server,
+            refusal_hidden: false,
             majority: false,
             mistake: None,
             binlog: Vec::new(),
@@ -134,6 +139,7 @@ impl MariaDb {
             stopped: false,
             sessions: BTreeMap::new(),
             waiting: VecDeque::new(),
+            tables_locked: false,
             timers: BTreeMap::new(),
             next_timer: 0,
             random: Random::new(run),
@@ -141,8 +147,9 @@ impl MariaDb {
     }
 
     /// What the service is to be like, and what is done wrong.
-    pub(crate) const fn set_up(&mut self, majority: bool, mistake: Option<Mistake>) {
+    pub(crate) const fn set_up(&mut self, majority: bool, refusal_hidden: bool, mistake: Option<Mistake>) {
         self.majority = majority;
+        self.refusal_hidden = refusal_hidden;
         self.mistake = mistake;
     }
 
@@ -152,7 +159,7 @@ impl MariaDb {
     /// no thread runs (`skip-slave-start`).
     pub(crate) fn restart(disk: &Self, run: u64, protected: bool) -> Self {
         let mut next = Self::start(disk.address.clone(), disk.server, run, protected);
-        next.set_up(disk.majority, disk.mistake);
+        next.set_up(disk.majority, disk.refusal_hidden, disk.mistake);
         next.follows.clone_from(&disk.follows);
         let mut kept = disk.binlog.len();
         if disk.guarded && next.random.chance(700) {
@@ -199,6 +206,11 @@ impl MariaDb {
 
     pub(crate) fn holds_lately(&self, write: WriteId) -> bool {
         self.binlog.iter().rev().any(|it| it.write == Some(write))
+    }
+
+    /// How much it can be promoted with: nothing, while it cannot apply what it received.
+    pub(crate) fn promotable(&self) -> usize {
+        if self.applies || self.relay.is_empty() { self.binlog.len() + self.relay.len() } else { 0 }
     }
 
     /// How much its binary log holds.

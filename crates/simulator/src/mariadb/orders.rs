@@ -72,9 +72,9 @@ impl MariaDb {
         }
     }
 
-    /// Commits that wait for an acknowledgement hold the lock that this needs (R3, T3).
+    /// Commits that wait for an acknowledgement, and `LOCK TABLES`, hold the lock that this needs (R3, T3).
     fn close(&mut self, connection: ConnectionId, after: After, deeds: &mut Vec<Deed>) -> Option<Reply> {
-        if self.waiting.is_empty() {
+        if self.is_lock_free() {
             return Some(self.after(connection, after, deeds));
         }
         deeds.push(Deed::Met("close waits for commits"));

@@ -38,7 +38,11 @@ impl MariaDb {
     }
 
     fn as_replica(&self, of: &Address) -> (Role, bool, SqlState) {
-        let receives = self.receiver != Receiver::Stopped;
+        let receives = match self.receiver {
+            Receiver::Stopped => false,
+            Receiver::Refused => !self.refusal_hidden,
+            Receiver::Connecting | Receiver::Connected | Receiver::Stopping => true,
+        };
         let role = Role::Replica {
             of: if receives { of.clone() } else { Address::nowhere() },
             link_up: matches!(self.receiver, Receiver::Connected | Receiver::Stopping),

@@ -64,6 +64,7 @@ impl MariaDb {
                 self.set_timer(Timer::Wake(connection), after, &mut deeds);
             }
         }
+        self.unlocked(&mut deeds);
         deeds
     }
 
@@ -136,16 +137,40 @@ impl MariaDb {
             }
             deeds.push(Deed::Close(other));
         }
+        self.tables_locked = false;
         self.unlocked(deeds);
     }
 
-    pub(super) fn somebody_closes(&self) -> bool {
+    pub(super) fn is_lock_free(&self) -> bool {
+        self.waiting.is_empty() && !self.tables_locked
+    }
+
+    /// Some client locks tables for writing: others' commits wait, and so does `read_only`.
+    pub(crate) const fn lock_tables(&mut self) {
+        self.tables_locked = !self.read_only;
+    }
+
+    pub(crate) fn unlock_tables(&mut self) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        self.tables_locked = false;
+        if !self.stopped {
+            self.unlocked(&mut deeds);
+        }
+        deeds
+    }
+
+    /// Commits must wait for somebody.
+    pub(super) fn is_locked(&self) -> bool {
+        self.tables_locked || self.somebody_closes()
+    }
+
+    fn somebody_closes(&self) -> bool {
         self.sessions.values().any(|session| matches!(session.busy, Some(Busy::Closing(_))))
     }
 
     /// Whoever waited for the lock has it, if no commit holds it any more; then whoever stood behind.
     pub(super) fn unlocked(&mut self, deeds: &mut Vec<Deed>) {
-        while self.waiting.is_empty()
+        while self.is_lock_free()
             && let Some((connection, after)) = self.sessions.iter().find_map(|(id, session)| {
                 let Some(Busy::Closing(after)) = &session.busy else {
                     return None;
@@ -161,7 +186,7 @@ impl MariaDb {
     }
 
     fn let_behind_go_on(&mut self, deeds: &mut Vec<Deed>) {
-        if self.somebody_closes() {
+        if self.is_locked() {
             return;
         }
         let behind = self.sessions.iter().filter(|(_, it)| matches!(it.busy, Some(Busy::Behind(_))));

@@ -61,6 +61,11 @@ pub(crate) enum Fault {
         breaks: bool,
     },
     MendAppliers,
+    LockTables {
+        server: usize,
+        primary: bool,
+    },
+    UnlockTables,
     Stranger {
         server: usize,
         primary: bool,
@@ -100,6 +105,7 @@ impl Fault {
             Self::Ail { .. } => "instance cannot save",
             Self::Hamper { breaks: true, .. } => "replica cannot apply",
             Self::Hamper { .. } => "replica applies slowly",
+            Self::LockTables { .. } => "tables locked",
             Self::Stranger { .. } => "stranger at an address",
             Self::Settings { .. } => "controller with another file",
             Self::Clock { .. } => "wall clock set",
@@ -188,6 +194,7 @@ impl World {
         let ail = |ailment| (Fault::Ail { server, primary, ailment }, Some(Fault::Recover));
         match kind {
             FaultKind::Busy => ail(Ailment::Busy),
+            FaultKind::Locks => (Fault::LockTables { server, primary }, Some(Fault::UnlockTables)),
             FaultKind::Applier => {
                 let breaks = self.random.chance(400);
                 (Fault::Hamper { server, breaks }, Some(Fault::MendAppliers))
@@ -358,6 +365,11 @@ impl World {
             Fault::Recover => self.recover_all(),
             Fault::Hamper { server, breaks } => self.hamper_applier(server, breaks),
             Fault::MendAppliers => self.mend_appliers(),
+            Fault::LockTables { server, primary } => {
+                let server = self.primary_instead(server, primary);
+                self.lock_tables(server);
+            }
+            Fault::UnlockTables => self.unlock_tables(),
             Fault::Stranger { server, primary } => {
                 let server = self.primary_instead(server, primary);
                 self.checkers.fault_began(self.now, self.primary() == Some(server));
@@ -502,6 +514,7 @@ impl World {
         self.remove_strangers();
         self.recover_all();
         self.mend_appliers();
+        self.unlock_tables();
         self.mend_gateways();
         for server in 0..self.servers.len() {
             self.resume_server(server);

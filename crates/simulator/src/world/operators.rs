@@ -1,6 +1,7 @@
 //! What operators do: pauses, resumes and decisions, at good and bad moments.
 
 use super::{Event, Fault, World};
+use crate::instance::Instance;
 use backstay_controller::Wish;
 use backstay_node::Input;
 use std::time::Duration;
@@ -72,7 +73,7 @@ impl World {
             Wish::Resume { service: None, by: "operator".into() }
         } else if self.waits_for_operator(leader) {
             let holds =
-                |server: &usize| self.servers[*server].process.as_ref().map_or(0, |it| it.data().len());
+                |server: &usize| self.servers[*server].process.as_ref().map_or(0, Instance::promotable);
             let Some(fullest) = (0..self.servers.len()).max_by_key(holds) else {
                 return;
             };

@@ -340,7 +340,7 @@ impl World {
     pub(super) fn new_mariadb(&self, server: usize, protected: bool) -> MariaDb {
         let address = self.spec.services[0].instances[server].address.clone();
         let mut mariadb = MariaDb::start(address, server as u32 + 1, self.runs, protected);
-        mariadb.set_up(self.is_majority(), self.scenario.mistake);
+        mariadb.set_up(self.is_majority(), self.scenario.refusal_hidden, self.scenario.mistake);
         mariadb
     }
 
@@ -350,6 +350,23 @@ impl World {
         if let Some(mariadb) = self.servers[server].mariadb_mut() {
             mariadb.hamper(pace, breaks);
             self.trace.line(self.now, "hamper", || format!("{} breaks={breaks}", self.servers[server].name));
+        }
+    }
+
+    /// A client locks tables, and forgets about it.
+    pub(super) fn lock_tables(&mut self, server: usize) {
+        if let Some(mariadb) = self.servers[server].mariadb_mut() {
+            mariadb.lock_tables();
+            self.trace.line(self.now, "lock", || self.servers[server].name.to_string());
+        }
+    }
+
+    pub(super) fn unlock_tables(&mut self) {
+        for server in 0..self.servers.len() {
+            if let Some(mariadb) = self.servers[server].mariadb_mut() {
+                let deeds = mariadb.unlock_tables();
+                self.carry_out(server, deeds);
+            }
         }
     }
 
