@@ -158,7 +158,7 @@ fn follow(
             && !work.scene.notes.disconnected.contains(&instance.name)
         {
             // It was a primary, and its clients still take it for one.
-            if !let_go(work, &instance.name) {
+            if work.manners().postpones && !let_go(work, &instance.name) {
                 return;
             }
             work.scene.notes.disconnected.insert(instance.name.clone());

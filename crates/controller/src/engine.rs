@@ -17,6 +17,8 @@ pub(crate) struct Manners {
     /// One that is re-pointed may take a full copy, so only a few are at a time; and it tries by itself until it is linked.
     /// Otherwise it goes on where it stood, and its thread may have given up.
     pub(crate) copies: bool,
+    /// What a planned move keeps waiting runs when that ends, unless it is let go first.
+    pub(crate) postpones: bool,
     /// What offsets count.
     pub(crate) unit: Unit,
 }
@@ -27,6 +29,7 @@ impl Manners {
         near: 1024 * 1024,
         heartbeat: None,
         copies: true,
+        postpones: true,
         unit: Unit::Bytes,
     };
     const MARIADB: Self = Self {
@@ -34,6 +37,7 @@ impl Manners {
         near: 200,
         heartbeat: Some(Duration::from_millis(500)),
         copies: false,
+        postpones: false,
         unit: Unit::Transactions,
     };
 

@@ -323,3 +323,54 @@ fn all_replicas_are_pointed_at_the_new_primary_at_once_because_none_takes_a_copy
     }
     assert_eq!(desk.orders, ["r2 follow r1", "r3 follow r1"]);
 }
+
+/// A planned move of a group in `majority` to r2, up to the moment in which r1's writes are closed at 1030.
+fn moving() -> Desk {
+    let mut desk = guarded();
+    let decision = Decided::SwitchOver {
+        epoch: Epoch(2),
+        to: "r2".into(),
+        run_id: "run-r2".into(),
+        by: "ada".into(),
+        at: desk.clock().unix,
+        term: backstay_model::Term(1),
+    };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    desk.pass(5);
+    sees(&mut desk, primary(1030, SqlState { guarded: true, ackers: 2, ..PLAIN }));
+    sees(&mut desk, replica("r2", 1030, ACKS));
+    assert_eq!(desk.orders, ["r1 pause"]);
+    desk
+}
+
+fn closed(desk: &mut Desk) {
+    let replication = Replication { closed: true, ..primary(1030, PLAIN) };
+    desk.sees("r1", Observation::Paused { epoch: Epoch(2), replication });
+}
+
+#[test]
+fn an_old_primary_follows_the_next_one_only_once_that_has_applied_everything() {
+    let mut desk = moving();
+    sees(&mut desk, replica("r2", 1030, SqlState { unapplied: 3, ..ACKS }));
+    closed(&mut desk);
+    desk.pass(50);
+    assert!(!desk.orders.contains(&"r1 follow r2".to_owned()), "{:?}", desk.orders);
+    sees(&mut desk, replica("r2", 1030, ACKS));
+    assert!(desk.orders.contains(&"r1 follow r2".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn an_old_primary_that_was_refused_is_pointed_again_before_the_first_write_is_acknowledged() {
+    let mut desk = moving();
+    closed(&mut desk);
+    let role = Role::Replica { of: address("r2"), link_up: false, syncing: false };
+    let refused = Replication { sql: ACKS, ..state("r1", role, 1030) };
+    desk.sees("r1", Observation::Replication(refused.clone()));
+    let promoted = state("r2", Role::Primary { replicas: 0 }, 1030);
+    desk.sees("r2", Observation::Replication(Replication { closed: true, ..promoted }));
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    desk.orders.clear();
+    desk.pass(200);
+    desk.sees("r1", Observation::Replication(refused));
+    assert!(desk.orders.contains(&"r1 follow r2".to_owned()), "{:?}", desk.orders);
+}
