@@ -2,6 +2,7 @@
 //! those in step are trusted. Looks only at what is observed, so it does not matter who changed what.
 
 use crate::entry::Decided;
+use crate::scene::Unlinked;
 use crate::state::{Phase, Reign};
 use crate::surplus::surplus;
 use crate::work::{Work, follows};
@@ -10,8 +11,9 @@ use std::time::Duration;
 
 /// How long a replica may take to connect before the next one is re-pointed.
 const LINK_PATIENCE: Duration = Duration::from_secs(3);
-/// How long one whose history is another one is left alone before it is told to follow once more.
-const DIVERGED_PATIENCE: Duration = Duration::from_secs(10);
+/// How soon, and how late at most, one that is refused by its primary is told to follow it once more.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(20);
 
 pub(crate) fn converge(work: &mut Work) {
     let Some(reign) = work.state.reign.clone() else {
@@ -156,13 +158,18 @@ fn follow(
             && !work.scene.notes.disconnected.contains(&instance.name)
         {
             // It was a primary, and its clients still take it for one.
-            if !let_go(work, &instance.name) {
+            if work.manners().postpones && !let_go(work, &instance.name) {
                 return;
             }
             work.scene.notes.disconnected.insert(instance.name.clone());
             let acker = work.is_acker(&instance.name);
             let follow = Action::Follow { primary: primary.address.clone(), disconnect: true, acker };
             work.order(&instance.name, follow);
+        }
+        if link_up {
+            work.scene.notes.unlinked.remove(&instance.name);
+        } else if !work.manners().copies && reigns && work.is_ours(&instance.name) {
+            point(work, instance, primary);
         }
         if link_up && !syncing && !seen.sql.stalled && seen.replid == reign.replid {
             trust(work, &instance.name, seen);
@@ -173,23 +180,39 @@ fn follow(
     } else if (*of == Address::nowhere() || work.is_member(of))
         && reigns
         && work.is_ours(&instance.name)
-        && *syncs < work.scene.spec.parallel_syncs
+        && (*syncs < work.scene.spec.parallel_syncs || !work.manners().copies)
         && !has_surplus(work, &instance.name)
-        && may_be_tried(work, &instance.name, seen)
     {
         *syncs += 1;
-        let acker = work.is_acker(&instance.name);
-        let follow = Action::Follow { primary: primary.address.clone(), disconnect: false, acker };
-        if !was_ordered(work, &instance.name, &follow) {
-            let (instance, primary) = (instance.name.clone(), primary.name.clone());
-            work.tell(EventKind::Repointed { instance, primary });
-        }
-        work.order(&instance.name, follow);
-        work.watch(&instance.name, Duration::from_millis(10));
+        point(work, instance, primary);
     }
     if seen.closed {
         work.order(&instance.name, Action::Open);
     }
+}
+
+/// Tells a replica to follow the primary. One whose thread gave up, because it is refused there, is told again, but not
+/// again and again: each time after twice as long.
+fn point(work: &mut Work, instance: &InstanceSpec, primary: &InstanceSpec) {
+    let now = work.now.time;
+    let before = work.scene.notes.unlinked.get(&instance.name).copied();
+    if let Some(Unlinked { at, tries }) = before.filter(|_| !work.manners().copies) {
+        let wait = (RETRY_MIN * 2u32.pow(tries.min(8))).min(RETRY_MAX).saturating_sub(now.since(at));
+        if !wait.is_zero() {
+            return work.look_again(wait);
+        }
+    }
+    let acker = work.is_acker(&instance.name);
+    let follow = Action::Follow { primary: primary.address.clone(), disconnect: false, acker };
+    let again = before.is_some() && !work.manners().copies;
+    if !again && !was_ordered(work, &instance.name, &follow) {
+        let (instance, primary) = (instance.name.clone(), primary.name.clone());
+        work.tell(EventKind::Repointed { instance, primary });
+    }
+    let tries = before.map_or(0, |before| before.tries + 1);
+    work.scene.notes.unlinked.insert(instance.name.clone(), Unlinked { at: now, tries });
+    work.order(&instance.name, follow);
+    work.watch(&instance.name, Duration::from_millis(10));
 }
 
 /// After a planned move, clients whose writes wait at the old primary are told that it takes none, before they are sent
@@ -233,20 +256,6 @@ fn has_surplus(work: &mut Work, name: &InstanceName) -> bool {
     let (epoch, bytes) = (work.state.epoch, surplus.bytes());
     work.propose(Decided::GiveUp { epoch, instance: name.clone(), bytes });
     true
-}
-
-/// One that stands in another history will not get far, but only the primary can tell that for certain: now and then.
-fn may_be_tried(work: &mut Work, name: &InstanceName, seen: &Replication) -> bool {
-    let now = work.now.time;
-    if !seen.sql.diverged {
-        return true;
-    }
-    let tried = work.scene.notes.tried.entry(name.clone()).or_insert(now);
-    let due = now.since(*tried) >= DIVERGED_PATIENCE;
-    if due {
-        *tried = now;
-    }
-    due
 }
 
 fn was_ordered(work: &Work, name: &InstanceName, action: &Action) -> bool {

@@ -79,7 +79,8 @@ pub(crate) fn keep(work: &mut Work, reign: &Reign, primary: &Address) {
         return;
     }
     let agreed = work.ackers();
-    if work.state.phase == Phase::Stable {
+    // While the first write is waited for, too: without anybody who acknowledges it never comes.
+    if matches!(work.state.phase, Phase::Stable | Phase::Opening) {
         let wanted = wanted(work, reign, primary, &agreed);
         if wanted != agreed {
             return work.propose(Decided::Ackers { epoch: work.state.epoch, ackers: wanted });

@@ -14,6 +14,11 @@ pub(crate) struct Manners {
     /// How often something is written to the primary, so that replicas can be seen to receive and apply. `None`: its
     /// stream moves by itself.
     pub(crate) heartbeat: Option<Duration>,
+    /// One that is re-pointed may take a full copy, so only a few are at a time; and it tries by itself until it is linked.
+    /// Otherwise it goes on where it stood, and its thread may have given up.
+    pub(crate) copies: bool,
+    /// What a planned move keeps waiting runs when that ends, unless it is let go first.
+    pub(crate) postpones: bool,
     /// What offsets count.
     pub(crate) unit: Unit,
 }
@@ -23,12 +28,16 @@ impl Manners {
         promotion_patience: Duration::from_millis(500),
         near: 1024 * 1024,
         heartbeat: None,
+        copies: true,
+        postpones: true,
         unit: Unit::Bytes,
     };
     const MARIADB: Self = Self {
         promotion_patience: Duration::from_secs(10),
         near: 200,
         heartbeat: Some(Duration::from_millis(500)),
+        copies: false,
+        postpones: false,
         unit: Unit::Transactions,
     };
 

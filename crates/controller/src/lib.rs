@@ -382,6 +382,8 @@ pub enum Mistake {
     NextCandidateInSameEpoch,
     /// A new leader forgets the leases that the one before may have granted.
     NoInheritedLeases,
+    /// One is promoted although another that may have acknowledged a commit was not read.
+    PromoteUnread,
 }
 
 impl Controller {

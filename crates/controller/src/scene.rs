@@ -70,10 +70,10 @@ pub struct Notes {
     pub canary_sent: bool,
     /// When something was last written to the primary for its replicas to receive.
     pub beat: Option<Time>,
-    /// When instances whose history is another one were last told to follow all the same.
-    pub tried: BTreeMap<InstanceName, Time>,
     /// After a planned move: when clients that wait at the old primary were let go.
     pub resumed: Option<Time>,
+    /// Replicas that were told to follow the primary and were not seen linked to it since.
+    pub(crate) unlinked: BTreeMap<InstanceName, Unlinked>,
     /// Old primaries whose clients were told to go.
     pub disconnected: BTreeSet<InstanceName>,
     /// In a planned move: gateways are told to hold.
@@ -84,6 +84,13 @@ pub struct Notes {
     pub waited: Option<String>,
     /// The operator was told that the plan is stuck, with this sentence.
     pub stuck: Option<String>,
+}
+
+/// How often and when last a replica was told to follow that does not come to be linked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unlinked {
+    pub(crate) at: Time,
+    pub(crate) tries: u32,
 }
 
 /// One instance as seen from here.

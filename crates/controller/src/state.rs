@@ -344,7 +344,7 @@ impl ServiceState {
             Decided::Rename { .. } => epoch == Some(self.epoch) && self.primary().is_some(),
             Decided::Ackers { ackers, .. } => {
                 let reigns = self.reign.as_ref().is_some_and(|reign| ackers.contains(&reign.instance));
-                epoch == Some(self.epoch) && self.phase == Phase::Stable && !reigns
+                epoch == Some(self.epoch) && matches!(self.phase, Phase::Stable | Phase::Opening) && !reigns
             }
             Decided::Pause { .. } | Decided::Resume { .. } => true,
             Decided::Gateways { .. } => false,

@@ -176,7 +176,8 @@ fn one_that_does_not_apply_what_it_received_is_not_promoted() {
     for (name, offset, stalled) in [("r2", 1040, true), ("r3", 1030, false)] {
         desk.link_down(name, "r1", offset);
         let role = Role::Replica { of: backstay_model::Address::nowhere(), link_up: false, syncing: false };
-        let replication = Replication { sql: SqlState { stalled, ..PLAIN }, ..state(name, role, offset) };
+        let sql = SqlState { stalled, unapplied: if stalled { 10 } else { 0 }, ..PLAIN };
+        let replication = Replication { sql, ..state(name, role, offset) };
         desk.sees(name, Observation::Frozen { epoch: Epoch(2), replication });
     }
     desk.pass(100);
@@ -236,4 +237,141 @@ fn an_entry_about_acknowledgements_of_another_epoch_changes_nothing() {
     let decision = Decided::Ackers { epoch: Epoch(9), ackers: BTreeSet::new() };
     desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
     assert_eq!(ackers(&desk).len(), 2);
+}
+
+/// As if r1 had crashed; who is frozen then says this of itself.
+fn crashed(
+    durability: Durability,
+    frozen: &[(&str, u64, SqlState)],
+    spec: backstay_model::ServiceSpec,
+) -> Desk {
+    let engine = Engine::MariaDb(MariaDbSpec { durability, events: false });
+    let mut desk = Desk::settled_with(backstay_model::ServiceSpec { engine, ..spec });
+    desk.orders.clear();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(200);
+    let epoch = desk.brain.state().service(&"shop".into()).epoch;
+    for (name, offset, sql) in frozen {
+        desk.link_down(name, "r1", *offset);
+        let role = Role::Replica { of: backstay_model::Address::nowhere(), link_up: false, syncing: false };
+        let replication = Replication { sql: *sql, ..state(name, role, *offset) };
+        desk.sees(name, Observation::Frozen { epoch, replication });
+    }
+    desk.pass(200);
+    desk
+}
+
+#[test]
+fn one_whose_applier_stands_but_has_applied_everything_takes_over() {
+    let stands = SqlState { stalled: true, ..PLAIN };
+    let desk = crashed(Durability::Async, &[("r2", 1031, stands), ("r3", 1030, PLAIN)], spec());
+    assert!(desk.orders.iter().any(|order| order == "r2 promote"), "{:?}", desk.told);
+}
+
+#[test]
+fn the_operator_is_told_that_the_chosen_one_cannot_apply_what_it_has_received() {
+    let stands = SqlState { stalled: true, unapplied: 1, ..PLAIN };
+    let mut desk = crashed(Durability::Async, &[("r2", 1031, stands), ("r3", 1030, PLAIN)], spec());
+    let epoch = desk.brain.state().service(&"shop".into()).epoch;
+    let decision = Decided::Decide { epoch, instance: "r2".into(), by: "operator".into() };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    desk.pass(200);
+    assert!(!desk.orders.iter().any(|order| order.ends_with("promote")), "{:?}", desk.orders);
+    let told = desk.told.join("\n");
+    assert!(told.contains("r2, which the operator chose, does not apply what it has received"), "{told}");
+}
+
+#[test]
+fn no_acknowledged_commit_is_given_up_for_a_preferred_zone_in_majority() {
+    for (durability, promoted) in [(Durability::Async, "r3 promote"), (Durability::Majority, "r2 promote")] {
+        let mut preferring = spec();
+        preferring.preference.zone = Some("z3".into());
+        preferring.preference.max_lag_bytes = 50;
+        let desk = crashed(durability, &[("r2", 1031, ACKS), ("r3", 1030, ACKS)], preferring);
+        assert!(desk.orders.iter().any(|order| order == promoted), "{durability:?}: {:?}", desk.told);
+    }
+}
+
+/// r2 stands, linked to nobody.
+fn stands(desk: &mut Desk) {
+    let role = Role::Replica { of: backstay_model::Address::nowhere(), link_up: false, syncing: false };
+    desk.sees("r2", Observation::Replication(state("r2", role, 1000)));
+}
+
+#[test]
+fn one_that_its_primary_refuses_is_told_to_follow_ever_more_rarely() {
+    let mut desk = mariadb(Durability::Async);
+    for _ in 0..3000 {
+        stands(&mut desk);
+        desk.pass(10);
+    }
+    let follows = desk.orders.iter().filter(|order| *order == "r2 follow r1").count();
+    assert!((5..=12).contains(&follows), "{follows} in half a minute");
+    assert_eq!(desk.told.iter().filter(|told| told.contains("r2 was told to follow r1")).count(), 1);
+    // Once it was linked, at once.
+    sees(&mut desk, replica("r2", 1000, PLAIN));
+    desk.orders.clear();
+    stands(&mut desk);
+    assert_eq!(desk.orders, ["r2 follow r1"]);
+}
+
+#[test]
+fn all_replicas_are_pointed_at_the_new_primary_at_once_because_none_takes_a_copy() {
+    let mut desk = mariadb(Durability::Async);
+    for name in ["r2", "r3"] {
+        let role = Role::Replica { of: backstay_model::Address::nowhere(), link_up: false, syncing: false };
+        desk.sees(name, Observation::Replication(state(name, role, 1000)));
+    }
+    assert_eq!(desk.orders, ["r2 follow r1", "r3 follow r1"]);
+}
+
+/// A planned move of a group in `majority` to r2, up to the moment in which r1's writes are closed at 1030.
+fn moving() -> Desk {
+    let mut desk = guarded();
+    let decision = Decided::SwitchOver {
+        epoch: Epoch(2),
+        to: "r2".into(),
+        run_id: "run-r2".into(),
+        by: "ada".into(),
+        at: desk.clock().unix,
+        term: backstay_model::Term(1),
+    };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    desk.pass(5);
+    sees(&mut desk, primary(1030, SqlState { guarded: true, ackers: 2, ..PLAIN }));
+    sees(&mut desk, replica("r2", 1030, ACKS));
+    assert_eq!(desk.orders, ["r1 pause"]);
+    desk
+}
+
+fn closed(desk: &mut Desk) {
+    let replication = Replication { closed: true, ..primary(1030, PLAIN) };
+    desk.sees("r1", Observation::Paused { epoch: Epoch(2), replication });
+}
+
+#[test]
+fn an_old_primary_follows_the_next_one_only_once_that_has_applied_everything() {
+    let mut desk = moving();
+    sees(&mut desk, replica("r2", 1030, SqlState { unapplied: 3, ..ACKS }));
+    closed(&mut desk);
+    desk.pass(50);
+    assert!(!desk.orders.contains(&"r1 follow r2".to_owned()), "{:?}", desk.orders);
+    sees(&mut desk, replica("r2", 1030, ACKS));
+    assert!(desk.orders.contains(&"r1 follow r2".to_owned()), "{:?}", desk.orders);
+}
+
+#[test]
+fn an_old_primary_that_was_refused_is_pointed_again_before_the_first_write_is_acknowledged() {
+    let mut desk = moving();
+    closed(&mut desk);
+    let role = Role::Replica { of: address("r2"), link_up: false, syncing: false };
+    let refused = Replication { sql: ACKS, ..state("r1", role, 1030) };
+    desk.sees("r1", Observation::Replication(refused.clone()));
+    let promoted = state("r2", Role::Primary { replicas: 0 }, 1030);
+    desk.sees("r2", Observation::Replication(Replication { closed: true, ..promoted }));
+    assert_eq!(desk.phase(), "epoch 2 opening");
+    desk.orders.clear();
+    desk.pass(200);
+    desk.sees("r1", Observation::Replication(refused));
+    assert!(desk.orders.contains(&"r1 follow r2".to_owned()), "{:?}", desk.orders);
 }

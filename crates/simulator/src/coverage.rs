@@ -15,6 +15,8 @@ pub struct Coverage {
     pub decisions: BTreeMap<&'static str, u64>,
     /// What gateways and their leases went through.
     pub gateways: BTreeMap<&'static str, u64>,
+    /// Which of MariaDB's traps were met.
+    pub mariadb: BTreeMap<&'static str, u64>,
 }
 
 impl Coverage {
@@ -25,6 +27,7 @@ impl Coverage {
             (&mut self.faults, &other.faults),
             (&mut self.decisions, &other.decisions),
             (&mut self.gateways, &other.gateways),
+            (&mut self.mariadb, &other.mariadb),
         ];
         for (mine, others) in pairs {
             for (name, count) in others {
@@ -43,6 +46,10 @@ impl Coverage {
 
     pub(crate) fn decision(&mut self, name: &'static str) {
         *self.decisions.entry(name).or_default() += 1;
+    }
+
+    pub(crate) fn mariadb(&mut self, name: &'static str) {
+        *self.mariadb.entry(name).or_default() += 1;
     }
 
     pub(crate) fn gateway(&mut self, name: &'static str) {

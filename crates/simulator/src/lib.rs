@@ -4,6 +4,8 @@
 
 mod checkers;
 mod coverage;
+mod instance;
+mod mariadb;
 mod random;
 mod redis;
 mod scenario;

@@ -5,6 +5,7 @@
 //! It is one process on one host and knows nothing of the network: the world hands it what arrives and carries away
 //! what it says.
 
+use crate::mariadb::Transaction as Logged;
 use backstay_model::{
     Address, ClientKind, Command, Fault, Identity, Info, ReplId, ReplOffset, Reply, Role, RunId, SqlState,
 };
@@ -76,6 +77,14 @@ pub(crate) enum Deed {
     Pause(u64, Duration),
     /// It is a stranger's, and was told to change its role or its guard, for the checkers.
     StrangerTouched,
+    /// Call back with this number after so long (MariaDB).
+    Timer(u64, Duration),
+    /// Written to the binary log: stream it to the replicas (MariaDB).
+    Logged(Logged),
+    /// Tell the primary that everything up to this number is received (MariaDB).
+    Acknowledge(u64),
+    /// Something that bites came about, to be counted (MariaDB).
+    Met(&'static str),
 }
 
 /// One thing in the replication stream; each counts one byte.

@@ -2,7 +2,8 @@
 
 use crate::random::Random;
 use backstay_model::{
-    ClusterSpec, ControllerSpec, Engine, Failsafe, InstanceSpec, Preference, RedisSpec, ServiceSpec,
+    ClusterSpec, ControllerSpec, Durability, Engine, Failsafe, InstanceSpec, MariaDbSpec, Preference,
+    RedisSpec, ServiceSpec,
 };
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ pub struct Scenario {
     pub failsafe: bool,
     /// Where none is near enough, it reads at the primary, or refuses.
     pub readers_fall_back: bool,
+    /// The instances are MariaDBs, and when a commit is acknowledged there.
+    pub mariadb: Option<Durability>,
+    /// A replica that its primary refuses (1236) shows to follow nobody.
+    pub refusal_hidden: bool,
     pub(crate) loss_per_mille: u64,
     pub(crate) duplication_per_mille: u64,
     pub(crate) slow_per_mille: u64,
@@ -90,6 +95,10 @@ pub enum FaultKind {
     Settings,
     /// A controller's wall clock is set, by as much as a day.
     Clock,
+    /// A MariaDB applies slowly what it receives, or stops doing so.
+    Applier,
+    /// A client of a MariaDB locks tables and forgets about it.
+    Locks,
     /// A gateway stops, is killed, or is cut off in one direction.
     Gateway,
     /// The primary hangs and the leader dies while a gateway still holds a lease of its and can be told nothing; then the
@@ -163,11 +172,19 @@ pub enum Mistake {
     FailsafeWithoutAlarm,
     /// A gateway has a failsafe although the operator did not ask for one.
     FailsafeUnasked,
+    /// Semi-synchronous replication is switched off while commits wait for an acknowledgement.
+    SemiSyncOff,
+    /// One is promoted although another that may have acknowledged a commit was not read.
+    PromoteUnread,
+    /// A primary that was restarted is taken for the one that it was, and opened again.
+    RestartReopened,
+    /// A replica's two threads are stopped, and the applying one is started again.
+    ApplyAfterBothStopped,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -184,6 +201,10 @@ impl Mistake {
         Self::FailsafeTrustsLinks,
         Self::FailsafeWithoutAlarm,
         Self::FailsafeUnasked,
+        Self::SemiSyncOff,
+        Self::PromoteUnread,
+        Self::RestartReopened,
+        Self::ApplyAfterBothStopped,
     ];
 }
 
@@ -236,6 +257,8 @@ impl Scenario {
             readers_max_lag: 0,
             readers_fall_back: false,
             failsafe: false,
+            mariadb: None,
+            refusal_hidden: false,
         };
         if scenario.gateways > 0 {
             let kinds = [(FaultKind::Gateway, 600), (FaultKind::Inheritance, 200)];
@@ -249,7 +272,49 @@ impl Scenario {
                 scenario.kinds.push(FaultKind::Silence);
             }
         }
+        scenario.choose_engine();
         scenario
+    }
+
+    /// A third of the worlds are a MariaDB's; drawn apart, so that the others stay as they were.
+    fn choose_engine(&mut self) {
+        let mut random = Random::new(self.seed ^ 0x005e_9017);
+        if random.chance(350) {
+            let durability = if random.chance(500) { Durability::Majority } else { Durability::Async };
+            let applier = random.chance(400);
+            self.become_mariadb(durability);
+            self.kinds.extend(applier.then_some(FaultKind::Applier));
+            self.kinds.extend(random.chance(300).then_some(FaultKind::Locks));
+            self.refusal_hidden = random.chance(500);
+        }
+    }
+
+    /// What has no meaning there is left out: MariaDB answers nothing while it starts, no script keeps it busy, a full disk
+    /// stops it, and whose data a server holds its history tells (a stranger's is another domain's); and its gateways have no failsafe.
+    pub fn become_mariadb(&mut self, durability: Durability) {
+        let none = [FaultKind::DiskError, FaultKind::Busy, FaultKind::Stranger, FaultKind::Silence];
+        self.mariadb = Some(durability);
+        self.kinds.retain(|kind| !none.contains(kind));
+        if self.kinds.is_empty() {
+            self.kinds.push(FaultKind::Crash);
+        }
+        self.failsafe = false;
+        self.loads = false;
+        self.serves_no_stale_data = false;
+        if durability == Durability::Majority {
+            self.instances = 3;
+            self.protected = true;
+            if let Founding::Running { primary } = &mut self.founding {
+                *primary %= self.instances;
+            }
+        }
+    }
+
+    fn engine(&self) -> Engine {
+        match self.mariadb {
+            Some(durability) => Engine::MariaDb(MariaDbSpec { durability, events: false }),
+            None => Engine::Redis(RedisSpec { canary_key: "canary".into(), ..RedisSpec::default() }),
+        }
     }
 
     pub(crate) fn spec(&self) -> ClusterSpec {
@@ -284,7 +349,7 @@ impl Scenario {
                 cooldown: Duration::from_secs(2),
                 parallel_syncs: 1,
                 preference,
-                engine: Engine::Redis(RedisSpec { canary_key: "canary".into(), ..RedisSpec::default() }),
+                engine: self.engine(),
                 failsafe: if self.failsafe { Failsafe::RiskTwoPrimaries } else { Failsafe::Off },
                 digest: "same".into(),
             }],

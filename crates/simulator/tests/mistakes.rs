@@ -1,6 +1,7 @@
 //! The test of the checkers: each mistake of safety, section 10, that belongs to this path is planted, and some seed
 //! must show it.
 
+use backstay_model::Durability;
 use backstay_simulator::{FaultKind, Founding, Mistake, Scenario, run};
 
 /// The first seeds that show the mistake.
@@ -50,6 +51,15 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.controllers = 3;
             scenario.kinds = vec![FaultKind::Inheritance];
         }
+        Mistake::SemiSyncOff
+        | Mistake::PromoteUnread
+        | Mistake::RestartReopened
+        | Mistake::ApplyAfterBothStopped => {
+            scenario.kinds =
+                vec![FaultKind::Crash, FaultKind::Hang, FaultKind::Partition, FaultKind::Applier];
+            scenario.become_mariadb(Durability::Majority);
+            scenario.faults = 12;
+        }
         _ => {}
     }
 }
@@ -94,6 +104,26 @@ fn a_new_leader_that_forgets_inherited_leases_is_caught() {
 #[test]
 fn a_read_that_is_sent_again_behind_a_later_write_is_caught() {
     is_caught(Mistake::ReadSentAgainBehindWrite);
+}
+
+#[test]
+fn semi_sync_switched_off_while_commits_wait_is_caught() {
+    is_caught(Mistake::SemiSyncOff);
+}
+
+#[test]
+fn promoting_while_an_acknowledging_replica_is_unread_is_caught() {
+    is_caught(Mistake::PromoteUnread);
+}
+
+#[test]
+fn opening_a_restarted_primary_in_place_is_caught() {
+    is_caught(Mistake::RestartReopened);
+}
+
+#[test]
+fn starting_to_apply_after_both_threads_were_stopped_is_caught() {
+    is_caught(Mistake::ApplyAfterBothStopped);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Choosing the next primary among frozen instances: data first, then the operator's wishes (safety, section 3).
 
-use crate::counted::{Counted, unread};
+use crate::counted::{Counted, is_majority, unread};
 use crate::engine::Manners;
 use crate::entry::Cause;
 use crate::scene::{Scene, View};
@@ -47,6 +47,13 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Count
         scene.spec.instances.iter().filter_map(|spec| frozen(state, scene, spec)).collect();
     if let Some(decided) = &state.decided {
         return match frozen.iter().find(|one| one.spec.name == *decided) {
+            Some(one) if cannot_apply(one) => Choice::Nobody {
+                reason: format!(
+                    "{decided}, which the operator chose, does not apply what it has received; choose another one with \
+                         `backstay decide {} INSTANCE`",
+                    scene.spec.name
+                ),
+            },
             Some(one) => winner(one, Vec::new(), "the operator chose it".into()),
             None => Choice::Nobody {
                 reason: format!(
@@ -69,8 +76,16 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Count
     if heirs.is_empty() {
         cold_start(state, scene, &frozen)
     } else {
-        inherit(Manners::of(&scene.spec.engine).unit, &scene.spec.preference, &heirs, &OldPrimary::of(state))
+        // Nothing that was acknowledged is given up for a preference where that was promised.
+        let given_up_max = if is_majority(&scene.spec) { 0 } else { scene.spec.preference.max_lag_bytes };
+        let preference = Preference { max_lag_bytes: given_up_max, ..scene.spec.preference.clone() };
+        inherit(Manners::of(&scene.spec.engine).unit, &preference, &heirs, &OldPrimary::of(state))
     }
+}
+
+/// It holds what it will never apply by itself: a promotion would wait for it in vain.
+const fn cannot_apply(one: &Frozen) -> bool {
+    one.replication.sql.stalled && one.replication.sql.unapplied > 0
 }
 
 /// What the plan's cause means for an old primary that answers and was frozen like the others.
@@ -132,7 +147,7 @@ fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
         return Choice::Nobody { reason: "none is frozen".into() };
     };
     let near = |one: &&&Frozen| newest.ahead_of(one.replication.offset) <= preference.max_lag_bytes;
-    let able = |one: &&&Frozen| one.spec.priority > 0 && !one.replication.sql.stalled;
+    let able = |one: &&&Frozen| one.spec.priority > 0 && !cannot_apply(one);
     let eligible = wanted.iter().filter(near).filter(able);
     let rank = |one: &&&Frozen| {
         let wishes = preference_rank(preference, one.spec);
@@ -140,7 +155,7 @@ fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
         (wishes, Reverse(one.replication.offset), moves, one.spec.priority, one.spec.name.clone())
     };
     let Some(best) = eligible.min_by_key(rank) else {
-        let stalled = wanted.iter().find(|one| one.replication.sql.stalled);
+        let stalled = wanted.iter().find(|one| cannot_apply(one));
         let why = match stalled {
             Some(one) => {
                 format!("{} does not apply what it has received; mend its replication", one.spec.name)

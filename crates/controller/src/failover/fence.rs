@@ -43,7 +43,8 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
         return work.hand_over(better);
     }
     let compared = frozen_instances(work);
-    match choose(work.state, work.scene, work.counted) {
+    let counted = work.counted.filter(|_| work.mistake != Some(Mistake::PromoteUnread));
+    match choose(work.state, work.scene, counted) {
         Choice::Winner { candidate, run_id, offset, surplus, reason } => {
             if !work.gateways_hold() {
                 return;

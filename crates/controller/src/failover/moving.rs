@@ -147,7 +147,9 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
         }
         return;
     };
-    if has(work, to, stands) || work.mistake == Some(Mistake::PromoteUncompared) {
+    // It must have applied it, too: before that it has nothing that the old one could follow, and refuses it.
+    let applied = work.current(to).is_some_and(|seen| seen.sql.unapplied == 0);
+    if (has(work, to, stands) && applied) || work.mistake == Some(Mistake::PromoteUncompared) {
         work.scene.notes.demotion_ordered = true;
         let acker = is_majority(&work.scene.spec);
         work.order(&reign.instance, Action::Follow { primary: target.clone(), disconnect: false, acker });

@@ -39,7 +39,11 @@ pub(super) fn open(work: &mut Work) {
         work.scene.notes.canary_sent = true;
     }
     work.order(&reign.instance, Action::Open);
-    work.order(&reign.instance, Action::Canary);
+    // Written on a connection of its own it would be refused before it is open, and tried again late.
+    let own_connection = work.manners().heartbeat.is_some();
+    if !own_connection || work.current(&reign.instance).is_some_and(|seen| !seen.closed) {
+        work.order(&reign.instance, Action::Canary);
+    }
 }
 
 /// This failover began within the cooldown of the one before.

@@ -1,6 +1,7 @@
 //! Convergence: when everything is mended, there is one open primary that all follow with the same data, all
 //! controllers agree, and clients write again.
 
+use crate::instance::Instance;
 use crate::scenario::FaultKind;
 use crate::world::World;
 use backstay_controller::Phase;
@@ -22,7 +23,10 @@ impl World {
                 return;
             }
             match self.unwell(acknowledged) {
-                None => return self.check_surviving_writes(),
+                None => {
+                    self.note_diverged();
+                    return self.check_surviving_writes();
+                }
                 Some(why) if self.now >= deadline => return self.violate("convergence", why),
                 Some(_) => self.operator_helps(),
             }
@@ -34,6 +38,24 @@ impl World {
         let long = [FaultKind::Flap, FaultKind::Clock];
         let waits = self.scenario.kinds.iter().any(|kind| long.contains(kind));
         if waits { PATIENCE + Duration::from_secs(70) } else { PATIENCE }
+    }
+
+    /// A MariaDB that wrote what its primary never had is refused there (1236), and stays out of step until it is built
+    /// anew.
+    fn is_diverged(primary: &Instance, replica: &Instance) -> bool {
+        let pair = primary.mariadb().zip(replica.mariadb());
+        pair.is_some_and(|(primary, replica)| primary.missing(replica.position()).is_none())
+    }
+
+    fn note_diverged(&mut self) {
+        let Some(reigning) = self.primary().and_then(|primary| self.servers[primary].process.clone()) else {
+            return;
+        };
+        let processes = self.servers.iter().filter_map(|server| server.process.as_ref());
+        let diverged = processes.filter(|it| Self::is_diverged(&reigning, it)).count();
+        for _ in 0..diverged {
+            self.coverage.fault("diverged MariaDB left out of step to the end");
+        }
     }
 
     fn unwell(&self, acknowledged: u64) -> Option<String> {
@@ -53,7 +75,7 @@ impl World {
         let Some(primary) = self.primary() else {
             return Some("there is no primary".to_owned());
         };
-        let Some(reigning) = self.servers[primary].redis.as_ref() else {
+        let Some(reigning) = self.servers[primary].process.as_ref() else {
             return Some(format!("{} reigns but does not run", self.servers[primary].name));
         };
         if !reigning.is_writable() {
@@ -61,28 +83,34 @@ impl World {
         }
         let recorded =
             nodes[0].brain().state().service(&self.service).reign.as_ref().map(|reign| &reign.run_id);
-        if recorded != Some(&reigning.run_id) {
+        if recorded != Some(reigning.run_id()) {
             return Some(format!("{} reigns but was restarted", self.servers[primary].name));
         }
         for (_, server) in self.servers.iter().enumerate().filter(|(index, _)| *index != primary) {
-            let Some(redis) = server.redis.as_ref() else {
+            let Some(process) = server.process.as_ref() else {
                 return Some(format!("{} does not run", server.name));
             };
-            if redis.follows.as_ref() != Some(&reigning.address) || !redis.link_up {
-                return Some(format!(
-                    "{} follows {:?}, link up: {}",
-                    server.name, redis.follows, redis.link_up
-                ));
+            let (follows, link_up) = process.follows();
+            if follows == Some(reigning.address()) && Self::is_diverged(reigning, process) {
+                continue;
             }
-            let behind = reigning.data.len().abs_diff(redis.data.len());
-            if behind > 50 || reigning.data.iter().zip(&redis.data).any(|(a, b)| a != b) {
-                let first = reigning.data.iter().zip(&redis.data).position(|(a, b)| a != b);
+            if follows != Some(reigning.address()) || !link_up {
+                return Some(format!("{} follows {follows:?}, link up: {link_up}", server.name));
+            }
+            let (there, here) = (reigning.data(), process.data());
+            // Whom an operator chose although another held more writes anew what that one holds under the same names, and
+            // nobody can tell: server and number are all that a replica is asked for.
+            if self.scenario.mariadb.is_some() && !self.checkers.decided.is_empty() {
+                continue;
+            }
+            let first = there.iter().zip(&here).position(|(a, b)| a != b);
+            if there.len().abs_diff(here.len()) > 50 || first.is_some() {
                 return Some(format!(
                     "{} holds {} writes and {} holds {}; the first that differs is {first:?}",
                     server.name,
-                    redis.data.len(),
+                    here.len(),
                     self.servers[primary].name,
-                    reigning.data.len()
+                    there.len()
                 ));
             }
         }

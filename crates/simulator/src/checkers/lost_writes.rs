@@ -3,6 +3,7 @@
 //! holds when its reign begins, or acknowledges in it, survives its reign.
 
 use super::writes::Writes;
+use crate::instance::Instance;
 use crate::redis::WriteId;
 use crate::world::{Place, World};
 use backstay_controller::{Cause, Phase, ServiceState};
@@ -52,6 +53,11 @@ impl Memory {
     pub(super) fn acknowledged_before(&mut self, writes: &[WriteId]) {
         self.acked.extend(writes);
     }
+
+    /// A write that clients were told of and that is not in here.
+    pub(super) fn acknowledged_without(&self, data: &Writes) -> Option<WriteId> {
+        self.acked.without(data).first()
+    }
 }
 
 /// The state's epoch began with a planned move.
@@ -79,8 +85,8 @@ impl World {
         memory.acknowledged += 1;
         memory.acked.insert(write);
         // It was accepted a moment ago: near the end.
-        let redis = self.servers[server].redis.as_ref();
-        let holds = redis.is_some_and(|redis| redis.data.iter().rev().any(|held| *held == write));
+        let process = self.servers[server].process.as_ref();
+        let holds = process.is_some_and(|process| process.holds_lately(write));
         if let Some(reign) = memory.reign.as_mut().filter(|reign| reign.server == server && holds) {
             reign.must.insert(write);
         }
@@ -101,7 +107,7 @@ impl World {
             .filter(|server| unwanted != Some(&self.servers[*server].name))
             .filter(|server| self.is_steady(*server) && self.is_trusted(*server, state));
         let held = steady.map(|server| {
-            let data = self.servers[server].redis.as_ref().map(|redis| redis.data.iter().collect());
+            let data = self.servers[server].process.as_ref().map(|it| it.data().iter().collect());
             (server, data.unwrap_or_default())
         });
         let begun =
@@ -113,15 +119,16 @@ impl World {
         let it = &self.servers[server];
         let place = Place::Server(server);
         let blocked = self.network.blocked.iter().any(|(from, to)| *from == place || *to == place);
-        let runs = it.redis.as_ref().is_some_and(|redis| !redis.stopped);
+        let runs = it.process.as_ref().is_some_and(|process| !process.is_stopped());
         runs && !blocked && self.now.since(it.disturbed) > STEADY
     }
 
     fn is_trusted(&self, server: usize, state: &ServiceState) -> bool {
         let it = &self.servers[server];
-        let run = it.redis.as_ref().map(|redis| &redis.run_id);
-        let history = it.redis.as_ref().map(|redis| &redis.replid);
-        state.trusted.get(&it.name) == run && state.reign.as_ref().map(|reign| &reign.replid) == history
+        let run = it.process.as_ref().map(Instance::run_id);
+        let history = it.process.as_ref().map(Instance::replid);
+        state.trusted.get(&it.name) == run
+            && state.reign.as_ref().map(|reign| &reign.replid) == history.as_ref()
     }
 
     /// A reign begins: its primary must hold every acknowledged write that a steady server held when the failover
@@ -136,8 +143,8 @@ impl World {
         let Some(server) = self.servers.iter().position(|server| server.name == reign.instance) else {
             return;
         };
-        let redis = self.servers[server].redis.as_ref().filter(|redis| redis.run_id == reign.run_id);
-        let Some(data) = redis.map(|redis| redis.data.iter().collect::<Writes>()) else {
+        let process = self.servers[server].process.as_ref().filter(|it| *it.run_id() == reign.run_id);
+        let Some(data) = process.map(|it| it.data().iter().collect::<Writes>()) else {
             return; // Died since; the next reign is judged.
         };
         let begun = self.checkers.writes.begun.take();
@@ -148,6 +155,7 @@ impl World {
             let what = format!("{} is promoted without write {write}, which had reached it", reign.instance);
             return self.violate("what reached the promoted replica survives", what);
         }
+        self.check_majority(reign.instance.as_str(), &data);
         if is_planned(state) {
             self.coverage.decision("switchover completed");
         }
@@ -182,8 +190,8 @@ impl World {
 
     /// A process ends, and with it what it held.
     pub(crate) fn note_death(&mut self, server: usize) {
-        if let Some(redis) = &self.servers[server].redis {
-            self.checkers.writes.held_before.entry(server).or_default().extend(&redis.data);
+        if let Some(process) = &self.servers[server].process {
+            self.checkers.writes.held_before.entry(server).or_default().extend(&process.data());
         }
     }
 
@@ -200,8 +208,10 @@ impl World {
         let Some(primary) = self.primary() else {
             return;
         };
-        let redis = self.servers[primary].redis.as_ref();
-        let data: Writes = redis.map(|redis| redis.data.iter().collect()).unwrap_or_default();
+        let process = self.servers[primary].process.as_ref();
+        let data: Writes = process.map(|it| it.data().iter().collect()).unwrap_or_default();
+        let name = self.servers[primary].name.to_string();
+        self.check_majority(&name, &data);
         let memory = &mut self.checkers.writes;
         memory.lost = memory.acked.without(&data).count();
         let Some(reign) = &memory.reign else {

@@ -12,6 +12,7 @@ mod flapping;
 mod identical_state;
 mod lease_at_reply;
 mod lost_writes;
+mod majority;
 mod old_primaries;
 mod one_answer;
 mod one_primary;
@@ -182,6 +183,7 @@ impl World {
                     | Command::ReplicateNoOne
                     | Command::SetWriteGuard(_)
                     | Command::Canary(_)
+                    | Command::Sql(_)
             )
         };
         if !commands.iter().any(acts) {

@@ -6,7 +6,7 @@ use backstay_model::{Fault as Ailment, RunId};
 impl World {
     /// From now on the process answers with this error.
     pub(crate) fn ail(&mut self, server: usize, ailment: Ailment) {
-        if let Some(redis) = &mut self.servers[server].redis
+        if let Some(redis) = self.servers[server].redis_mut()
             && redis.ailment.is_none()
         {
             redis.ailment = Some(ailment);
@@ -18,7 +18,7 @@ impl World {
     /// What is busy or cannot save serves again. What loads goes on loading.
     pub(crate) fn recover_all(&mut self) {
         for server in 0..self.servers.len() {
-            let ailment = self.servers[server].redis.as_ref().and_then(|redis| redis.ailment);
+            let ailment = self.servers[server].redis().and_then(|redis| redis.ailment);
             if ailment.is_some_and(|ailment| ailment != Ailment::Loading) {
                 self.recover(server);
             }
@@ -26,7 +26,7 @@ impl World {
     }
 
     fn recover(&mut self, server: usize) {
-        let Some(redis) = &mut self.servers[server].redis else {
+        let Some(redis) = self.servers[server].redis_mut() else {
             return;
         };
         if redis.ailment.take().is_some() {
@@ -38,7 +38,7 @@ impl World {
 
     /// A process that was just started has a file to read first.
     pub(crate) fn load(&mut self, server: usize) {
-        let Some(run) = self.servers[server].redis.as_ref().map(|redis| redis.run_id.clone()) else {
+        let Some(run) = self.servers[server].redis().map(|redis| redis.run_id.clone()) else {
             return;
         };
         let takes = self.random.micros(5_000, 1_500_000);
@@ -48,7 +48,7 @@ impl World {
     }
 
     pub(crate) fn loaded(&mut self, server: usize, run: &RunId) {
-        let loading = self.servers[server].redis.as_ref();
+        let loading = self.servers[server].redis();
         if loading.is_some_and(|redis| redis.run_id == *run && redis.ailment == Some(Ailment::Loading)) {
             self.recover(server);
         }

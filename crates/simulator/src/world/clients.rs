@@ -82,7 +82,7 @@ impl World {
         };
         let there = Place::Server(server);
         let open = self.network.passes(here, there) && self.network.passes(there, here);
-        if open && self.servers[server].redis.is_some() {
+        if open && self.servers[server].process.is_some() {
             let connection = self.open_connection(here, 0, server);
             self.clients[number].connection = Some((connection, server));
         }

@@ -374,8 +374,7 @@ impl World {
                     self.send_request(id, requests);
                 }
             }
-            // No Redis is written to on a connection of its own.
-            LinkOutput::Write => {}
+            LinkOutput::Write => self.write_canary(node, start, server),
             LinkOutput::Observe(observation) => {
                 let instance = self.servers[server].name.clone();
                 let service = self.service.clone();
@@ -409,7 +408,7 @@ impl World {
         let (here, there) = (Place::Controller(node), Place::Server(server));
         let (delay, result) = if !self.network.passes(here, there) || !self.network.passes(there, here) {
             (Duration::from_millis(500), Err(ConnectFailure::Unreachable))
-        } else if self.servers[server].redis.is_none() {
+        } else if self.servers[server].process.is_none() {
             (self.network.one_way(&mut self.random), Err(ConnectFailure::Refused))
         } else {
             (self.network.one_way(&mut self.random), Ok(()))
@@ -431,6 +430,9 @@ impl World {
         id: ConnectionId,
         response: Option<Response>,
     ) {
+        if self.canaries.contains_key(&id) {
+            return self.canary_answered(id, response.as_ref());
+        }
         let input = match response {
             Some(Response::Reply(reply)) => LinkInput::Reply(reply),
             Some(Response::Written(_) | Response::Value(_) | Response::Rejected(_)) => return,
@@ -443,6 +445,7 @@ impl World {
 const fn planted_in_brain(mistake: Option<Mistake>) -> Option<backstay_controller::Mistake> {
     match mistake {
         Some(Mistake::PromoteUncompared) => Some(backstay_controller::Mistake::PromoteUncompared),
+        Some(Mistake::PromoteUnread) => Some(backstay_controller::Mistake::PromoteUnread),
         Some(Mistake::NoInheritedLeases) => Some(backstay_controller::Mistake::NoInheritedLeases),
         Some(Mistake::PromoteBeforeCommit) => Some(backstay_controller::Mistake::PromoteBeforeCommit),
         Some(Mistake::NextCandidateInSameEpoch) => {

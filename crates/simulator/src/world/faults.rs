@@ -2,6 +2,7 @@
 
 use super::settings::AGREED;
 use super::{Event, Place, Server, World};
+use crate::instance::Instance;
 use crate::scenario::FaultKind;
 use backstay_consensus::Durable;
 use backstay_controller::Wish;
@@ -54,6 +55,17 @@ pub(crate) enum Fault {
         ailment: Ailment,
     },
     Recover,
+    /// It applies slowly what it receives, or nothing more.
+    Hamper {
+        server: usize,
+        breaks: bool,
+    },
+    MendAppliers,
+    LockTables {
+        server: usize,
+        primary: bool,
+    },
+    UnlockTables,
     Stranger {
         server: usize,
         primary: bool,
@@ -91,6 +103,9 @@ impl Fault {
             Self::WipeController(_) => "state folder lost",
             Self::Ail { ailment: Ailment::Busy, .. } => "instance busy",
             Self::Ail { .. } => "instance cannot save",
+            Self::Hamper { breaks: true, .. } => "replica cannot apply",
+            Self::Hamper { .. } => "replica applies slowly",
+            Self::LockTables { .. } => "tables locked",
             Self::Stranger { .. } => "stranger at an address",
             Self::Settings { .. } => "controller with another file",
             Self::Clock { .. } => "wall clock set",
@@ -179,6 +194,11 @@ impl World {
         let ail = |ailment| (Fault::Ail { server, primary, ailment }, Some(Fault::Recover));
         match kind {
             FaultKind::Busy => ail(Ailment::Busy),
+            FaultKind::Locks => (Fault::LockTables { server, primary }, Some(Fault::UnlockTables)),
+            FaultKind::Applier => {
+                let breaks = self.random.chance(400);
+                (Fault::Hamper { server, breaks }, Some(Fault::MendAppliers))
+            }
             FaultKind::Stranger => (Fault::Stranger { server, primary }, Some(Fault::RemoveStrangers)),
             FaultKind::Settings => {
                 let differs = Fault::Settings { node, digest: "another" };
@@ -256,6 +276,12 @@ impl World {
     }
 
     fn two_places(&mut self, servers: u64, nodes: u64) -> (Place, Place) {
+        if self.scenario.mariadb.is_some() && servers > 1 && self.random.chance(400) {
+            // A primary whose replicas receive nothing, or whose acknowledgements do not arrive.
+            let from = self.random.range(0, servers - 1);
+            let to = (from + self.random.range(1, servers - 1)) % servers;
+            return (Place::Server(from as usize), Place::Server(to as usize));
+        }
         let node = Place::Controller(self.random.range(0, nodes - 1) as usize);
         let other = if self.random.chance(500) {
             Place::Controller(self.random.range(0, nodes - 1) as usize)
@@ -337,6 +363,13 @@ impl World {
                 self.ail(server, ailment);
             }
             Fault::Recover => self.recover_all(),
+            Fault::Hamper { server, breaks } => self.hamper_applier(server, breaks),
+            Fault::MendAppliers => self.mend_appliers(),
+            Fault::LockTables { server, primary } => {
+                let server = self.primary_instead(server, primary);
+                self.lock_tables(server);
+            }
+            Fault::UnlockTables => self.unlock_tables(),
             Fault::Stranger { server, primary } => {
                 let server = self.primary_instead(server, primary);
                 self.checkers.fault_began(self.now, self.primary() == Some(server));
@@ -359,9 +392,12 @@ impl World {
 
     /// What its process holds is what it would start with.
     fn save_server(&mut self, server: usize) {
-        let Server { redis, file, .. } = &mut self.servers[server];
-        if redis.as_ref().is_none_or(|redis| !redis.stranger) {
-            file.clone_from(redis);
+        let Server { process, file, .. } = &mut self.servers[server];
+        // A MariaDB's disk holds all that it committed.
+        if let Some(Instance::Redis(redis)) = process
+            && !redis.stranger
+        {
+            *file = Some(Instance::Redis(redis.clone()));
         }
     }
 
@@ -477,6 +513,8 @@ impl World {
         self.network.heal();
         self.remove_strangers();
         self.recover_all();
+        self.mend_appliers();
+        self.unlock_tables();
         self.mend_gateways();
         for server in 0..self.servers.len() {
             self.resume_server(server);

@@ -1,10 +1,11 @@
 //! How a world begins: with empty instances for which controllers choose a first primary, or with a group that already
 //! runs and is taken over; with files that protect a boot, or without.
 
-use super::{Event, Server, World};
+use super::{Server, World};
+use crate::instance::Instance;
 use crate::redis::{Redis, WriteId};
 use crate::scenario::{FaultKind, Founding};
-use backstay_model::{Address, Preference};
+use backstay_model::{Address, Durability, Preference};
 use std::time::Duration;
 
 /// How many writes a running group took before controllers came.
@@ -15,22 +16,27 @@ impl World {
     pub(crate) fn found(&mut self) {
         for (index, instance) in self.spec.services[0].instances.clone().into_iter().enumerate() {
             self.runs += 1;
-            let redis = Redis::start(instance.address, self.runs, self.boots_as(index), None);
-            self.servers.push(Server::new(instance.name, redis));
+            let process = if self.scenario.mariadb.is_some() {
+                Instance::MariaDb(self.new_mariadb(index, self.scenario.protected))
+            } else {
+                Instance::Redis(Redis::start(instance.address, self.runs, self.boots_as(index), None))
+            };
+            self.servers.push(Server::new(instance.name, process));
         }
         if let Founding::Running { primary } = self.scenario.founding {
             let before: Vec<WriteId> = (0..WRITES_BEFORE).map(|_| self.checkers.next_write()).collect();
             self.checkers.acknowledged_before(&before);
             let address = self.spec.services[0].instances[primary].address.clone();
             for server in 0..self.servers.len() {
-                let Some(redis) = &mut self.servers[server].redis else {
+                let Some(process) = &mut self.servers[server].process else {
                     continue;
                 };
-                redis.runs_as((server != primary).then(|| address.clone()));
+                process.runs_as((server != primary).then(|| address.clone()));
                 if server == primary {
-                    redis.holds(&before);
+                    process.holds(&before);
                 } else {
-                    self.schedule(Duration::from_millis(1), Event::Replicate { server, link: 0 });
+                    let reach = self.reach(server, 0);
+                    self.schedule(Duration::from_millis(1), reach);
                 }
             }
         }
@@ -68,6 +74,8 @@ impl World {
             ("files take time to load", scenario.loads),
             ("clocks skewed", scenario.skewed_clocks),
             ("gateways", scenario.gateways > 0),
+            ("MariaDB, async", scenario.mariadb == Some(Durability::Async)),
+            ("MariaDB, majority", scenario.mariadb == Some(Durability::Majority)),
             ("all faults known before", scenario.kinds.iter().all(|kind| FaultKind::FIRST.contains(kind))),
         ];
         for (name, _) in traits.into_iter().filter(|(_, holds)| *holds) {

@@ -2,6 +2,7 @@
 //! is not decided here is decided by the code under test; the world only carries and breaks things.
 
 mod ailments;
+mod canaries;
 mod clients;
 mod controllers;
 mod faults;
@@ -12,10 +13,13 @@ mod operators;
 mod queue;
 mod servers;
 mod settings;
+mod sql;
 mod strangers;
 
 use crate::checkers::Checkers;
 use crate::coverage::Coverage;
+use crate::instance::Instance;
+use crate::mariadb::{MariaDb, Transaction};
 use crate::random::Random;
 use crate::redis::{ConnectionId, Item, Redis, Request, Response, Sync};
 use crate::scenario::Scenario;
@@ -37,6 +41,7 @@ pub(crate) use clients::Client;
 pub(crate) use faults::Fault;
 pub(crate) use gateways::{ClientRun, GatewayRun};
 pub(crate) use network::{Connection, Network, Place};
+pub(crate) use sql::SqlEvent;
 
 /// What wall clocks show, in microseconds, when the world's time is 0.
 pub(crate) const UNIX_START: u64 = 1_700_000_000_000_000;
@@ -56,6 +61,8 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     next_connection: ConnectionId,
+    /// Connections on which controllers write to a MariaDB.
+    pub(crate) canaries: BTreeMap<ConnectionId, canaries::Canary>,
     pub(crate) runs: u64,
     pub(crate) checkers: Checkers,
     pub(crate) trace: Trace,
@@ -118,9 +125,9 @@ pub(crate) struct Sent {
 /// One instance's host, and the process while there is one.
 pub(crate) struct Server {
     pub(crate) name: InstanceName,
-    pub(crate) redis: Option<Redis>,
-    /// What its last save holds.
-    pub(crate) file: Option<Redis>,
+    pub(crate) process: Option<Instance>,
+    /// What its last save holds; of a MariaDB, what its disk holds.
+    pub(crate) file: Option<Instance>,
     /// The replication link that it has as a replica: a number that makes messages of older links void.
     pub(crate) link: u64,
     /// The server that this link leads to, once the primary knows of it.
@@ -136,13 +143,17 @@ pub(crate) struct Server {
     pub(crate) acknowledged_at: Time,
     /// When something last happened to the process or its network.
     pub(crate) disturbed: Time,
+    /// When something last came on its link (MariaDB).
+    pub(crate) fed: Time,
+    /// What is under way on it, by the number of the link (MariaDB).
+    pub(crate) in_flight: VecDeque<(u64, Transaction)>,
 }
 
 impl Server {
-    fn new(name: InstanceName, redis: Redis) -> Self {
+    const fn new(name: InstanceName, process: Instance) -> Self {
         Self {
             name,
-            redis: Some(redis),
+            process: Some(process),
             file: None,
             link: 0,
             linked_to: None,
@@ -152,7 +163,25 @@ impl Server {
             acknowledged: BTreeMap::new(),
             acknowledged_at: Time::ZERO,
             disturbed: Time::ZERO,
+            fed: Time::ZERO,
+            in_flight: VecDeque::new(),
         }
+    }
+
+    pub(crate) fn redis(&self) -> Option<&Redis> {
+        self.process.as_ref().and_then(Instance::redis)
+    }
+
+    pub(crate) fn redis_mut(&mut self) -> Option<&mut Redis> {
+        self.process.as_mut().and_then(Instance::redis_mut)
+    }
+
+    pub(crate) fn mariadb(&self) -> Option<&MariaDb> {
+        self.process.as_ref().and_then(Instance::mariadb)
+    }
+
+    pub(crate) fn mariadb_mut(&mut self) -> Option<&mut MariaDb> {
+        self.process.as_mut().and_then(Instance::mariadb_mut)
     }
 }
 
@@ -186,6 +215,7 @@ pub(crate) enum Event {
     GatewayHears { gateway: usize, start: u64, connection: ConnectionId, response: Option<Response> },
     GatewaySampled { gateway: usize, start: u64, sample: Box<Sample> },
     GatewayWakes { gateway: usize, start: u64 },
+    Sql(SqlEvent),
     Fault(Fault),
 }
 
@@ -205,6 +235,7 @@ impl World {
             network: Network::new(&scenario),
             connections: BTreeMap::new(),
             next_connection: 1,
+            canaries: BTreeMap::new(),
             runs: 0,
             checkers: Checkers::new(&scenario),
             trace: Trace::new(scenario.trace),
@@ -254,10 +285,10 @@ impl World {
             self.gateways.push(gateways::Gateway::new(format!("g{gateway}").into(), skew));
             self.start_gateway(gateway);
         }
-        self.schedule(Duration::from_secs(1), Event::ReplicationPing);
         if self.scenario.gateways > 0 {
             self.schedule(Duration::from_millis(1300), Event::ReplicasAcknowledge);
         }
+        self.begin_pings();
         self.schedule_faults();
     }
 
@@ -281,7 +312,7 @@ impl World {
         self.now = self.now.max(end);
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(crate) fn happen(&mut self, event: Event) {
         match event {
             Event::Wake { node, start } => self.wake_controller(node, start),
             Event::LinkWake { node, start, server } => self.wake_link(node, start, server),
@@ -319,6 +350,7 @@ impl World {
             | Event::GatewaySends { .. }
             | Event::GatewaySampled { .. }
             | Event::GatewayHears { .. }) => self.gateway_event(gateways),
+            Event::Sql(event) => self.sql_event(event),
             Event::Fault(fault) => self.fault(fault),
         }
     }

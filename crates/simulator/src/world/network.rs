@@ -104,8 +104,8 @@ impl World {
                 response_at: self.now,
             },
         );
-        if let Some(redis) = &mut self.servers[server].redis {
-            redis.connect(id);
+        if let Some(process) = &mut self.servers[server].process {
+            process.connect(id);
         }
         id
     }
@@ -142,10 +142,11 @@ impl World {
         let Some(request) = connection.requests.pop_front() else {
             return;
         };
-        let Some(redis) = &mut self.servers[server].redis else {
+        self.note_primary_hangs(server);
+        let Some(process) = &mut self.servers[server].process else {
             return;
         };
-        let deeds = redis.arrive(id, request);
+        let deeds = process.arrive(id, request);
         self.carry_out(server, deeds);
     }
 

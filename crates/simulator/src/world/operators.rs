@@ -1,6 +1,7 @@
 //! What operators do: pauses, resumes and decisions, at good and bad moments.
 
 use super::{Event, Fault, World};
+use crate::instance::Instance;
 use backstay_controller::Wish;
 use backstay_node::Input;
 use std::time::Duration;
@@ -56,6 +57,9 @@ impl World {
         if self.random.chance(20) && !self.all_vote() {
             self.ask_for_votes();
         }
+        if self.random.chance(20) {
+            self.rebuild_diverged();
+        }
         let Some(leader) =
             self.controllers.iter().position(|it| it.node().is_some_and(|it| it.brain().leads()))
         else {
@@ -69,7 +73,7 @@ impl World {
             Wish::Resume { service: None, by: "operator".into() }
         } else if self.waits_for_operator(leader) {
             let holds =
-                |server: &usize| self.servers[*server].redis.as_ref().map_or(0, |redis| redis.data.len());
+                |server: &usize| self.servers[*server].process.as_ref().map_or(0, Instance::promotable);
             let Some(fullest) = (0..self.servers.len()).max_by_key(holds) else {
                 return;
             };

@@ -1,6 +1,7 @@
 //! Instances: what their processes do to the network, and replication between them.
 
-use super::{Event, Place, World};
+use super::{Event, Place, SqlEvent, World};
+use crate::instance::Instance;
 use crate::redis::{Deed, Item, Redis, Sync};
 use backstay_model::Address;
 use std::time::Duration;
@@ -23,7 +24,8 @@ impl World {
                     let link = self.servers[server].link;
                     self.trace
                         .line(self.now, "follow", || format!("{} -> {address}", self.servers[server].name));
-                    self.schedule(Duration::from_micros(300), Event::Replicate { server, link });
+                    let reach = self.reach(server, link);
+                    self.schedule(Duration::from_micros(300), reach);
                 }
                 Deed::Unfollow => {
                     self.servers[server].link += 1;
@@ -47,23 +49,26 @@ impl World {
                     self.schedule(duration, Event::PauseOver { server, pause });
                 }
                 Deed::StrangerTouched => self.stranger_touched(server),
+                sql @ (Deed::Timer(..) | Deed::Logged(_) | Deed::Acknowledge(_) | Deed::Met(_)) => {
+                    self.sql_deed(server, &sql);
+                }
             }
         }
     }
 
     /// The replica's link ends; its primary counts one less.
-    fn unlink(&mut self, server: usize) {
+    pub(super) fn unlink(&mut self, server: usize) {
         self.servers[server].held.clear();
         let Some(primary) = self.servers[server].linked_to.take() else {
             return;
         };
         self.servers[primary].acknowledged.remove(&server);
-        if let Some(redis) = &mut self.servers[primary].redis {
-            redis.replicas = redis.replicas.saturating_sub(1);
+        if let Some(process) = &mut self.servers[primary].process {
+            process.loses_replica(server);
         }
     }
 
-    fn replicas_of(&self, server: usize) -> Vec<usize> {
+    pub(super) fn replicas_of(&self, server: usize) -> Vec<usize> {
         (0..self.servers.len()).filter(|other| self.servers[*other].linked_to == Some(server)).collect()
     }
 
@@ -79,15 +84,19 @@ impl World {
             }
             let link = self.servers[replica].link;
             let at = self.stream_time(server, replica);
-            self.schedule_at(at, Event::LinkLost { server: replica, link });
+            let lost = match self.servers[replica].process {
+                Some(Instance::MariaDb(_)) => Event::Sql(SqlEvent::LinkLost { server: replica, link }),
+                _ => Event::LinkLost { server: replica, link },
+            };
+            self.schedule_at(at, lost);
         }
-        if let Some(redis) = &mut self.servers[server].redis {
+        if let Some(redis) = self.servers[server].redis_mut() {
             redis.replicas = 0;
         }
     }
 
     /// When the next thing in the stream arrives: never before the one before it.
-    fn stream_time(&mut self, primary: usize, replica: usize) -> backstay_model::Time {
+    pub(super) fn stream_time(&mut self, primary: usize, replica: usize) -> backstay_model::Time {
         let latency = self.network.one_way(&mut self.random);
         let at = self.now + latency;
         let until = self.servers[primary].stream_until.entry(replica).or_insert(at);
@@ -106,7 +115,7 @@ impl World {
     pub(crate) fn replication_pings(&mut self) {
         self.schedule(Duration::from_secs(1), Event::ReplicationPing);
         for server in 0..self.servers.len() {
-            if let Some(deed) = self.servers[server].redis.as_mut().and_then(Redis::replication_ping) {
+            if let Some(deed) = self.servers[server].redis_mut().and_then(Redis::replication_ping) {
                 self.carry_out(server, vec![deed]);
             }
         }
@@ -125,7 +134,7 @@ impl World {
             return;
         }
         let linked_to = self.servers[server].linked_to;
-        let Some(redis) = &mut self.servers[server].redis else {
+        let Some(redis) = self.servers[server].redis_mut() else {
             return;
         };
         if !redis.replicates() {
@@ -157,7 +166,7 @@ impl World {
 
     /// A replica reaches for whom it follows.
     fn replicate(&mut self, server: usize, link: u64) {
-        let Some(redis) = &self.servers[server].redis else {
+        let Some(redis) = self.servers[server].redis() else {
             return;
         };
         if redis.link_up || self.servers[server].linked_to.is_some() {
@@ -182,16 +191,16 @@ impl World {
         let ready = |redis: &Redis| {
             redis.replicates() && !redis.stranger && (redis.follows.is_none() || redis.link_up)
         };
-        let Some(other) = self.servers[primary].redis.as_mut().filter(|redis| ready(redis)) else {
+        let Some(other) = self.servers[primary].redis_mut().filter(|redis| ready(redis)) else {
             return self.schedule(REPLICA_RETRY, retry);
         };
         let sync = other.synchronise(&replid, offset);
         let full = matches!(sync, Sync::Full(_));
         self.servers[server].linked_to = Some(primary);
-        if let Some(other) = &mut self.servers[primary].redis {
+        if let Some(other) = self.servers[primary].redis_mut() {
             other.replicas += 1;
         }
-        if let Some(redis) = &mut self.servers[server].redis {
+        if let Some(redis) = self.servers[server].redis_mut() {
             redis.syncing = full;
         }
         self.trace.line(self.now, "sync", || {
@@ -213,27 +222,30 @@ impl World {
         if self.servers[server].linked_to != Some(primary) {
             // The primary died meanwhile. What follows on this link would be read as if the answer had come.
             self.servers[server].link += 1;
-            if let Some(redis) = &mut self.servers[server].redis {
+            if let Some(redis) = self.servers[server].redis_mut() {
                 redis.syncing = false;
             }
             let link = self.servers[server].link;
             return self.schedule(REPLICA_RETRY, Event::Replicate { server, link });
         }
-        if let Some(redis) = &mut self.servers[server].redis {
+        if let Some(redis) = self.servers[server].redis_mut() {
             let deeds = redis.synchronised(sync);
             self.carry_out(server, deeds);
         }
     }
 
-    fn server_at(&self, address: &Address) -> Option<usize> {
+    pub(super) fn server_at(&self, address: &Address) -> Option<usize> {
         self.spec.services[0].instances.iter().position(|instance| instance.address == *address)
     }
 
     /// Kill -9. What was sent arrives; what was not is gone.
     pub(crate) fn kill_server(&mut self, server: usize) {
         self.note_death(server);
-        if self.servers[server].redis.take().is_none() {
+        let Some(process) = self.servers[server].process.take() else {
             return;
+        };
+        if let Instance::MariaDb(_) = &process {
+            self.servers[server].file = Some(process);
         }
         self.trace.line(self.now, "kill", || self.servers[server].name.to_string());
         self.servers[server].disturbed = self.now;
@@ -245,12 +257,15 @@ impl World {
 
     /// Starts the process as its configuration file says, empty or from its last file.
     pub(crate) fn start_server(&mut self, server: usize, empty: bool) {
-        if self.servers[server].redis.is_some() {
+        if self.servers[server].process.is_some() {
             return;
         }
         self.runs += 1;
+        if self.scenario.mariadb.is_some() {
+            return self.start_mariadb(server, empty);
+        }
         let address = self.spec.services[0].instances[server].address.clone();
-        let file = if empty { None } else { self.servers[server].file.clone() };
+        let file = self.servers[server].file.as_ref().and_then(Instance::redis).filter(|_| !empty).cloned();
         let mut redis = Redis::start(address, self.runs, self.boots_as(server), file.as_ref());
         redis.serves_no_stale_data = self.scenario.serves_no_stale_data;
         if self.scenario.mistake == Some(crate::scenario::Mistake::RestartedReplicaCounted) {
@@ -259,7 +274,7 @@ impl World {
         self.trace.line(self.now, "start", || format!("{} empty={empty}", self.servers[server].name));
         self.servers[server].disturbed = self.now;
         let follows = redis.follows.is_some();
-        self.servers[server].redis = Some(redis);
+        self.servers[server].process = Some(Instance::Redis(redis));
         if file.is_some() && self.scenario.loads {
             self.load(server);
         }
@@ -271,7 +286,7 @@ impl World {
 
     /// A pause of writes expires.
     pub(crate) fn pause_over(&mut self, server: usize, pause: u64) {
-        if let Some(redis) = &mut self.servers[server].redis {
+        if let Some(redis) = self.servers[server].redis_mut() {
             let deeds = redis.end_pause(Some(pause));
             self.carry_out(server, deeds);
         }
@@ -280,8 +295,8 @@ impl World {
     /// SIGSTOP.
     pub(crate) fn stop_server(&mut self, server: usize) {
         self.servers[server].disturbed = self.now;
-        if let Some(redis) = &mut self.servers[server].redis {
-            redis.stopped = true;
+        if let Some(process) = &mut self.servers[server].process {
+            process.stop();
             self.trace.line(self.now, "stop", || self.servers[server].name.to_string());
         }
     }
@@ -289,10 +304,10 @@ impl World {
     /// SIGCONT: connections are served as they became readable, then the replication link.
     pub(crate) fn resume_server(&mut self, server: usize) {
         self.servers[server].disturbed = self.now;
-        let Some(redis) = self.servers[server].redis.as_mut().filter(|redis| redis.stopped) else {
+        let Some(process) = self.servers[server].process.as_mut().filter(|it| it.is_stopped()) else {
             return;
         };
-        let deeds = redis.resume();
+        let deeds = process.resume();
         self.trace.line(self.now, "resume", || self.servers[server].name.to_string());
         self.carry_out(server, deeds);
         self.replay_held(server);
@@ -301,7 +316,7 @@ impl World {
     /// The process reads what its replication link brought while it could not.
     pub(crate) fn replay_held(&mut self, server: usize) {
         for event in std::mem::take(&mut self.servers[server].held) {
-            self.replication(event);
+            self.happen(event);
         }
     }
 }

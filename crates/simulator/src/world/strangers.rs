@@ -2,6 +2,7 @@
 //! not the group's. Nobody here may touch it.
 
 use super::World;
+use crate::instance::Instance;
 use crate::redis::Redis;
 use backstay_model::Address;
 
@@ -12,7 +13,7 @@ impl World {
         self.runs += 1;
         let address = self.spec.services[0].instances[server].address.clone();
         let owner = Address { host: "10.9.9.9".into(), port: 6379 };
-        self.servers[server].redis = Some(Redis::stranger(address, self.runs, owner));
+        self.servers[server].process = Some(Instance::Redis(Redis::stranger(address, self.runs, owner)));
         self.servers[server].disturbed = self.now;
         self.trace.line(self.now, "stranger", || self.servers[server].name.to_string());
     }
@@ -20,7 +21,7 @@ impl World {
     /// Strangers are gone, and the service's own instances start again in their places, empty.
     pub(crate) fn remove_strangers(&mut self) {
         for server in 0..self.servers.len() {
-            if self.servers[server].redis.as_ref().is_some_and(|redis| redis.stranger) {
+            if self.servers[server].redis().is_some_and(|redis| redis.stranger) {
                 self.kill_server(server);
                 self.start_server(server, true);
             }

@@ -101,6 +101,7 @@ impl Summary {
             ("faults", &self.coverage.faults),
             ("decisions", &self.coverage.decisions),
             ("gateways", &self.coverage.gateways),
+            ("mariadb", &self.coverage.mariadb),
         ] {
             println!("{what}: {}", listed(counts));
         }

@@ -38,8 +38,7 @@ impl World {
         };
         let (here, there) = (Place::Gateway(gateway), Place::Server(server));
         let passes = self.network.passes(here, there) && self.network.passes(there, here);
-        let Some(redis) = self.servers[server].redis.as_ref().filter(|redis| passes && redis.replicates())
-        else {
+        let Some(redis) = self.servers[server].redis().filter(|redis| passes && redis.replicates()) else {
             return;
         };
         let trusts = self.scenario.mistake == Some(Mistake::FailsafeTrustsLinks);
@@ -90,7 +89,7 @@ impl World {
         self.schedule(ACKNOWLEDGES_EVERY, Event::ReplicasAcknowledge);
         for server in 0..self.servers.len() {
             let (it, here) = (&self.servers[server], Place::Server(server));
-            let linked = it.redis.as_ref().filter(|redis| redis.link_up && redis.replicates());
+            let linked = it.redis().filter(|redis| redis.link_up && redis.replicates());
             let Some((redis, primary)) = linked.zip(it.linked_to) else {
                 continue;
             };
@@ -107,7 +106,7 @@ impl World {
         let from = &self.servers[replica];
         let heard = from.link == link && from.linked_to == Some(primary);
         let it = &mut self.servers[primary];
-        if heard && it.redis.as_ref().is_some_and(crate::redis::Redis::replicates) {
+        if heard && it.redis().is_some_and(crate::redis::Redis::replicates) {
             let before = it.acknowledged.insert(replica, offset);
             if before.is_some_and(|before| before < offset) {
                 it.acknowledged_at = self.now;

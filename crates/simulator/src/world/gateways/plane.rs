@@ -72,8 +72,8 @@ impl World {
         let (here, there) = (Place::Gateway(gateway), Place::Server(server));
         let open = self.network.passes(here, there) && self.network.passes(there, here);
         let delay = self.network.one_way(&mut self.random) * 2;
-        let connection =
-            (open && self.servers[server].redis.is_some()).then(|| self.open_connection(here, start, server));
+        let connection = (open && self.servers[server].process.is_some())
+            .then(|| self.open_connection(here, start, server));
         self.schedule(delay, Event::GatewayDialled { gateway, start, door, connection });
     }
 
