@@ -238,7 +238,9 @@ fn mariadb(bytes: &[u8]) {
     let commands = [Command::Identify, Command::Info, Command::Ping, Command::Sql(Sql::Open), Command::Info];
     let read = |size: usize| {
         let mut talk = talk();
-        commands.iter().for_each(|command| talk.send(command));
+        for command in &commands {
+            talk.send(command);
+        }
         let trace = trace(bytes, size, |piece| {
             let fed = talk.feed(piece);
             let drained = drain(fed, || talk.next_reply());
@@ -278,7 +280,9 @@ fn mariadb(bytes: &[u8]) {
 fn say(talk: &mut Conversation, outputs: Vec<LinkOutput>) {
     for output in &outputs {
         if let LinkOutput::Send(commands) = output {
-            commands.iter().for_each(|command| talk.send(command));
+            for command in commands {
+                talk.send(command);
+            }
         }
     }
     talk.unsent().clear();

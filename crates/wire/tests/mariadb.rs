@@ -115,7 +115,9 @@ fn link(receives: &'static str, received: &'static str, rows: usize) -> Vec<u8> 
 /// Everything that comes out of these bytes, in pieces of this size.
 fn heard(commands: &[Command], bytes: &[u8], size: usize) -> (Vec<Reply>, Option<ConversationError>) {
     let mut conversation = Conversation::new(settings(Durability::Majority));
-    commands.iter().for_each(|command| conversation.send(command));
+    for command in commands {
+        conversation.send(command);
+    }
     let mut replies = Vec::new();
     for piece in bytes.chunks(size.max(1)) {
         if let Err(error) = conversation.feed(piece) {
