@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 targets=(resp requests frames replies mariadb config hello peers gateways sentinel state admin
-    gateway-scan gateway-play gateway-proxied)
+    gateway-scan gateway-play gateway-proxied gateway-sql)
 usage() {
     echo "usage: ./dev fuzz [TARGET] [--minutes N]     (each for 1 minute unless told otherwise)"
     cat <<'TEXT'
@@ -24,6 +24,7 @@ usage() {
   gateway-scan  requests and replies as the data plane finds their ends
   gateway-play  sequences of events in the data plane: clients, servers, leases
   gateway-proxied  the header of the PROXY protocol, in pieces
+  gateway-sql   MySQL's packets as the data plane follows them, and sequences of events with such clients
 TEXT
 }
 

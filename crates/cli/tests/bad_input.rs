@@ -132,6 +132,18 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn a_mariadb_is_not_adopted_yet_and_nothing_is_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let orders = "[[mariadb]]\nname = \"orders\"\nusername = \"b\"\npassword_env = \"PASS\"\n\
+                  instances = [ { name = \"db1\", address = \"127.0.0.1:1\" }, { name = \"db2\", address = \"127.0.0.1:2\" } ]\n";
+    let path = file(folder.path(), &format!("{GOOD}{orders}"));
+    let refused = run(folder.path(), &["adopt", "orders", "--config", &path]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("the service orders is a MariaDB"), "{refused:?}");
+    assert!(refused.stderr.contains("nothing was changed"), "{refused:?}");
+}
+
+#[test]
 fn a_cluster_that_does_not_answer_has_an_exit_code_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let admin =

@@ -312,6 +312,33 @@ fn of_two_successors_at_a_time_one_remains() {
 }
 
 #[test]
+fn of_three_that_start_together_and_follow_nobody_one_remains() {
+    let mut succession = Succession::begin();
+    // Without a Unix socket, which only one could open.
+    succession.config = succession.group.config();
+    let [tcp, _] = succession.doors();
+    for _ in 0..3 {
+        let before = succession.processes.len();
+        let all: Vec<_> = (0..3).map(|_| succession.start()).collect();
+        let left = || all.iter().filter(|it| !it.is_gone()).copied().collect::<Vec<_>>();
+        until("one of three", || (left().len() == 1).then_some(()));
+        let last = left()[0];
+        succession.await_serving(last);
+        until("a primary behind the gateway", || tcp.visit("visited").ok());
+        for (number, process) in all.iter().enumerate().filter(|(_, process)| process.pid != last.pid) {
+            let log = succession.group.dir().join(format!("successor-{}.log", before + number + 1));
+            let log = std::fs::read_to_string(log).unwrap();
+            assert!(
+                log.contains("another gateway of this name serves: this one leaves"),
+                "{process:?}: {log}"
+            );
+        }
+        last.signal(Signal::SIGTERM).unwrap();
+        assert!(last.ends_within(LIMIT));
+    }
+}
+
+#[test]
 fn traffic_shows_what_went_through_and_what_was_slow() {
     let mut succession = Succession::begin();
     let gateway = succession.start();

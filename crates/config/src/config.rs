@@ -4,13 +4,14 @@
 use crate::controllers::ControllerDraft;
 use crate::digest::{cluster_digest, service_digest};
 use crate::endpoints::{Endpoint, EndpointDraft};
+use crate::engines::words;
 use crate::finding::{ConfigErrors, Finding, Findings};
 use crate::section::{At, Section};
 use crate::service_tls::ServiceTls;
 use crate::services::{Password, ServiceDraft, password};
 use crate::tls::{Tls, TlsDraft};
 use crate::{check, values};
-use backstay_model::{Address, ClusterName, ClusterSpec, Digest, NodeName, ServiceName, nearest};
+use backstay_model::{Address, ClusterName, ClusterSpec, Digest, EngineKind, NodeName, ServiceName, nearest};
 use miette::Diagnostic;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -68,12 +69,33 @@ pub struct NodeSettings {
 /// How to reach and log in to a service's instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Credentials {
-    /// The ACL user; the default user if there is none.
+    /// The user; Redis' default user if there is none. MariaDB always has one.
     pub username: Option<String>,
     /// Where the password is; no login without one.
     pub password: Option<SecretSource>,
     /// How to talk TLS; in the clear if there is none.
     pub tls: Option<ServiceTls>,
+    /// As whom replicas log in at the primary, if the file says so. MariaDB alone.
+    pub replication: Option<ReplicationUser>,
+}
+
+/// As whom a MariaDB's replicas log in at the primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReplicationUser {
+    /// The user.
+    pub username: String,
+    /// Where the password is.
+    pub password: SecretSource,
+}
+
+impl Credentials {
+    /// As whom replicas log in at the primary: Backstay's own user if the file names no other. Redis' replicas know that
+    /// themselves, so `None` there unless there is such a user.
+    pub fn replication_user(&self) -> Option<ReplicationUser> {
+        let own =
+            || Some(ReplicationUser { username: self.username.clone()?, password: self.password.clone()? });
+        self.replication.clone().or_else(own)
+    }
 }
 
 /// Where a secret is read at start.
@@ -177,15 +199,21 @@ impl File {
             let help = format!("Write {example} for each, with name and address.");
             findings.error(&top.key_span("controllers"), "there are no controllers", help);
         }
-        let services = top.tables("redis", findings, "a Redis service", "[[redis]]");
+        let redis = services(EngineKind::Redis, &mut top, findings);
+        let mariadb = services(EngineKind::MariaDb, &mut top, findings);
         let example = "[[endpoints]]";
         let endpoints = top.tables("endpoints", findings, "an endpoint", example);
         let controllers = controllers.unwrap_or_default().into_iter();
-        let services = services.unwrap_or_default().into_iter();
+        let sections = redis.into_iter().chain(mariadb);
         let controllers = controllers.map(|section| ControllerDraft::read(section, findings)).collect();
-        let services = services.map(|section| ServiceDraft::read(section, findings)).collect();
+        let services: Vec<_> =
+            sections.map(|(kind, section)| ServiceDraft::read(kind, section, findings)).collect();
         let endpoints = endpoints.unwrap_or_default().into_iter();
-        let endpoints = endpoints.map(|section| EndpointDraft::read(section, findings)).collect();
+        let engine = |name: &ServiceName| {
+            let named = |it: &&ServiceDraft| it.name.as_ref().is_some_and(|at| at.value == *name);
+            services.iter().find(named).map(|it| it.engine.kind())
+        };
+        let endpoints = endpoints.map(|section| EndpointDraft::read(section, engine, findings)).collect();
         let sentinel_password = password(&mut top, findings, &Password::SENTINEL).map(|source| source.value);
         let has_sentinel_password = top.has("sentinel_password_file") || top.has("sentinel_password_env");
         let sentinel_auth_none = top.optional("sentinel_auth", findings, |text| {
@@ -234,4 +262,15 @@ impl File {
             file_name: file_name.to_owned(),
         }
     }
+}
+
+/// The sections of one kind.
+fn services<'a>(
+    kind: EngineKind,
+    top: &mut Section<'a>,
+    findings: &mut Findings,
+) -> Vec<(EngineKind, Section<'a>)> {
+    let example = format!("[[{}]]", kind.word());
+    let sections = top.tables(kind.word(), findings, words(kind).service, &example);
+    sections.unwrap_or_default().into_iter().map(|section| (kind, section)).collect()
 }

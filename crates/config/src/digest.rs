@@ -32,6 +32,14 @@ impl Canonical {
         self.text(text.map_or("", String::as_str));
     }
 
+    fn secret(&mut self, source: Option<&SecretSource>) {
+        self.text(match source {
+            None => "none".into(),
+            Some(SecretSource::File(path)) => format!("file {}", path.display()),
+            Some(SecretSource::Env(name)) => format!("env {name}"),
+        });
+    }
+
     fn finish(self) -> Digest {
         let mut hex = String::new();
         for byte in self.0.finalize() {
@@ -64,11 +72,7 @@ pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> D
     canonical.optional(spec.preference.zone.as_ref());
     canonical.number(spec.preference.max_lag_bytes);
     canonical.optional(credentials.username.as_ref());
-    canonical.text(match &credentials.password {
-        None => "none".into(),
-        Some(SecretSource::File(path)) => format!("file {}", path.display()),
-        Some(SecretSource::Env(name)) => format!("env {name}"),
-    });
+    canonical.secret(credentials.password.as_ref());
     if let Some(tls) = &credentials.tls {
         canonical.text(format!("tls {}", tls.ca.display()));
         for path in tls.client.iter().flat_map(|client| [&client.certificate, &client.key]) {
@@ -92,6 +96,10 @@ pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> D
     }
     if spec.failsafe != Failsafe::Off {
         canonical.text(spec.failsafe.word());
+    }
+    if let Some(replication) = &credentials.replication {
+        canonical.text(format!("replication {}", replication.username));
+        canonical.secret(Some(&replication.password));
     }
     canonical.finish()
 }

@@ -7,7 +7,7 @@ use crate::section::{At, Section};
 use crate::service_tls::{self, TlsClient};
 use crate::services::{Password, password};
 use crate::values::{self, Refusal};
-use backstay_model::{Address, ServiceName};
+use backstay_model::{Address, EngineKind, ServiceName};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,38 +22,52 @@ pub struct Endpoint {
     pub name: String,
     /// Whose clients it takes.
     pub service: ServiceName,
+    /// What its clients speak: what the service's instances do.
+    pub protocol: EndpointProtocol,
     /// Whom they talk to.
     pub role: EndpointRole,
     /// Where it listens over TCP, if it does.
     pub listen: Option<Address>,
     /// The Unix socket at which it listens, if it does.
     pub socket: Option<PathBuf>,
-    /// Who may use it; without any, everybody who reaches it.
+    /// Who may use it; without any, everybody who reaches it. Redis alone, as all that says so below.
     pub users: Vec<EndpointUser>,
-    /// The ACL user that it is to the servers; the default user if there is none.
+    /// The ACL user that it is to the servers; the default user if there is none. Redis alone.
     pub server_username: Option<String>,
-    /// Where that user's password is; no login without one.
+    /// Where that user's password is; no login without one. Redis alone.
     pub server_password: Option<SecretSource>,
-    /// The certificate that it shows to clients over TCP; in the clear if there is none.
+    /// The certificate that it shows to clients over TCP; in the clear if there is none. Redis alone.
     pub tls: Option<TlsClient>,
     /// Whether a load balancer says who each client is, in a header of the PROXY protocol.
     pub proxy_protocol: bool,
-    /// How long a command waits for a primary before it is refused.
+    /// Whether servers are told who each client is, in such a header. SQL alone.
+    pub send_proxy_protocol: bool,
+    /// How long a command, or with SQL a new client, waits for a primary before it is refused.
     pub hold: Duration,
-    /// How many commands wait for a primary at most.
+    /// How many commands, or with SQL clients, wait for a primary at most.
     pub held_max: u64,
-    /// How many commands each gateway takes per second; zero: as many as come.
+    /// How many commands each gateway takes per second; zero: as many as come. Redis alone.
     pub commands_per_second: u64,
     /// How many clients each gateway takes.
     pub clients_max: u64,
-    /// How many bytes of replies a client may leave unread.
+    /// How many bytes of replies a client may leave unread. Redis alone.
     pub unread_max: u64,
     /// How many bytes all clients of a gateway may hold together.
     pub memory_max: u64,
     /// After how long without a command a client is disconnected; zero: never.
     pub idle_timeout: Duration,
-    /// How long a command may take before it is remembered in the slow log; zero: none is remembered.
+    /// How long a command may take before it is remembered in the slow log; zero: none is remembered. Redis alone.
     pub slow: Duration,
+}
+
+/// What the clients of an endpoint speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointProtocol {
+    /// Redis: commands of many clients share connections.
+    Redis,
+    /// MySQL's: each client has a connection of its own, and users and TLS are the server's business.
+    Sql,
 }
 
 /// Whom the clients of an endpoint talk to.
@@ -64,7 +78,7 @@ pub enum EndpointRole {
     Primary,
     /// A replica.
     Reader {
-        /// How many bytes a replica may be behind.
+        /// How many bytes, or with SQL transactions, a replica may be behind.
         max_lag: u64,
         /// Whom instead, if no replica qualifies.
         otherwise: Otherwise,
@@ -127,6 +141,7 @@ pub(crate) struct EndpointDraft {
     pub(crate) span: Span,
     pub(crate) name: Option<At<String>>,
     pub(crate) service: Option<At<ServiceName>>,
+    pub(crate) protocol: EndpointProtocol,
     pub(crate) role: Option<At<EndpointRole>>,
     pub(crate) listen: Option<At<Address>>,
     pub(crate) socket: Option<At<PathBuf>>,
@@ -137,6 +152,7 @@ pub(crate) struct EndpointDraft {
     server: ServerLogin,
     tls: Option<TlsClient>,
     proxy_protocol: bool,
+    send_proxy_protocol: bool,
     hold: Duration,
     held_max: u64,
     commands_per_second: u64,
@@ -148,15 +164,28 @@ pub(crate) struct EndpointDraft {
 }
 
 impl EndpointDraft {
-    pub(crate) fn read(mut section: Section<'_>, findings: &mut Findings) -> Self {
+    /// `engine` knows what the services of the file run.
+    pub(crate) fn read(
+        mut section: Section<'_>,
+        engine: impl Fn(&ServiceName) -> Option<EngineKind>,
+        findings: &mut Findings,
+    ) -> Self {
         let s = &mut section;
         let ms = Duration::from_millis;
         let service = s.required("service", findings, "mymaster", values::service_name);
+        let service = service.map(|it| At { value: ServiceName::from(it.value), span: it.span });
+        let engine = service.as_ref().and_then(|service| engine(&service.value));
+        let protocol = match engine {
+            Some(EngineKind::MariaDb) => EndpointProtocol::Sql,
+            Some(EngineKind::Redis) | None => EndpointProtocol::Redis,
+        };
+        refuse(engine, s, findings);
         let users = s.tables("users", findings, "a user of an endpoint", USER_EXAMPLE).unwrap_or_default();
         let draft = Self {
             name: s.required("name", findings, "shop", values::name),
-            service: service.map(|it| At { value: ServiceName::from(it.value), span: it.span }),
-            role: role(s, findings),
+            service,
+            protocol,
+            role: role(protocol, s, findings),
             listen: s.optional("listen", findings, values::address),
             socket: s.optional("socket", findings, values::socket_path),
             users: users.into_iter().map(|section| user(section, findings)).collect(),
@@ -165,6 +194,7 @@ impl EndpointDraft {
             server: ServerLogin::read(s, findings),
             tls: service_tls::read_certificate(s.table("tls", findings, "the TLS of an endpoint"), findings),
             proxy_protocol: s.flag("proxy_protocol", findings),
+            send_proxy_protocol: s.flag("send_proxy_protocol", findings),
             hold: s.duration("hold", findings, ms(10_000), ms(0)..=ms(600_000)).value,
             held_max: s.number("held_max", findings, 100_000, 0..=100_000_000).value,
             commands_per_second: s.number("commands_per_second", findings, 0, 0..=100_000_000).value,
@@ -190,6 +220,7 @@ impl EndpointDraft {
         Some(Endpoint {
             name: self.name.as_ref()?.value.clone(),
             service: self.service.as_ref()?.value.clone(),
+            protocol: self.protocol,
             role: self.role.as_ref()?.value,
             listen: self.listen.as_ref().map(|at| at.value.clone()),
             socket: self.socket.as_ref().map(|at| at.value.clone()),
@@ -198,6 +229,7 @@ impl EndpointDraft {
             server_password: self.server.password(),
             tls: self.tls.clone(),
             proxy_protocol: self.proxy_protocol,
+            send_proxy_protocol: self.send_proxy_protocol,
             hold: self.hold,
             held_max: self.held_max,
             commands_per_second: self.commands_per_second,
@@ -210,8 +242,56 @@ impl EndpointDraft {
     }
 }
 
-fn role(s: &mut Section<'_>, findings: &mut Findings) -> Option<At<EndpointRole>> {
-    let max_lag = s.number("max_lag", findings, 1 << 20, 0..=1 << 40);
+/// Refuses what the service's engine has no use for.
+fn refuse(engine: Option<EngineKind>, s: &mut Section<'_>, findings: &mut Findings) {
+    let (other, keys): (_, &[(&'static str, &str)]) = match engine {
+        Some(EngineKind::MariaDb) => ("Redis", &REDIS_ALONE),
+        Some(EngineKind::Redis) => ("MariaDB", &SQL_ALONE),
+        // That was, or will be, noted.
+        None => return,
+    };
+    for (key, help) in keys {
+        let message = format!("{key} means something for an endpoint of a {other} service only");
+        s.refuse(key, findings, message, *help);
+    }
+}
+
+const REDIS_ALONE: [(&str, &str); 9] = [
+    ("users", SERVERS_USERS),
+    ("auth", SERVERS_USERS),
+    ("server_username", SERVERS_USERS),
+    ("server_password_file", SERVERS_USERS),
+    ("server_password_env", SERVERS_USERS),
+    (
+        "tls",
+        "Leave it out: clients agree on TLS with the database itself, through the gateway. Give the certificate to the \
+         database (ssl_cert, ssl_key).",
+    ),
+    (
+        "commands_per_second",
+        "Leave it out: a gateway counts no statements. MariaDB bounds them per user (MAX_QUERIES_PER_HOUR).",
+    ),
+    ("unread_max", "Leave it out: what a client does not read stays with the database, which waits for it."),
+    ("slow", "Leave it out: a gateway reads no statements. MariaDB has a slow log (slow_query_log)."),
+];
+
+const SERVERS_USERS: &str = "Leave it out: clients log in at the database itself, through the gateway.";
+
+const SQL_ALONE: [(&str, &str); 1] = [(
+    "send_proxy_protocol",
+    "Leave it out: Redis does not understand the PROXY protocol. `CLIENT LIST` at the gateway shows its clients.",
+)];
+
+fn role(
+    protocol: EndpointProtocol,
+    s: &mut Section<'_>,
+    findings: &mut Findings,
+) -> Option<At<EndpointRole>> {
+    let max_lag = match protocol {
+        EndpointProtocol::Redis => 1 << 20,
+        EndpointProtocol::Sql => 1000,
+    };
+    let max_lag = s.number("max_lag", findings, max_lag, 0..=1 << 40);
     let otherwise = s.optional("otherwise", findings, |text| match text {
         "primary" => Ok(Otherwise::Primary),
         "any" => Ok(Otherwise::Any),

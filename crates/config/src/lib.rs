@@ -7,6 +7,7 @@ mod config;
 mod controllers;
 mod digest;
 mod endpoints;
+mod engines;
 mod finding;
 mod section;
 mod service_tls;
@@ -15,8 +16,8 @@ mod show;
 mod tls;
 mod values;
 
-pub use config::{Config, Credentials, NodeSettings, SecretSource, UnknownNode};
-pub use endpoints::{Endpoint, EndpointRole, EndpointUser, Otherwise};
+pub use config::{Config, Credentials, NodeSettings, ReplicationUser, SecretSource, UnknownNode};
+pub use endpoints::{Endpoint, EndpointProtocol, EndpointRole, EndpointUser, Otherwise};
 pub use finding::{ConfigErrors, Finding, Note};
 pub use service_tls::{ServiceTls, TlsClient};
 pub use tls::{Tls, TlsSetting};

@@ -24,11 +24,12 @@ pub(crate) struct Section<'a> {
     /// What it is, with its article.
     what: &'static str,
     asked: Vec<&'static str>,
+    refused: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     pub(crate) fn new(entries: &'a DeTable<'a>, span: Span, what: &'static str) -> Self {
-        Self { entries, span, what, asked: Vec::new() }
+        Self { entries, span, what, asked: Vec::new(), refused: Vec::new() }
     }
 
     /// A text that may be missing.
@@ -183,7 +184,7 @@ impl<'a> Section<'a> {
 
     /// Whether the file gives the key, right or wrong.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, _)| name.get_ref() == key)
+        !self.refused.contains(&key) && self.entries.iter().any(|(name, _)| name.get_ref() == key)
     }
 
     /// Where the key stands, or the section if it does not have it.
@@ -205,11 +206,26 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Notes that the key does not belong here, if the file gives it. It is never proposed, and from now on it is as if
+    /// the file did not have it.
+    pub(crate) fn refuse(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        if self.has(key) {
+            findings.error(&self.key_span(key), message, help);
+        }
+        self.refused.push(key);
+    }
+
     /// Notes every key that nobody asked for. Call it last.
     pub(crate) fn finish(self, findings: &mut Findings) {
         for (key, _) in self.entries {
             let name: &str = key.get_ref();
-            if !self.asked.contains(&name) {
+            if !self.asked.contains(&name) && !self.refused.contains(&name) {
                 let message = format!("{} has no setting called '{name}'", self.what);
                 let help = remedy(name).map_or_else(|| self.known(name), str::to_owned);
                 findings.error(&key.span(), message, help).labelled("unknown");
@@ -225,6 +241,9 @@ impl<'a> Section<'a> {
     }
 
     fn value(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        if self.refused.contains(&key) {
+            return None;
+        }
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
@@ -256,6 +275,11 @@ fn remedy(key: &str) -> Option<&'static str> {
         "password" | "auth_pass" | "auth-pass" => {
             "Never write a password into this file. Put it into a file of its own and write password_file = \"/path\", \
              or into the environment and write password_env = \"NAME\"."
+        }
+        "replication_password" => {
+            "Never write a password into this file. Put it into a file of its own and write \
+             replication_password_file = \"/path\", or into the environment and write \
+             replication_password_env = \"NAME\"."
         }
         "sentinel_password" | "requirepass" => {
             "Never write a password into this file. Put it into a file of its own and write \

@@ -27,10 +27,14 @@ pub struct TlsClient {
     pub key: PathBuf,
 }
 
-/// The table as it was read.
-pub(crate) fn read(section: Option<Section<'_>>, findings: &mut Findings) -> Option<ServiceTls> {
+/// The table as it was read; `example` is where an authority's certificates might be.
+pub(crate) fn read(
+    section: Option<Section<'_>>,
+    example: &str,
+    findings: &mut Findings,
+) -> Option<ServiceTls> {
     let mut section = section?;
-    let ca = section.required("ca", findings, "/etc/backstay/redis-ca.pem", values::path);
+    let ca = section.required("ca", findings, example, values::path);
     let certificate = section.optional("certificate", findings, values::path);
     let key = section.optional("key", findings, values::path);
     let server_name = section.optional("server_name", findings, values::host);

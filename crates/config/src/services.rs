@@ -1,23 +1,20 @@
-//! `[[redis]]`: one section into one draft, with its defaults and the bounds of every number. What settings mean together
-//! is checked elsewhere.
+//! `[[redis]]` and `[[mariadb]]`: one section into one draft, with its defaults and the bounds of every number. What only
+//! one of them has, and what settings mean together, is elsewhere.
 
 use crate::config::{Credentials, SecretSource};
+use crate::engines::{self, EngineDraft};
 use crate::finding::{Findings, Span};
 use crate::section::{At, Section};
 use crate::service_tls::{self, ServiceTls};
 use crate::values;
 use backstay_model::{
-    Address, Digest, Engine, Failsafe, InstanceName, InstanceSpec, Preference, RedisSpec, ServiceName,
-    ServiceSpec,
+    Address, Digest, EngineKind, Failsafe, InstanceName, InstanceSpec, Preference, ServiceName, ServiceSpec,
 };
 use std::time::Duration;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
-
-/// How `[[redis.instances]]` is written in short.
-const INSTANCE_EXAMPLE: &str = "{ name = \"r1\", address = \"10.0.0.1:6379\" }";
 
 /// A service as it was read.
 pub(crate) struct ServiceDraft {
@@ -32,12 +29,12 @@ pub(crate) struct ServiceDraft {
     drain_wait: At<Duration>,
     cooldown: At<Duration>,
     parallel_syncs: At<u64>,
-    pub(crate) min_replicas_to_write: At<u64>,
-    ignore_sentinels: bool,
     pub(crate) failsafe: At<Failsafe>,
-    canary_key: String,
+    pub(crate) engine: EngineDraft,
     pub(crate) preference: PreferenceDraft,
     pub(crate) username: Option<At<String>>,
+    /// Whether the file gives one, right or wrong.
+    pub(crate) has_username: bool,
     pub(crate) password: Option<At<SecretSource>>,
     /// Whether the file names a source of the password, right or wrong.
     pub(crate) has_password: bool,
@@ -62,16 +59,17 @@ pub(crate) struct PreferenceDraft {
 }
 
 impl ServiceDraft {
-    pub(crate) fn read(mut section: Section<'_>, findings: &mut Findings) -> Self {
+    pub(crate) fn read(kind: EngineKind, mut section: Section<'_>, findings: &mut Findings) -> Self {
         let s = &mut section;
+        let words = engines::words(kind);
         let name = s
-            .required("name", findings, "mymaster", values::service_name)
+            .required("name", findings, words.service_name, values::service_name)
             .map(|name| At { value: ServiceName::from(name.value), span: name.span });
-        s.require("instances", findings, format!("Add instances = [ {INSTANCE_EXAMPLE}, ... ]."));
-        let sections = s.tables("instances", findings, "an instance", INSTANCE_EXAMPLE);
+        s.require("instances", findings, format!("Add instances = [ {}, ... ].", words.instance));
+        let sections = s.tables("instances", findings, "an instance", words.instance);
         let has_instances = sections.is_some();
         let sections = sections.unwrap_or_default().into_iter();
-        let instances = sections.map(|section| InstanceDraft::read(section, findings)).collect();
+        let instances = sections.map(|section| InstanceDraft::read(kind, section, findings)).collect();
         let password_settings = Password::SERVICE;
         let draft = Self {
             name,
@@ -83,19 +81,18 @@ impl ServiceDraft {
             drain_wait: s.duration("drain_wait", findings, ms(50), ms(0)..=ms(10_000)),
             cooldown: s.duration("cooldown", findings, ms(10_000), ms(0)..=ms(24 * 3_600_000)),
             parallel_syncs: s.number("parallel_syncs", findings, 1, 1..=1000),
-            min_replicas_to_write: s.number("min_replicas_to_write", findings, 0, 0..=1000),
-            ignore_sentinels: s.flag("ignore_sentinels", findings),
-            failsafe: s
-                .optional("failsafe", findings, values::failsafe)
-                .unwrap_or_else(|| s.default(Failsafe::Off)),
-            canary_key: s
-                .optional("canary_key", findings, values::key)
-                .map_or_else(|| "backstay:canary".into(), |key| key.value),
+            engine: EngineDraft::read(kind, s, findings),
+            failsafe: engines::failsafe(kind, s, findings),
             preference: PreferenceDraft::read(s.table("preference", findings, "a preference"), findings),
             username: s.optional("username", findings, values::identifier),
+            has_username: s.has("username"),
             has_password: s.has(password_settings.file_key) || s.has(password_settings.env_key),
             password: password(s, findings, &password_settings),
-            tls: service_tls::read(s.table("tls", findings, "the TLS of a service"), findings),
+            tls: service_tls::read(
+                s.table("tls", findings, "the TLS of a service"),
+                words.authority,
+                findings,
+            ),
             span: s.span.clone(),
         };
         section.finish(findings);
@@ -106,11 +103,7 @@ impl ServiceDraft {
     pub(crate) fn spec(&self) -> Option<ServiceSpec> {
         Some(ServiceSpec {
             name: self.name.as_ref()?.value.clone(),
-            engine: Engine::Redis(RedisSpec {
-                canary_key: self.canary_key.clone(),
-                min_replicas_to_write: self.min_replicas_to_write.value,
-                ignore_sentinels: self.ignore_sentinels,
-            }),
+            engine: self.engine.engine(),
             instances: self.instances.iter().filter_map(InstanceDraft::spec).collect(),
             down_after: self.down_after.value,
             probe_interval: self.probe_interval.value,
@@ -132,18 +125,19 @@ impl ServiceDraft {
             username: self.username.as_ref().map(|username| username.value.clone()),
             password: self.password.as_ref().map(|password| password.value.clone()),
             tls: self.tls.clone(),
+            replication: self.engine.replication(),
         }
     }
 }
 
 impl InstanceDraft {
-    fn read(mut section: Section<'_>, findings: &mut Findings) -> Self {
+    fn read(kind: EngineKind, mut section: Section<'_>, findings: &mut Findings) -> Self {
         let s = &mut section;
         let draft = Self {
             name: s
                 .required("name", findings, "r1", values::name)
                 .map(|name| At { value: InstanceName::from(name.value), span: name.span }),
-            address: s.required("address", findings, "10.0.0.1:6379", values::address),
+            address: s.required("address", findings, engines::words(kind).address, values::address),
             site: place(s, "site", findings).map_or_else(String::new, |site| site.value),
             zone: place(s, "zone", findings).map_or_else(String::new, |zone| zone.value),
             // The default and the range are Redis' own for `replica-priority`.
@@ -194,6 +188,8 @@ impl Password {
         Self { file_key: "sentinel_password_file", env_key: "sentinel_password_env" };
     pub(crate) const ENDPOINT_SERVER: Self =
         Self { file_key: "server_password_file", env_key: "server_password_env" };
+    pub(crate) const REPLICATION: Self =
+        Self { file_key: "replication_password_file", env_key: "replication_password_env" };
     pub(crate) const SERVICE: Self = Self { file_key: "password_file", env_key: "password_env" };
 }
 

@@ -3,7 +3,7 @@
 
 use crate::config::{Config, SecretSource};
 use crate::controllers::SENTINEL_OFF;
-use crate::endpoints::{Endpoint, EndpointRole};
+use crate::endpoints::{Endpoint, EndpointProtocol, EndpointRole};
 use crate::service_tls::ServiceTls;
 use crate::values::spelt;
 use backstay_model::{ControllerSpec, Engine, ServiceSpec};
@@ -80,6 +80,10 @@ impl Config {
         if let Some(credentials) = self.credentials(&service.name) {
             out.text_unless_empty("username", credentials.username.as_deref().unwrap_or_default());
             out.secret("password", credentials.password.as_ref());
+            if let Some(replication) = &credentials.replication {
+                out.text("replication_username", &replication.username);
+                out.secret("replication_password", Some(&replication.password));
+            }
             if let Some(tls) = &credentials.tls {
                 out.line(&format!("tls = {{ {} }}", tls_fields(tls).join(", ")));
             }
@@ -156,6 +160,22 @@ impl Toml {
         if let Some(socket) = &endpoint.socket {
             self.text("socket", socket.display());
         }
+        if endpoint.protocol == EndpointProtocol::Redis {
+            self.endpoint_of_redis(endpoint);
+        }
+        self.line(&format!("proxy_protocol = {}", endpoint.proxy_protocol));
+        if endpoint.protocol == EndpointProtocol::Sql {
+            self.line(&format!("send_proxy_protocol = {}", endpoint.send_proxy_protocol));
+        }
+        self.text("hold", spelt(endpoint.hold));
+        self.line(&format!("held_max = {}", endpoint.held_max));
+        self.line(&format!("clients_max = {}", endpoint.clients_max));
+        self.line(&format!("memory_max = {}", endpoint.memory_max));
+        self.text("idle_timeout", spelt(endpoint.idle_timeout));
+    }
+
+    /// What means nothing where clients log in at the database itself.
+    fn endpoint_of_redis(&mut self, endpoint: &Endpoint) {
         let users = endpoint.users.iter().map(|user| {
             let mut fields =
                 vec![format!("name = {}", quoted(&user.name)), secret("password", &user.password)];
@@ -176,14 +196,8 @@ impl Toml {
             let (certificate, key) = (quoted(tls.certificate.display()), quoted(tls.key.display()));
             self.line(&format!("tls = {{ certificate = {certificate}, key = {key} }}"));
         }
-        self.line(&format!("proxy_protocol = {}", endpoint.proxy_protocol));
-        self.text("hold", spelt(endpoint.hold));
-        self.line(&format!("held_max = {}", endpoint.held_max));
         self.line(&format!("commands_per_second = {}", endpoint.commands_per_second));
-        self.line(&format!("clients_max = {}", endpoint.clients_max));
         self.line(&format!("unread_max = {}", endpoint.unread_max));
-        self.line(&format!("memory_max = {}", endpoint.memory_max));
-        self.text("idle_timeout", spelt(endpoint.idle_timeout));
         self.text("slow", spelt(endpoint.slow));
     }
 

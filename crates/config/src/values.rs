@@ -1,7 +1,7 @@
 //! Texts and numbers to values: durations, names, addresses, paths. A refused one says what to write instead. What values
 //! mean together is checked elsewhere.
 
-use backstay_model::{Address, Failsafe};
+use backstay_model::{Address, Durability, Failsafe};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -131,6 +131,32 @@ pub(crate) fn failsafe(text: &str) -> Result<Failsafe, Refusal> {
                 format!("'{}' is no failsafe", short(text)),
                 "Write \"off\", so that gateways hold when no controller tells them anything, or \
                  \"risk-two-primaries\", if they shall go on and you accept that there may be two primaries then.",
+            )
+        },
+        Ok,
+    )
+}
+
+/// The only thing to say about the failsafe of a MariaDB.
+pub(crate) fn no_failsafe(text: &str) -> Result<Failsafe, Refusal> {
+    if text == Failsafe::Off.word() {
+        return Ok(Failsafe::Off);
+    }
+    refuse(
+        "a MariaDB service has no failsafe yet".into(),
+        "Leave it out, or write \"off\": its gateways hold when no controller tells them anything.",
+    )
+}
+
+/// When a commit is acknowledged.
+pub(crate) fn durability(text: &str) -> Result<Durability, Refusal> {
+    let known = [Durability::Async, Durability::Majority].into_iter().find(|it| it.word() == text);
+    known.map_or_else(
+        || {
+            refuse(
+                format!("'{}' is no durability", short(text)),
+                "Write \"async\", so that a commit is acknowledged once the primary has it, or \"majority\", once a \
+                 replica has it, too.",
             )
         },
         Ok,

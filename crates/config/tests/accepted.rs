@@ -1,10 +1,26 @@
 //! Files that are taken: what they mean, what is the default, what they are doubted for.
 
-use backstay_config::{Config, Endpoint, EndpointRole, Otherwise, SecretSource};
-use backstay_model::Failsafe;
+use backstay_config::{
+    Config, Endpoint, EndpointProtocol, EndpointRole, Otherwise, ReplicationUser, SecretSource,
+};
+use backstay_model::{Durability, Failsafe, MariaDbSpec, ServiceSpec};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../examples/backstay.toml");
+
+/// The example with the block under `heading`, which is commented out there, in force: without sentences, and without what
+/// `left_out` begins a line with.
+fn with_block(heading: &str, left_out: &[&str]) -> String {
+    let (head, block) = EXAMPLE.split_once(&format!("# {heading}\n")).unwrap();
+    let lines = block.lines().take_while(|line| line.starts_with('#'));
+    let lines = lines.filter_map(|line| line.strip_prefix("# "));
+    let settings = lines.filter(|line| {
+        // What is left are sentences.
+        let wanted = !left_out.iter().any(|key| line.starts_with(key));
+        wanted && (line.contains(" = ") || line.ends_with(']'))
+    });
+    format!("{head}{heading}\n{}\n", settings.collect::<Vec<_>>().join("\n"))
+}
 
 const SHORT: &str = r#"
 cluster = "shop"
@@ -169,17 +185,10 @@ fn tls_towards_a_service_is_shown_and_counts_in_its_digest() {
 
 #[test]
 fn the_endpoint_of_the_example_is_taken_and_spells_out_the_defaults() {
-    let (head, endpoint) = EXAMPLE.split_once("# [[endpoints]]\n").unwrap();
-    let settings = endpoint.lines().map(|line| line.strip_prefix("# ").unwrap()).filter(|line| {
-        // What is left are sentences.
-        line.contains(" = ") || line.ends_with(']')
-    });
-    let settings: Vec<_> = settings.collect();
-    let text =
-        format!("{head}[[endpoints]]\n{}\n", settings.join("\n").replace("\"primary\"   ", "\"reader\""));
+    let text = with_block("[[endpoints]]", &[]).replace("\"primary\"   ", "\"reader\"");
     let example = parsed(&text).endpoints.remove(0);
     let short = format!(
-        "{head}[[endpoints]]\nname = \"shop\"\nservice = \"mymaster\"\nlisten = \"127.0.0.1:6390\"\n"
+        "{EXAMPLE}\n[[endpoints]]\nname = \"shop\"\nservice = \"mymaster\"\nlisten = \"127.0.0.1:6390\"\n"
     );
     let short = parsed(&short).endpoints.remove(0);
     assert_eq!(example.users.len(), 2);
@@ -270,4 +279,133 @@ fn the_failsafe_is_off_unless_the_operator_takes_the_risk_by_name() {
     assert_eq!(digest(&off), digest(&FAILSAFE.replace("failsafe = \"risk-two-primaries\"\n", "")));
     assert!(warnings(FAILSAFE).iter().any(|it| it.contains("the failsafe never begins")));
     assert!(!warnings(&off).iter().any(|it| it.contains("failsafe")));
+}
+
+const MARIADB: &str = r#"
+cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601", sentinel = "off" } ]
+[[mariadb]]
+name = "orders"
+username = "backstay"
+password_env = "PASS"
+instances = [
+  { name = "db1", address = "10.0.0.1:3306" },
+  { name = "db2", address = "10.0.0.2:3306", priority = 0 },
+  { name = "db3", address = "10.0.0.3:3306" },
+]
+"#;
+
+fn with(setting: &str) -> String {
+    MARIADB.replace("password_env", &format!("{setting}\npassword_env"))
+}
+
+#[test]
+fn the_mariadb_of_the_example_is_taken_and_spells_out_the_defaults() {
+    let text = with_block("[[mariadb]]", &["password_env", "replication_password_env", "#  "]);
+    let (config, short) = (parsed(&text), parsed(MARIADB));
+    assert_eq!(config.warnings.len(), 0);
+    let (example, short) = (&config.spec.services[1], &short.spec.services[0]);
+    assert_eq!((example.name.as_str(), &example.engine), ("orders", &short.engine));
+    let durations = |it: &ServiceSpec| (it.down_after, it.probe_interval, it.drain_wait, it.cooldown);
+    assert_eq!(durations(example), durations(short));
+    assert_eq!((example.parallel_syncs, example.failsafe), (short.parallel_syncs, short.failsafe));
+    assert_eq!(example.instances[0].priority, short.instances[0].priority);
+    let credentials = config.credentials(&example.name).unwrap();
+    assert_eq!(credentials.replication_user().unwrap().username, "replica");
+    assert!(credentials.tls.is_some());
+}
+
+#[test]
+fn a_mariadb_is_a_service_with_its_own_settings() {
+    let text = with(
+        "durability = \"majority\"\nevents = true\nreplication_username = \"r\"\nreplication_password_file = \"/r\"",
+    );
+    let config = parsed(&text);
+    let service = &config.spec.services[0];
+    let own = MariaDbSpec { durability: Durability::Majority, events: true };
+    assert_eq!((service.engine.word(), service.engine.mariadb()), ("mariadb", Some(&own)));
+    let credentials = config.credentials(&service.name).unwrap();
+    let replica = ReplicationUser { username: "r".into(), password: SecretSource::File("/r".into()) };
+    assert_eq!(credentials.replication_user(), Some(replica));
+    let again = parsed(&config.show());
+    assert_eq!((&again.spec, &again.credentials), (&config.spec, &config.credentials));
+    insta::assert_snapshot!(config.show());
+}
+
+#[test]
+fn replicas_log_in_as_backstay_does_unless_the_file_names_another_user() {
+    let credentials = parsed(MARIADB).credentials(&"orders".into()).unwrap().clone();
+    let own = ReplicationUser { username: "backstay".into(), password: SecretSource::Env("PASS".into()) };
+    assert_eq!((credentials.replication.clone(), credentials.replication_user()), (None, Some(own)));
+}
+
+#[test]
+fn the_digest_of_a_mariadb_sees_what_it_alone_has() {
+    let before = digest(MARIADB);
+    assert_eq!(digest(&with("durability = \"async\"\nevents = false\nfailsafe = \"off\"")), before);
+    for setting in [
+        "durability = \"majority\"",
+        "events = true",
+        "replication_username = \"r\"\nreplication_password_env = \"R\"",
+        "preference = { max_lag = 1 }",
+    ] {
+        assert_ne!(digest(&with(setting)), before, "{setting}");
+    }
+}
+
+#[test]
+fn the_digest_of_a_redis_service_is_what_it_always_was() {
+    // Controllers of the last version compare with it.
+    assert_eq!(digest(SHORT), "82ba071dfb8d286f21418be2d6914799bb45d20549a22e337388121fbae25c38");
+}
+
+const SQL_ENDPOINTS: &str = r#"
+[[endpoints]]
+name = "orders"
+service = "orders"
+listen = "0.0.0.0:3390"
+socket = "/run/backstay/orders.sock"
+proxy_protocol = true
+send_proxy_protocol = true
+hold = "5s"
+held_max = 50
+clients_max = 100
+idle_timeout = "1h"
+
+[[endpoints]]
+name = "reports"
+service = "orders"
+role = "reader"
+listen = "127.0.0.1:3391"
+"#;
+
+#[test]
+fn an_endpoint_of_a_mariadb_speaks_sql_and_leaves_users_to_the_database() {
+    let text = format!("{MARIADB}{SQL_ENDPOINTS}");
+    let config = parsed(&text);
+    let [orders, reports] = &config.endpoints[..] else { panic!("{:?}", config.endpoints) };
+    assert_eq!((orders.protocol, reports.protocol), (EndpointProtocol::Sql, EndpointProtocol::Sql));
+    assert_eq!((orders.proxy_protocol, orders.send_proxy_protocol), (true, true));
+    assert_eq!((orders.held_max, orders.clients_max, orders.hold), (50, 100, Duration::from_secs(5)));
+    // Transactions.
+    assert_eq!(reports.role, EndpointRole::Reader { max_lag: 1000, otherwise: Otherwise::Primary });
+    assert_eq!((reports.hold, reports.send_proxy_protocol), (Duration::from_secs(10), false));
+    let again = parsed(&config.show());
+    assert_eq!(again.endpoints, config.endpoints);
+    let (_, shown) = config.show().split_once("[[endpoints]]").map(|(a, b)| (a.len(), b.to_owned())).unwrap();
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn the_sql_endpoint_of_the_example_is_taken_and_spells_out_the_defaults() {
+    let service = MARIADB.split_once("[[mariadb]]").unwrap().1;
+    let (head, block) = EXAMPLE.split_once("# [[endpoints]]         # an SQL endpoint\n").unwrap();
+    let lines = block.lines().take_while(|line| line.contains(" = ")).map(|line| &line[2..]);
+    let text = format!("{head}[[mariadb]]{service}[[endpoints]]\n{}\n", lines.collect::<Vec<_>>().join("\n"));
+    let example = parsed(&text).endpoints.remove(0);
+    let short = format!(
+        "{EXAMPLE}[[mariadb]]{service}[[endpoints]]\nname = \"orders\"\nservice = \"orders\"\nrole = \"reader\"\n\
+         listen = \"127.0.0.1:3390\"\nsocket = \"/run/backstay/orders.sock\"\n"
+    );
+    assert_eq!(example, parsed(&short).endpoints.remove(0));
 }

@@ -184,7 +184,7 @@ proptest! {
     #[test]
     fn no_toml_makes_it_panic(
         lines in prop::collection::vec(
-            "(cluster|controllers|redis|name|address|instances|down_after|\\[\\[redis\\]\\]|\\[\\[controllers\\]\\]|preference)( = (\"[a-z0-9:.é]{0,6}\"|-?[0-9]{1,25}|\\[\\]|\\{\\}|\\[1\\]|true|1\\.5|\\{ name = \"é\" \\}))?",
+            "(cluster|controllers|redis|mariadb|durability|username|name|address|instances|down_after|\\[\\[redis\\]\\]|\\[\\[mariadb\\]\\]|\\[\\[controllers\\]\\]|preference)( = (\"[a-z0-9:.é]{0,6}\"|-?[0-9]{1,25}|\\[\\]|\\{\\}|\\[1\\]|true|1\\.5|\\{ name = \"é\" \\}))?",
             0..12,
         ),
     ) {
@@ -313,4 +313,104 @@ fn a_failsafe_that_does_not_exist_is_refused_with_those_that_do() {
         let seen = rendered(&file(value));
         assert!(value == "true" || seen.contains("risk-two-primaries\""), "{seen}");
     }
+}
+
+#[test]
+fn mistakes_about_a_mariadb_come_all_at_once() {
+    insta::assert_snapshot!(rendered(
+        r#"cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601" } ]
+
+[[redis]]
+name = "orders"
+events = true
+durability = "async"
+replication_username = "r"
+username = "backstay"
+password_env = "PASS"
+instances = [ { name = "r1", address = "10.0.0.1:6379" }, { name = "r2", address = "10.0.0.2:6379" } ]
+
+[[mariadb]]
+name = "orders"
+durability = "majority"
+canary_key = "k"
+min_replicas_to_write = 1
+ignore_sentinels = true
+failsafe = "risk-two-primaries"
+replication_user = "replica"
+replication_password = "hunter2"
+instances = [
+  { name = "r1", address = "10.0.0.3:3306" },
+  { name = "db2", address = "10.0.0.1:6379" },
+]
+
+[[mariadb]]
+name = "stock"
+durability = "bounded"
+events = "on"
+username = "back stay"
+password_env = "PASS"
+replication_username = "replica"
+instances = []
+
+[[mariadb]]
+name = "returns"
+username = "backstay"
+replication_password_file = "/etc/replica.pass"
+"#
+    ));
+}
+
+#[test]
+fn a_majority_of_a_mariadb_is_of_three() {
+    let file = |count: u16| {
+        let instances = (1..=count).map(|n| format!("{{ name = \"db{n}\", address = \"10.0.0.{n}:3306\" }}"));
+        format!(
+            "cluster = \"shop\"\ncontrollers = [ {{ name = \"a\", address = \"127.0.0.1:7601\" }} ]\n[[mariadb]]\n\
+             name = \"orders\"\nusername = \"b\"\npassword_env = \"P\"\ndurability = \"majority\"\n\
+             instances = [ {} ]\n",
+            instances.collect::<Vec<_>>().join(", ")
+        )
+    };
+    assert!(Config::parse("backstay.toml", &file(3)).is_ok());
+    for (count, found) in
+        [(1, "there is 1 instance"), (2, "there are 2 instances"), (4, "there are 4 instances")]
+    {
+        let sentence = format!("7:14 durability = \"majority\" needs exactly three instances, and {found}");
+        assert!(notes(&file(count)).contains(&sentence), "{:?}", notes(&file(count)));
+    }
+}
+
+#[test]
+fn what_means_nothing_for_an_endpoint_is_refused_by_name() {
+    insta::assert_snapshot!(rendered(
+        r#"cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601" } ]
+redis = [ { name = "mymaster", instances = [ { name = "r1", address = "10.0.0.1:6379" } ] } ]
+[[mariadb]]
+name = "orders"
+username = "backstay"
+password_env = "P"
+instances = [ { name = "db1", address = "10.0.0.1:3306" }, { name = "db2", address = "10.0.0.2:3306" } ]
+
+[[endpoints]]
+name = "orders"
+service = "orders"
+users = [ { name = "app" } ]
+auth = "none"
+server_username = "shop"
+server_password_file = "shop.pass"
+server_password_env = "SHOP"
+tls = { certificate = "/etc/shop.crt" }
+commands_per_second = 100
+unread_max = 1
+slow = "never"
+
+[[endpoints]]
+name = "shop"
+service = "mymaster"
+listen = "127.0.0.1:6390"
+send_proxy_protocol = true
+"#
+    ));
 }

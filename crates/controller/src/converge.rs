@@ -3,12 +3,15 @@
 
 use crate::entry::Decided;
 use crate::state::{Phase, Reign};
+use crate::surplus::surplus;
 use crate::work::{Work, follows};
 use backstay_model::{Action, Address, EventKind, InstanceName, InstanceSpec, Replication};
 use std::time::Duration;
 
 /// How long a replica may take to connect before the next one is re-pointed.
 const LINK_PATIENCE: Duration = Duration::from_secs(3);
+/// How long one whose history is another one is left alone before it is told to follow once more.
+const DIVERGED_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn converge(work: &mut Work) {
     let Some(reign) = work.state.reign.clone() else {
@@ -29,6 +32,7 @@ pub(crate) fn converge(work: &mut Work) {
     // Nobody is pointed at a primary before it was seen to be one in this reign.
     let reigns =
         work.current(&reign.instance).is_some_and(|seen| seen.is_primary() && seen.run_id == reign.run_id);
+    crate::counted::keep(work, &reign, &primary.address);
     let mut syncs = count_syncs(work, &primary.address);
     for instance in work.instances() {
         if instance.name == reign.instance {
@@ -119,9 +123,11 @@ fn demote(
         }
         return; // Its `INFO` comes behind the fence, and with it the next look.
     }
-    if reigns && !has_surplus(work, &instance.name, seen) {
+    if reigns && !has_surplus(work, &instance.name) {
         work.scene.notes.disconnected.insert(instance.name.clone());
-        work.order(&instance.name, Action::Follow { primary: primary.address.clone(), disconnect: true });
+        let acker = work.is_acker(&instance.name);
+        let follow = Action::Follow { primary: primary.address.clone(), disconnect: true, acker };
+        work.order(&instance.name, follow);
         work.watch(&instance.name, Duration::from_millis(10));
     }
 }
@@ -154,7 +160,8 @@ fn follow(
                 return;
             }
             work.scene.notes.disconnected.insert(instance.name.clone());
-            let follow = Action::Follow { primary: primary.address.clone(), disconnect: true };
+            let acker = work.is_acker(&instance.name);
+            let follow = Action::Follow { primary: primary.address.clone(), disconnect: true, acker };
             work.order(&instance.name, follow);
         }
         if link_up && !syncing && !seen.sql.stalled && seen.replid == reign.replid {
@@ -167,18 +174,17 @@ fn follow(
         && reigns
         && work.is_ours(&instance.name)
         && *syncs < work.scene.spec.parallel_syncs
-        && !has_surplus(work, &instance.name, seen)
+        && !has_surplus(work, &instance.name)
+        && may_be_tried(work, &instance.name, seen)
     {
         *syncs += 1;
-        if !was_ordered(
-            work,
-            &instance.name,
-            &Action::Follow { primary: primary.address.clone(), disconnect: false },
-        ) {
+        let acker = work.is_acker(&instance.name);
+        let follow = Action::Follow { primary: primary.address.clone(), disconnect: false, acker };
+        if !was_ordered(work, &instance.name, &follow) {
             let (instance, primary) = (instance.name.clone(), primary.name.clone());
             work.tell(EventKind::Repointed { instance, primary });
         }
-        work.order(&instance.name, Action::Follow { primary: primary.address.clone(), disconnect: false });
+        work.order(&instance.name, follow);
         work.watch(&instance.name, Duration::from_millis(10));
     }
     if seen.closed {
@@ -217,15 +223,30 @@ fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {
     }
 }
 
-/// Writes beyond the point where the reign began exist here alone: they are given up in the log before the instance
-/// is pointed at the primary. True while that is not committed.
-fn has_surplus(work: &mut Work, name: &InstanceName, seen: &Replication) -> bool {
-    let bytes = work.state.surplus(seen);
-    if bytes == 0 || work.state.given_up.contains(name) {
+/// Writes that exist here alone, or may, are given up in the log before the instance is pointed at the primary. True
+/// while that is not committed.
+fn has_surplus(work: &mut Work, name: &InstanceName) -> bool {
+    let Some(surplus) = surplus(work.state, work.scene, name).filter(|_| !work.state.given_up.contains(name))
+    else {
         return false;
-    }
-    work.propose(Decided::GiveUp { epoch: work.state.epoch, instance: name.clone(), bytes });
+    };
+    let (epoch, bytes) = (work.state.epoch, surplus.bytes());
+    work.propose(Decided::GiveUp { epoch, instance: name.clone(), bytes });
     true
+}
+
+/// One that stands in another history will not get far, but only the primary can tell that for certain: now and then.
+fn may_be_tried(work: &mut Work, name: &InstanceName, seen: &Replication) -> bool {
+    let now = work.now.time;
+    if !seen.sql.diverged {
+        return true;
+    }
+    let tried = work.scene.notes.tried.entry(name.clone()).or_insert(now);
+    let due = now.since(*tried) >= DIVERGED_PATIENCE;
+    if due {
+        *tried = now;
+    }
+    due
 }
 
 fn was_ordered(work: &Work, name: &InstanceName, action: &Action) -> bool {

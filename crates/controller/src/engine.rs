@@ -1,7 +1,7 @@
 //! What the brain does otherwise for one engine than for another, as data. What an order means there is the link's
 //! business.
 
-use backstay_model::Engine;
+use backstay_model::{Engine, Unit};
 use std::time::Duration;
 
 /// See the module's head.
@@ -15,7 +15,7 @@ pub(crate) struct Manners {
     /// stream moves by itself.
     pub(crate) heartbeat: Option<Duration>,
     /// What offsets count.
-    pub(crate) unit: &'static str,
+    pub(crate) unit: Unit,
 }
 
 impl Manners {
@@ -23,13 +23,13 @@ impl Manners {
         promotion_patience: Duration::from_millis(500),
         near: 1024 * 1024,
         heartbeat: None,
-        unit: "bytes",
+        unit: Unit::Bytes,
     };
     const MARIADB: Self = Self {
         promotion_patience: Duration::from_secs(10),
         near: 200,
         heartbeat: Some(Duration::from_millis(500)),
-        unit: "transactions",
+        unit: Unit::Transactions,
     };
 
     /// Those for this engine.

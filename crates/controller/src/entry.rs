@@ -5,7 +5,7 @@ use backstay_model::{
     Epoch, GatewayId, InstanceName, LostWrites, ReplId, ReplOffset, RunId, ServiceName, Term, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// One committed decision.
@@ -141,8 +141,9 @@ pub enum Decided {
         epoch: Epoch,
         /// The instance.
         instance: InstanceName,
-        /// How many bytes of replication stream.
-        bytes: u64,
+        /// How many bytes of replication stream. `None`: it may hold such writes, and nothing tells how many.
+        #[serde(with = "backstay_model::unknown_bytes")]
+        bytes: Option<u64>,
     },
     /// Nothing automatic until then.
     Pause {
@@ -174,6 +175,13 @@ pub enum Decided {
         joined: Vec<GatewayId>,
         /// Those that go.
         left: Vec<GatewayId>,
+    },
+    /// From now on these may acknowledge commits, and nobody else (`Durability::Majority`).
+    Ackers {
+        /// The epoch in which they do.
+        epoch: Epoch,
+        /// All of them.
+        ackers: BTreeSet<InstanceName>,
     },
 }
 
@@ -249,6 +257,7 @@ impl Decided {
     pub const fn level(&self) -> u32 {
         match self {
             Self::Gateways { .. } => 3,
+            Self::Ackers { .. } => 4,
             _ => 1,
         }
     }
@@ -266,6 +275,7 @@ impl Decided {
             | Self::Trust { epoch, .. }
             | Self::Rename { epoch, .. }
             | Self::GiveUp { epoch, .. }
+            | Self::Ackers { epoch, .. }
             | Self::Decide { epoch, .. } => Some(*epoch),
             Self::Pause { .. } | Self::Resume { .. } | Self::Gateways { .. } => None,
         }

@@ -4,11 +4,12 @@ use crate::entry::Cause;
 use crate::problems::{Snapshot, problems};
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
+use crate::surplus::surplus;
 use crate::verdict::Tally;
 use crate::work::follows;
 use crate::{Controller, OPINION_LIFETIME, failover};
 use backstay_model::{
-    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, FailoverRecord, Health, InstanceSpec,
+    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, FailoverStatus, Health, InstanceSpec,
     InstanceStatus, MemberRole, NodeId, NodeName, Now, PauseStatus, ReplOffset, Replication, Role,
     ServiceName, ServiceStatus, Time,
 };
@@ -45,15 +46,17 @@ impl Controller {
 
     /// Every remembered failover, oldest first, of one service or of all. Those of one service stay in the order of
     /// their epochs, whatever the clocks showed.
-    pub fn history(&self, service: Option<&ServiceName>) -> Vec<FailoverRecord> {
+    pub fn history(&self, service: Option<&ServiceName>) -> Vec<FailoverStatus> {
         let services =
             self.state.services.iter().filter(|(name, _)| service.is_none_or(|wanted| wanted == *name));
         let mut records = Vec::new();
-        for (_, state) in services {
+        for (name, state) in services {
+            let engine = self.engine(name);
             let mut latest = None;
             for record in &state.history {
                 latest = latest.max(record.moments.suspected);
-                records.push((latest, record.clone()));
+                records
+                    .push((latest, FailoverStatus { record: record.clone(), engine, unit: engine.unit() }));
             }
         }
         records.sort_by_key(|(latest, _)| *latest);
@@ -77,6 +80,8 @@ impl Controller {
         let winner = candidates.iter().find(|candidate| candidate.eligible);
         Some(Explanation {
             service: service.clone(),
+            engine: scene.spec.engine.kind(),
+            unit: scene.spec.engine.kind().unit(),
             node: self.name.clone(),
             verdict: self.verdict_sentence(now, service, tally),
             opinions: opinions.collect(),
@@ -138,6 +143,9 @@ impl Controller {
         let pause = state.pause.as_ref().filter(|pause| now.unix < pause.until);
         ServiceStatus {
             name: name.clone(),
+            engine: scene.spec.engine.kind(),
+            unit: scene.spec.engine.kind().unit(),
+            durability: scene.spec.engine.mariadb().map(|own| own.durability.word().to_owned()),
             epoch: state.epoch,
             phase: state.phase.name().to_owned(),
             primary: state.primary().map(|reign| reign.instance.clone()),
@@ -158,6 +166,7 @@ impl Controller {
             state: self.state.service(&scene.spec.name),
             scene,
             unix: now.unix,
+            counted: self.state.counted.get(&scene.spec.name),
             disagreement: self.hindrance(&scene.spec.name).filter(|_| self.has_quorum(now.time)),
             quorum: self.has_quorum(now.time),
             failsafe: self.failsafe_runs(&scene.spec.name),
@@ -222,6 +231,7 @@ pub(crate) fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateSt
     let newest =
         scene.views.values().filter_map(View::replication).filter(|seen| seen.replid == reign.replid);
     let newest = newest.map(|seen| seen.offset).max().unwrap_or(ReplOffset(0));
+    let unit = scene.spec.engine.kind().unit();
     let others = scene.spec.instances.iter().filter(|spec| spec.name != reign.instance);
     let mut ranked: Vec<_> = others
         .map(|spec| {
@@ -232,7 +242,11 @@ pub(crate) fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateSt
             let reason = match (&fault, lag_bytes) {
                 (Some(fault), _) => fault.clone(),
                 (None, Some(0)) => "has everything the primary was seen to have".to_owned(),
-                (None, bytes) => format!("is {} bytes behind", bytes.unwrap_or(0)),
+                (None, lag) => format!("is {} behind", unit.count(lag.unwrap_or(0))),
+            };
+            let reason = match surplus(state, scene, &spec.name) {
+                Some(surplus) => format!("{reason}; {}", surplus.clause()),
+                None => reason,
             };
             let eligible = fault.is_none();
             let rank = (!eligible, lag_bytes.unwrap_or(u64::MAX), spec.priority, spec.name.clone());

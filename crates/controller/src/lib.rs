@@ -11,6 +11,7 @@ pub mod scene;
 pub mod state;
 
 mod converge;
+mod counted;
 mod effect;
 mod engine;
 mod explain;
@@ -19,12 +20,14 @@ mod gateways;
 mod names;
 mod opinions;
 mod registry;
+mod surplus;
 mod suspicion;
 mod telling;
 mod verdict;
 mod wishes;
 mod work;
 
+pub use counted::{ACKERS_MAX, Counted};
 pub use effect::{Effect, Input, Refusal, Report, Wish};
 pub use entry::{Cause, Decided, Entry};
 pub use registry::{GATEWAYS_MAX, Registry};
@@ -347,6 +350,7 @@ impl Controller {
         let mut work = Work {
             now,
             state,
+            counted: self.state.counted.get(service),
             scene,
             lease,
             term,

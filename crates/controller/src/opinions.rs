@@ -123,7 +123,7 @@ impl Controller {
             return;
         }
         self.next_report = now.time + KEEPALIVE;
-        self.tend_gateways(now.time, out);
+        self.tend_gateways(now, out);
         let report = if self.reports.is_multiple_of(WHOLE_REPORT_EVERY) {
             self.whole_report()
         } else {

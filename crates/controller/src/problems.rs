@@ -1,6 +1,7 @@
 //! The catalogue of problems: one row each, a name, how bad it is, and a pure matcher that says in one sentence what
 //! happened, why, and what to do next. Order matters: the worst first.
 
+use crate::counted::Counted;
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::{follows, is_of_a_stranger};
@@ -21,6 +22,8 @@ pub struct Snapshot<'a> {
     pub disagreement: Option<String>,
     /// This node is in touch with a quorum.
     pub quorum: bool,
+    /// Whose acknowledgements count, if that was ever agreed on.
+    pub counted: Option<&'a Counted>,
     /// Gateways that serve it without a lease, or did lately.
     pub failsafe: Vec<(GatewayName, FailsafeRun)>,
 }
@@ -55,6 +58,9 @@ pub const CATALOGUE: &[Problem] = &[
     row("NothingToFailOverTo", Severity::Warning, nothing_to_fail_over_to),
     row("ReplicaDown", Severity::Warning, replica_down),
     row("ReplicaFaulty", Severity::Warning, |s| replicas_faulty(s, |fault| fault != Fault::WrongPassword)),
+    row("ReplicaDiverged", Severity::Error, replica_diverged),
+    row("ReplicaStalled", Severity::Warning, replica_stalled),
+    row("AckerMissing", Severity::Warning, acker_missing),
     row("ReplicaNotInSync", Severity::Warning, replica_not_in_sync),
     row("FailoverRunning", Severity::Warning, failover_running),
     row("Paused", Severity::Warning, paused),
@@ -278,6 +284,41 @@ fn replica_down(s: &Snapshot) -> Option<String> {
     let down = s.others().filter(|(_, view)| matches!(view.health, Health::Down(_)));
     list(down.map(|(name, _)| name))
         .map(|names| format!("{names} does not answer; start it or mend its network"))
+}
+
+fn replica_diverged(s: &Snapshot) -> Option<String> {
+    let diverged = s.others().filter(|(_, view)| view.replication().is_some_and(|seen| seen.sql.diverged));
+    list(diverged.map(|(name, _)| name)).map(|names| {
+        format!(
+            "{names} holds transactions that the primary does not have, or lacks some that it no longer has: save what \
+             only it holds (mariadb-binlog), then rebuild it from a replica's copy (mariadb-backup)"
+        )
+    })
+}
+
+fn replica_stalled(s: &Snapshot) -> Option<String> {
+    let stalled = s.others().filter(|(_, view)| {
+        view.replication().is_some_and(|seen| {
+            seen.sql.stalled && !seen.sql.diverged && follows(seen).is_some_and(|(_, link_up, _)| link_up)
+        })
+    });
+    list(stalled.map(|(name, _)| name)).map(|names| {
+        format!("{names} receives but applies nothing; see Last_SQL_Error in SHOW ALL SLAVES STATUS, then START SLAVE SQL_THREAD")
+    })
+}
+
+fn acker_missing(s: &Snapshot) -> Option<String> {
+    let ackers = &s.counted?.ackers;
+    let missing = s.others().filter(|(name, view)| {
+        ackers.contains(*name)
+            && (view.health != Health::Up || !view.replication().is_some_and(|seen| seen.sql.acks))
+    });
+    list(missing.map(|(name, _)| name)).map(|names| {
+        format!(
+            "{names} may hold acknowledged commits and acknowledges none now: if the primary failed, nobody would be \
+             promoted before it was read; bring it back"
+        )
+    })
 }
 
 fn replica_not_in_sync(s: &Snapshot) -> Option<String> {

@@ -4,8 +4,9 @@
 use crate::entry::{Decided, Entry};
 use crate::gateways::Wait;
 use backstay_model::{
-    Action, Address, Epoch, Fault, Health, Identity, InstanceName, InstanceReport, Now, Observation,
-    PrimaryOrder, ReplId, ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time, UnixMicros,
+    Action, Address, Epoch, Evidence, Fault, Health, Identity, InstanceName, InstanceReport, Now,
+    Observation, PrimaryOrder, ReplId, ReplOffset, Replication, Role, RunId, Sentinels, ServiceSpec, Time,
+    UnixMicros,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub struct Notes {
     pub canary_sent: bool,
     /// When something was last written to the primary for its replicas to receive.
     pub beat: Option<Time>,
+    /// When instances whose history is another one were last told to follow all the same.
+    pub tried: BTreeMap<InstanceName, Time>,
     /// After a planned move: when clients that wait at the old primary were let go.
     pub resumed: Option<Time>,
     /// Old primaries whose clients were told to go.
@@ -88,6 +91,8 @@ pub struct Notes {
 pub struct View {
     /// This controller's opinion.
     pub health: Health,
+    /// When nobody was found to listen there any more.
+    pub gone: Option<Time>,
     /// Who answered last.
     pub identity: Option<Identity>,
     /// Its last replication state, and when.
@@ -110,6 +115,8 @@ pub struct View {
     linked_at: Option<(Address, ReplId, ReplOffset)>,
     /// Something was received since then: only that proves a stream behind the copy.
     pub streams: bool,
+    /// The last history that it was seen to take part in as a replica, in whichever process: its file holds nothing else.
+    pub copied: Option<ReplId>,
     /// How often its link was told to ask it last, and until when.
     pub watched: Option<(Duration, Time)>,
     /// When which order was sent last.
@@ -126,7 +133,10 @@ impl View {
     /// Takes in what a probe saw.
     pub fn observe(&mut self, now: Time, doubted: bool, observation: Observation) {
         match observation {
-            Observation::Health(health) => self.health = health,
+            Observation::Health(health) => {
+                self.gone = (health == Health::Down(Evidence::Refused)).then_some(now);
+                self.health = health;
+            }
             Observation::Identity(identity) => {
                 if self.identity.as_ref().is_some_and(|before| before.run_id != identity.run_id) {
                     // Another process: nothing seen of the one before is true of it.
@@ -199,6 +209,9 @@ impl View {
             self.streams = false;
             return;
         };
+        if self.copied.as_ref() != Some(&replication.replid) {
+            self.copied = Some(replication.replid.clone());
+        }
         match &self.linked_at {
             Some((to, replid, first)) if to == of && *replid == replication.replid => {
                 self.streams |= replication.offset > *first;

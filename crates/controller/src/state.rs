@@ -1,6 +1,7 @@
 //! The replicated state: what every controller knows for certain. `apply` is a pure function of state and entry, so
 //! that all controllers hold the same after the same entries.
 
+use crate::counted::Counted;
 use crate::entry::{Cause, Decided, Entry};
 use crate::registry::Registry;
 use backstay_model::{
@@ -23,8 +24,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(64);
 pub struct State {
     /// By service. One that no entry named yet is missing.
     pub services: BTreeMap<ServiceName, ServiceState>,
-    /// Who may hold a lease. Last: a state of an earlier version ends before it.
+    /// Who may hold a lease. A state of an earlier version ends before it.
     pub gateways: Registry,
+    /// Whose acknowledgements count, by service. Last, as `gateways` was: a state of the version before ends here.
+    pub counted: BTreeMap<ServiceName, Counted>,
 }
 
 /// What is agreed on one service.
@@ -148,7 +151,15 @@ impl State {
         if let Decided::Gateways { change, joined, left } = &entry.decision {
             return self.gateways.apply(*change, joined, left);
         }
-        self.services.entry(entry.service.clone()).or_default().apply(&entry.service, &entry.decision)
+        let service = self.services.entry(entry.service.clone()).or_default();
+        let applied = service.apply(&entry.service, &entry.decision);
+        if applied && matches!(entry.decision, Decided::Ackers { .. }) {
+            self.counted.entry(entry.service.clone()).or_default();
+        }
+        if let Some(counted) = self.counted.get_mut(&entry.service).filter(|_| applied) {
+            counted.apply(service, &entry.decision);
+        }
+        applied
     }
 }
 
@@ -204,19 +215,26 @@ impl ServiceState {
         self.late_demotions.iter().chain(moving)
     }
 
-    /// How much this instance holds that no later primary ever received: bytes, or transactions. A history may have been
-    /// gone on with after others (MariaDB names them by their server): what lies where it reigned is everybody's.
-    pub fn surplus(&self, seen: &Replication) -> u64 {
+    /// Where this history's agreed part ended for one who stands at `offset` in it, if it is an earlier reign's. A name may
+    /// have been taken up again after others (MariaDB names histories by their servers), so the last one counts that had
+    /// begun by then.
+    pub fn end_of(&self, replid: &ReplId, offset: ReplOffset) -> Option<ReplOffset> {
         let mut began = ReplOffset(0);
-        let mut surplus = 0;
-        for (replid, ended) in &self.endings {
-            if *replid == seen.replid && seen.offset >= began {
-                surplus = seen.offset.ahead_of(*ended);
+        let mut found = None;
+        for (name, ended) in &self.endings {
+            if name == replid && (found.is_none() || offset >= began) {
+                found = Some(*ended);
             }
             began = *ended;
         }
-        let reigns = self.reign.as_ref().is_some_and(|reign| reign.replid == seen.replid);
-        if reigns && seen.offset >= began { 0 } else { surplus }
+        found
+    }
+
+    /// Whether this place lies in the history that the reign writes: behind its begin, if the name was an earlier one's.
+    pub fn is_in_reign(&self, replid: &ReplId, offset: ReplOffset) -> bool {
+        let repeated = self.endings.iter().any(|(name, _)| name == replid);
+        let began = self.endings.back().map_or(ReplOffset(0), |(_, ended)| *ended);
+        self.reign.as_ref().is_some_and(|reign| reign.replid == *replid) && (!repeated || offset >= began)
     }
 
     /// Whether a pause is in force.
@@ -281,7 +299,7 @@ impl ServiceState {
             Decided::Pause { until, by } => self.pause = Some(Pause { until, by }),
             Decided::Resume { .. } => self.pause = None,
             Decided::Decide { instance, .. } => self.decided = Some(instance),
-            Decided::Gateways { .. } => {}
+            Decided::Gateways { .. } | Decided::Ackers { .. } => {}
         }
         true
     }
@@ -324,6 +342,10 @@ impl ServiceState {
                     && !(matches!(decision, Decided::GiveUp { .. }) && self.given_up.contains(instance))
             }
             Decided::Rename { .. } => epoch == Some(self.epoch) && self.primary().is_some(),
+            Decided::Ackers { ackers, .. } => {
+                let reigns = self.reign.as_ref().is_some_and(|reign| ackers.contains(&reign.instance));
+                epoch == Some(self.epoch) && self.phase == Phase::Stable && !reigns
+            }
             Decided::Pause { .. } | Decided::Resume { .. } => true,
             Decided::Gateways { .. } => false,
         }

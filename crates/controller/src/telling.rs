@@ -5,7 +5,8 @@ use crate::effect::Effect;
 use crate::entry::{Decided, Entry};
 use crate::state::{Phase, Reign};
 use backstay_model::{
-    Address, Event, EventKind, Health, InstanceName, NodeId, NodeName, Now, Route, RouteTarget, ServiceName,
+    Address, EngineKind, Event, EventKind, Health, InstanceName, NodeId, NodeName, Now, Route, RouteTarget,
+    ServiceName,
 };
 
 impl Controller {
@@ -69,10 +70,16 @@ impl Controller {
                 None => return,
             },
             Decided::Trust { instance, full_copy, .. } => EventKind::InSync { instance, full_copy },
-            Decided::GiveUp { instance, bytes, .. } => EventKind::SurplusGivenUp { instance, bytes },
+            Decided::GiveUp { instance, bytes, .. } => {
+                let unit = self.engine(service).unit();
+                EventKind::SurplusGivenUp { instance, bytes, unit }
+            }
             Decided::Pause { until, by } => EventKind::Paused { until, by },
             Decided::Resume { by } => EventKind::Resumed { by },
-            Decided::Rename { .. } | Decided::Decide { .. } | Decided::Gateways { .. } => return,
+            Decided::Rename { .. }
+            | Decided::Decide { .. }
+            | Decided::Ackers { .. }
+            | Decided::Gateways { .. } => return,
         };
         event(out, now, Some(service), kind);
         self.route(service, out);
@@ -98,6 +105,11 @@ impl Controller {
             .iter()
             .find(|controller| controller.id() == node)
             .map(|found| found.name.clone())
+    }
+
+    /// What the service runs. One that left the file may have been anything.
+    pub(crate) fn engine(&self, service: &ServiceName) -> EngineKind {
+        self.scenes.get(service).map(|scene| scene.spec.engine.kind()).unwrap_or_default()
     }
 
     pub(crate) fn address_of(&self, service: &ServiceName, instance: &InstanceName) -> Option<Address> {

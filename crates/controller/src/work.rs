@@ -1,5 +1,6 @@
 //! One look at one service by a leader: what it may read, and the few verbs with which it acts.
 
+use crate::counted::Counted;
 use crate::effect::Effect;
 use crate::engine::Manners;
 use crate::entry::{Decided, Entry};
@@ -30,6 +31,8 @@ const SPREAD_MAX: Duration = Duration::from_millis(250);
 pub(crate) struct Work<'a> {
     pub(crate) now: Now,
     pub(crate) state: &'a ServiceState,
+    /// Whose acknowledgements count, if that was ever agreed on.
+    pub(crate) counted: Option<&'a Counted>,
     pub(crate) scene: &'a mut Scene,
     /// Nothing may be ordered past this.
     pub(crate) lease: Time,
@@ -59,6 +62,16 @@ impl Work<'_> {
     /// What the engine does otherwise than another.
     pub(crate) const fn manners(&self) -> &'static Manners {
         Manners::of(&self.scene.spec.engine)
+    }
+
+    /// Whose acknowledgements count.
+    pub(crate) fn ackers(&self) -> BTreeSet<InstanceName> {
+        self.counted.map(|counted| counted.ackers.clone()).unwrap_or_default()
+    }
+
+    /// Whether those of this instance do.
+    pub(crate) fn is_acker(&self, name: &InstanceName) -> bool {
+        self.counted.is_some_and(|counted| counted.ackers.contains(name))
     }
 
     /// This moment.

@@ -138,7 +138,7 @@ fn a_preference_wins_within_the_lag_that_the_operator_gives_up() {
     }
     assert!(desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.orders);
     let record = desk.brain.history(None).pop().unwrap();
-    assert_eq!(record.lost.first().map(|lost| lost.bytes), Some(100), "what was given up is on record");
+    assert_eq!(record.lost.first().and_then(|lost| lost.bytes), Some(100), "what was given up is on record");
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn a_primary_that_somebody_still_talks_to_is_not_held_to_have_crashed() {
         desk.peer_thinks("b", "r1", &REFUSED);
         desk.peer_thinks("c", "r1", &REFUSED);
     }
-    let cause = desk.brain.history(None).pop().map(|record| record.cause);
+    let cause = desk.brain.history(None).pop().map(|told| told.record.cause);
     assert_ne!(cause.as_deref(), Some("2 controllers found its port closed"));
 }
 

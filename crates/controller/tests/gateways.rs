@@ -25,6 +25,13 @@ impl Desk {
         self.step(Input::Gateway { gateway: gateway.clone(), report: Some(report) });
     }
 
+    fn failsafe(&mut self, gateway: &GatewayId, run: FailsafeRun) {
+        self.report += 1;
+        let failsafe = [("shop".into(), run)].into();
+        let report = GatewayReport { number: self.report, failsafe, ..GatewayReport::default() };
+        self.step(Input::Gateway { gateway: gateway.clone(), report: Some(report) });
+    }
+
     fn leaves(&mut self, gateway: &GatewayId) {
         self.report += 1;
         let report = GatewayReport { number: self.report, leaving: true, ..GatewayReport::default() };
@@ -395,6 +402,41 @@ fn a_switchover_goes_on_as_soon_as_a_gateway_that_slept_wakes() {
 }
 
 #[test]
+fn a_wait_for_a_gateway_that_slept_earlier_does_not_count_for_one_that_sleeps_now() {
+    for far in [true, false] {
+        let mut desk = served();
+        desk.reports(&app(2), None);
+        desk.pass(250);
+        desk.reports(&app(2), None);
+        desk.switches_over();
+        desk.is_near();
+        desk.said();
+        // The candidate falls behind, or the old primary is late, before the gateways hold: nothing waits for them.
+        if !far {
+            desk.sees("r1", Observation::Health(Health::Down(backstay_model::Evidence::Silent)));
+        }
+        for step in 0..100 {
+            if far {
+                desk.primary("r1", 10_000_000);
+            }
+            desk.pass(5);
+            desk.reports(&app(2), None);
+            if step < 50 {
+                desk.reports(&app(1), None);
+            }
+        }
+        for _ in 0..10 {
+            desk.is_near();
+            desk.reports(&app(2), None);
+            assert_eq!(told_last(&mut desk, "app2"), Some((1, serve("r1"))), "app1 sleeps now");
+        }
+        desk.reports(&app(1), None);
+        desk.is_near();
+        assert_eq!(told_last(&mut desk, "app2"), Some((2, PrimaryOrder::Drain)));
+    }
+}
+
+#[test]
 fn gateways_that_take_turns_to_sleep_delay_a_switchover_by_one_lease_at_most() {
     let mut desk = served();
     desk.reports(&app(2), None);
@@ -426,10 +468,7 @@ fn every_controller_tells_of_a_gateway_that_served_without_a_lease() {
         desk.told.clear();
         let began = desk.clock().unix;
         let mut reports = |lasted_ms| {
-            desk.report += 1;
-            let failsafe = [("shop".into(), FailsafeRun { began, lasted_ms })].into();
-            let report = GatewayReport { number: desk.report, failsafe, ..GatewayReport::default() };
-            desk.step(Input::Gateway { gateway: app(1), report: Some(report) });
+            desk.failsafe(&app(1), FailsafeRun { began, lasted_ms });
             let problems = desk.brain.status(desk.clock()).services.remove(0).problems;
             let found = problems.into_iter().find(|problem| problem.code == "ServedWithoutLease");
             (std::mem::take(&mut desk.told), found.map(|problem| problem.sentence).unwrap_or_default())
@@ -447,6 +486,37 @@ fn every_controller_tells_of_a_gateway_that_served_without_a_lease() {
         );
         assert_eq!(reports(Some(12_345)).0, Vec::<String>::new(), "once");
     }
+}
+
+#[test]
+fn a_gateway_that_serves_without_a_lease_again_and_again_is_told_of_once_and_then_summed_up_every_minute() {
+    let mut desk = served();
+    let start = desk.now_ms;
+    let mut told: Vec<(u64, String)> = Vec::new();
+    let mut runs = |desk: &mut Desk, until_ms: u64| {
+        while desk.now_ms < start + until_ms {
+            let began = desk.clock().unix;
+            for lasted_ms in [None, Some(500)] {
+                desk.failsafe(&app(1), FailsafeRun { began, lasted_ms });
+                desk.pass(500);
+                let sentences = std::mem::take(&mut desk.told).into_iter();
+                told.extend(sentences.map(|it| ((desk.now_ms - start) / 1000, it)));
+            }
+        }
+        std::mem::take(&mut told)
+    };
+    let told = runs(&mut desk, 130_000);
+    let sums = told.iter().filter(|(_, it)| it.contains(" times more within the last minute"));
+    assert_eq!(sums.count(), 2, "{told:#?}");
+    assert_eq!(told.len(), 4, "{told:#?}");
+    assert!(told[0].1.starts_with("gateway app1 (00000001) serves without a lease since 20"), "{told:#?}");
+    assert!(told[1].1.contains("served without a lease for 0.5 s from 20"), "{told:#?}");
+    assert!(told[3].1.ends_with("; it began to do so 60 times more within the last minute"), "{told:#?}");
+    // It falls silent, and is forgotten before the minute is over.
+    desk.told.clear();
+    desk.pass(15_000);
+    assert!(!desk.is_registered(&app(1)));
+    assert!(desk.told.iter().any(|it| it.contains("times more within the last minute")), "{:?}", desk.told);
 }
 
 #[test]

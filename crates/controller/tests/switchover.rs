@@ -396,7 +396,7 @@ fn an_ordered_failover_takes_another_one_although_the_old_one_holds_more() {
     }
     assert_eq!(desk.orders.last().map(String::as_str), Some("r2 promote"), "{:?}", desk.orders);
     let record = desk.brain.history(None).pop().unwrap();
-    assert_eq!(record.lost.iter().map(|lost| lost.bytes).collect::<Vec<_>>(), [100]);
+    assert_eq!(record.lost.iter().map(|lost| lost.bytes).collect::<Vec<_>>(), [Some(100)]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The data plane: endpoints that never change, in front of servers that do.
 //!
-//! One thread per gateway and one poll loop (`plane`) move bytes; what they mean is decided by a value that is stepped
-//! and knows neither sockets nor clocks (`core`). The gateway decides nothing about failovers: it follows what
+//! One thread and one poll loop (`plane`) move bytes; what they mean is decided by a value that is stepped and knows
+//! neither sockets nor clocks (`core`). Endpoints that speak SQL have a thread and a loop of their own, in the same two
+//! parts (`sql`). The gateway decides nothing about failovers: it follows what
 //! `Gateway::route` was last told, and forwards to a primary only while its lease lasts (safety, sections 2.1 and 8).
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
@@ -9,11 +10,13 @@
 mod commands;
 mod core;
 mod family;
+mod loops;
 mod names;
 mod plane;
 mod scan;
 mod settings;
 mod slow;
+mod sql;
 mod traffic;
 
 /// Entrances for fuzz targets, which have no sockets.
@@ -32,6 +35,16 @@ pub mod fuzzing {
         }
     }
 
+    /// Follows a conversation of SQL, handed in in pieces, or plays a sequence of events with such clients; the first byte
+    /// says which.
+    pub fn sql(bytes: &[u8]) {
+        match bytes.split_first() {
+            Some((first, rest)) if first % 2 == 0 => crate::sql::follow(usize::from(*first) / 2, rest),
+            Some((_, rest)) => crate::sql::play::play(rest),
+            None => {}
+        }
+    }
+
     /// Finds requests and replies in these bytes.
     pub fn scan(bytes: &[u8]) {
         crate::scan::scan_all(bytes);
@@ -39,8 +52,8 @@ pub mod fuzzing {
 }
 
 pub use settings::{
-    Backend, Endpoint, EndpointKind, EndpointLimits, Heritage, Listen, Login, Otherwise, Secret, Settings,
-    User,
+    Backend, Endpoint, EndpointKind, EndpointLimits, Heritage, Listen, Login, Otherwise, Protocol, Secret,
+    Settings, User,
 };
 
 use backstay_lease::Standing;
@@ -48,13 +61,14 @@ use backstay_model::{
     Address, EndpointTraffic, Epoch, GatewayLoad, Reader, ServiceName, SlowCommand, UnixMicros,
 };
 use core::{Direction, Source, Target};
+use loops::{Confirmation, Loop, gather};
 use mio::Waker;
 use names::Names;
-use plane::{Inbox, Plane};
+use plane::Inbox;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use traffic::Traffic;
 
@@ -103,19 +117,18 @@ impl Look {
 
 /// A running gateway. Dropping it closes everything at once; `stop` does so gently.
 pub struct Gateway {
-    inbox: Arc<Mutex<Inbox>>,
-    waker: Waker,
-    thread: Option<JoinHandle<()>>,
+    loops: Vec<Loop>,
     look: Look,
     inherited: Vec<Listen>,
     addresses: Vec<(String, Listen)>,
     names: Names,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what is asked may concern several loops")]
 impl Gateway {
     /// Opens every endpoint, also where another gateway of the same user listens. Commands wait until `route` says where
-    /// they go. `held` is called on the gateway's own thread when a `Hold` or `Drain` was carried out, and must return at
-    /// once.
+    /// they go. `held` is called on a thread of the gateway's own when a `Hold` or `Drain` was carried out, and must
+    /// return at once.
     pub fn start(
         settings: Settings,
         held: impl FnMut(ServiceName, Epoch) + Send + 'static,
@@ -126,22 +139,32 @@ impl Gateway {
     /// As `start`, with sockets of the gateway before it. Nobody is accepted at those until `take_over`.
     pub fn succeed(
         settings: Settings,
-        heritage: Heritage,
+        mut heritage: Heritage,
         held: impl FnMut(ServiceName, Epoch) + Send + 'static,
     ) -> Result<Self, StartError> {
         raise_file_limit();
-        let inbox = Arc::new(Mutex::new(Inbox::default()));
-        let (plane, waker, addresses) = Plane::open(settings, heritage, inbox.clone(), held)?;
-        let inherited = plane.inherited();
-        let look = Look { endpoints: plane.traffic() };
-        let run = move || {
-            if let Err(error) = plane.run() {
-                tracing::error!(%error, "the gateway ends");
-            }
-        };
-        let thread = std::thread::Builder::new().name("gateway".to_owned()).spawn(run);
-        let thread = Some(thread.map_err(StartError::Thread)?);
-        Ok(Self { inbox, waker, thread, look, inherited, addresses, names: Names::default() })
+        let all: Vec<String> = settings.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+        let shares = shares(settings);
+        let services: Vec<_> = shares.iter().map(Share::services).collect();
+        let confirmation = Confirmation::new(&services, held);
+        let opened: Vec<_> = shares
+            .into_iter()
+            .map(|share| share.open(&mut heritage, &confirmation))
+            .collect::<Result<_, _>>()?;
+        let (mut endpoints, mut addresses, mut inherited) = (Vec::new(), Vec::new(), Vec::new());
+        let mut loops = Vec::new();
+        for (opened, services) in opened.into_iter().zip(services) {
+            endpoints.extend(opened.traffic);
+            addresses.extend(opened.addresses);
+            inherited.extend(opened.inherited);
+            let started = Loop::start(opened.name, opened.inbox, opened.waker, services, opened.run);
+            loops.push(started.map_err(StartError::Thread)?);
+        }
+        endpoints.sort_by_key(|it| it.0);
+        addresses.sort_by_key(|it: &(usize, Listen)| it.0);
+        let look = Look { endpoints: endpoints.into_iter().map(|it| it.1).collect() };
+        let addresses = addresses.into_iter().map(|(number, listen)| (all[number].clone(), listen));
+        Ok(Self { loops, look, inherited, addresses: addresses.collect(), names: Names::default() })
     }
 
     /// Where a service's commands go from now on. A new lease's length is told in the same way. Host names
@@ -159,20 +182,20 @@ impl Gateway {
             let target = self.resolve(&reader.address)?;
             Some(Source { target, zone: reader.zone, lag_bytes: reader.lag_bytes })
         };
-        let sources = readers.into_iter().filter_map(source).collect();
-        let mut inbox = self.inbox();
-        // What waits to be read may be newer.
-        if inbox.routes.get(&service).is_none_or(|(waiting, _)| waiting.epoch() <= direction.epoch()) {
-            inbox.routes.insert(service, (direction, sources));
+        let sources: Vec<Source> = readers.into_iter().filter_map(source).collect();
+        let mut concerned = self.loops.iter().filter(|it| it.serves(&service)).peekable();
+        // Of a service without an endpoint any loop can say at once that it is held.
+        let nobody = concerned.peek().is_none();
+        for it in concerned.chain(self.loops.first().filter(|_| nobody)) {
+            it.route(&service, &direction, &sources);
         }
-        drop(inbox);
-        self.wake();
     }
 
     /// Shows another certificate to clients that connect from now on, at the endpoint of this name.
     pub fn show(&self, endpoint: String, tls: Arc<rustls::ServerConfig>) {
-        self.inbox().tls.insert(endpoint, tls);
-        self.wake();
+        for it in &self.loops {
+            it.ask(|inbox| drop(inbox.tls.insert(endpoint.clone(), tls.clone())));
+        }
     }
 
     /// Where it listens, with the endpoints' names: free ports that were asked for have numbers here.
@@ -200,15 +223,17 @@ impl Gateway {
     /// As `leave`, when another gateway has begun to accept at these sockets of this one: they stay open, and clients that
     /// go on talking here are served until shortly before `drain` is over.
     pub fn hand_over(&self, drain: Duration, sockets: Vec<Listen>) {
-        self.inbox().stop = Some((drain, sockets));
-        self.wake();
+        for it in &self.loops {
+            it.leave(drain, sockets.clone());
+        }
     }
 
-    /// Gives its listening sockets, for another gateway to accept from; it goes on accepting, too. `give` is called on the
-    /// gateway's own thread, and never if that has ended.
+    /// Gives its listening sockets, for another gateway to accept from; it goes on accepting, too. `give` is called on a
+    /// thread of the gateway's own, and never if one of them has ended.
     pub fn share(&self, give: impl FnOnce(Vec<(Listen, OwnedFd)>) + Send + 'static) {
-        self.inbox().heirs.push(Box::new(give));
-        self.wake();
+        for (it, heir) in self.loops.iter().zip(gather(self.loops.len(), give)) {
+            it.ask(|inbox| inbox.heirs.push(heir));
+        }
     }
 
     /// Where it listens at sockets of the gateway before it.
@@ -218,13 +243,14 @@ impl Gateway {
 
     /// Accepts clients at inherited sockets from now on.
     pub fn take_over(&self) {
-        self.inbox().take_over = true;
-        self.wake();
+        for it in &self.loops {
+            it.ask(|inbox| inbox.take_over = true);
+        }
     }
 
     /// Everything is closed, after `leave`.
     pub fn has_left(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.loops.iter().all(Loop::has_ended)
     }
 
     /// As `leave`, and waits until everything is closed.
@@ -234,19 +260,8 @@ impl Gateway {
 
     fn end(&mut self, drain: Duration) {
         self.leave(drain);
-        if let Some(thread) = self.thread.take() {
-            // It can only have panicked, and has said so.
-            let _ = thread.join();
-        }
-    }
-
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "the gateway's loop cannot be woken");
+        for it in &mut self.loops {
+            it.join();
         }
     }
 
@@ -259,6 +274,70 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.end(Duration::ZERO);
+    }
+}
+
+/// The endpoints of one loop, with their numbers among all.
+struct Share {
+    protocol: Protocol,
+    numbers: Vec<usize>,
+    settings: Settings,
+}
+
+/// A loop that is about to run.
+struct Opened {
+    name: &'static str,
+    inbox: Arc<Mutex<Inbox>>,
+    waker: Waker,
+    traffic: Vec<(usize, Arc<Traffic>)>,
+    addresses: Vec<(usize, Listen)>,
+    inherited: Vec<Listen>,
+    run: Box<dyn FnOnce() -> io::Result<()> + Send>,
+}
+
+/// What each loop is to do. A gateway without endpoints has one, too.
+fn shares(settings: Settings) -> Vec<Share> {
+    let Settings { zone, endpoints } = settings;
+    let nothing = endpoints.is_empty();
+    let of_redis = |it: &(usize, Endpoint)| it.1.protocol == Protocol::Redis;
+    let (redis, sql): (Vec<_>, Vec<_>) = endpoints.into_iter().enumerate().partition(of_redis);
+    let shares = [(Protocol::Redis, redis), (Protocol::Sql, sql)];
+    let shares = shares.into_iter().filter(|it| !it.1.is_empty() || (nothing && it.0 == Protocol::Redis));
+    let share = |(protocol, endpoints): (_, Vec<_>)| {
+        let (numbers, endpoints) = endpoints.into_iter().unzip();
+        Share { protocol, numbers, settings: Settings { zone: zone.clone(), endpoints } }
+    };
+    shares.map(share).collect()
+}
+
+impl Share {
+    fn services(&self) -> BTreeSet<ServiceName> {
+        self.settings.endpoints.iter().map(|endpoint| endpoint.service.clone()).collect()
+    }
+
+    fn open(self, heritage: &mut Heritage, confirmation: &Confirmation) -> Result<Opened, StartError> {
+        let inbox = Arc::new(Mutex::new(Inbox::default()));
+        let said = confirmation.clone();
+        let held = move |service, epoch| said.say(service, epoch);
+        let Self { protocol, numbers, settings } = self;
+        match protocol {
+            Protocol::Redis => {
+                let (plane, waker) = plane::Plane::open(settings, heritage, inbox.clone(), held)?;
+                let traffic = numbers.iter().copied().zip(plane.traffic()).collect();
+                let addresses = plane.addresses().into_iter().map(|(at, it)| (numbers[at], it)).collect();
+                let inherited = plane.inherited();
+                let run = Box::new(move || plane.run());
+                Ok(Opened { name: "gateway", inbox, waker, traffic, addresses, inherited, run })
+            }
+            Protocol::Sql => {
+                let (plane, waker) = sql::Plane::open(settings, heritage, inbox.clone(), held)?;
+                let traffic = numbers.iter().copied().zip(plane.traffic()).collect();
+                let addresses = plane.addresses().into_iter().map(|(at, it)| (numbers[at], it)).collect();
+                let inherited = plane.inherited();
+                let run = Box::new(move || plane.run());
+                Ok(Opened { name: "gateway-sql", inbox, waker, traffic, addresses, inherited, run })
+            }
+        }
     }
 }
 

@@ -38,6 +38,21 @@ pub struct Endpoint {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Every connection begins with a header of the PROXY protocol, version 2, which says who the client is.
     pub proxy_protocol: bool,
+    /// What clients and servers speak.
+    pub protocol: Protocol,
+    /// Every connection to a server begins with such a header, for the server to know the client's address. SQL alone.
+    pub send_proxy: bool,
+}
+
+/// What an endpoint's clients and servers speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Redis: commands of many clients share connections.
+    #[default]
+    Redis,
+    /// MySQL's: each client has a connection of its own. Users and TLS are the server's business; so `users`, `backend`
+    /// and `tls` of such an endpoint do not count.
+    Sql,
 }
 
 impl Endpoint {
@@ -53,6 +68,8 @@ impl Endpoint {
             limits: EndpointLimits::default(),
             tls: None,
             proxy_protocol: false,
+            protocol: Protocol::Redis,
+            send_proxy: false,
         }
     }
 }
@@ -185,7 +202,7 @@ pub struct EndpointLimits {
     pub output_bytes_max: usize,
     /// How long a command waits for a primary.
     pub hold_max: Duration,
-    /// Clients whose commands wait at once.
+    /// Clients whose commands wait at once; of SQL, clients that wait to be connected.
     pub held_commands_max: usize,
     /// The bytes of commands that wait at once.
     pub held_bytes_max: usize,
@@ -204,6 +221,9 @@ pub struct EndpointLimits {
     pub memory_max: usize,
     /// Commands that take so long are remembered in the slow log. `None`: none are.
     pub slow: Option<Duration>,
+    /// How long connections may go on when the primary is about to move, or the replica is not to be read from any more.
+    /// Of SQL alone; never beyond the lease.
+    pub drain_grace: Duration,
 }
 
 impl Default for EndpointLimits {
@@ -222,6 +242,7 @@ impl Default for EndpointLimits {
             commands_per_second: 0,
             memory_max: 1 << 30,
             slow: Some(Duration::from_millis(10)),
+            drain_grace: Duration::from_millis(300),
         }
     }
 }

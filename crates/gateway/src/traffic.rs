@@ -2,9 +2,11 @@
 //! costs a command some additions, and no lock.
 
 use crate::family::Family;
-use crate::settings::Endpoint;
+use crate::settings::{Endpoint, Protocol};
 use crate::slow::SlowLog;
-use backstay_model::{ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayLoad, ServiceName};
+use backstay_model::{
+    ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayLoad, ServiceName, SqlTraffic,
+};
 use std::array::from_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +36,8 @@ pub(crate) struct Traffic {
     pub(crate) shared: Connections,
     pub(crate) own: Connections,
     pub(crate) own_idle: AtomicU64,
+    pub(crate) sql: SqlCounters,
+    is_sql: bool,
 }
 
 /// Connections to servers of one kind.
@@ -46,6 +50,51 @@ pub(crate) struct Connections {
 impl Connections {
     fn open(&self) -> u64 {
         read(&self.opened).saturating_sub(read(&self.closed))
+    }
+}
+
+/// What endpoints count that speak SQL.
+#[derive(Default)]
+pub(crate) struct SqlCounters {
+    pub(crate) commands: AtomicU64,
+    /// Connections that were closed between two commands because their server is to be left.
+    pub(crate) parted: AtomicU64,
+    pub(crate) connects_failed: AtomicU64,
+    too_many: AtomicU64,
+    host_blocked: AtomicU64,
+    host_denied: AtomicU64,
+    login_denied: AtomicU64,
+    otherwise: AtomicU64,
+}
+
+impl SqlCounters {
+    /// The server has refused a client with this error.
+    pub(crate) fn count_refusal(&self, number: u16) {
+        add(
+            match number {
+                // Connections of all, and of one user.
+                1040 | 1203 | 1226 => &self.too_many,
+                1129 => &self.host_blocked,
+                1130 => &self.host_denied,
+                // With a password, without one, and to a database.
+                1045 | 1698 | 1044 => &self.login_denied,
+                _ => &self.otherwise,
+            },
+            1,
+        );
+    }
+
+    fn read(&self) -> SqlTraffic {
+        SqlTraffic {
+            commands: read(&self.commands),
+            parted: read(&self.parted),
+            connects_failed: read(&self.connects_failed),
+            too_many: read(&self.too_many),
+            host_blocked: read(&self.host_blocked),
+            host_denied: read(&self.host_denied),
+            login_denied: read(&self.login_denied),
+            refused_otherwise: read(&self.otherwise),
+        }
     }
 }
 
@@ -135,6 +184,8 @@ impl Traffic {
             shared: Connections::default(),
             own: Connections::default(),
             own_idle: zero(),
+            sql: SqlCounters::default(),
+            is_sql: settings.protocol == Protocol::Sql,
         }
     }
 
@@ -163,7 +214,10 @@ impl Traffic {
             clients: sum(|it| read(&it.clients)),
             backends: sum(|it| it.shared.open() + it.own.open()),
             held: sum(|it| read(&it.held)),
-            commands: sum(|it| it.families.iter().flat_map(|family| &family.latency).map(read).sum()),
+            commands: sum(|it| {
+                let counts = it.families.iter().flat_map(|family| &family.latency).map(read);
+                counts.sum::<u64>() + read(&it.sql.commands)
+            }),
             refused: sum(|it| read(&it.refused)),
             replayed: sum(|it| read(&it.replayed)),
             unknown: sum(|it| read(&it.unknown)),
@@ -196,6 +250,7 @@ impl Traffic {
                 .into_iter()
                 .filter_map(|family| self.families[family as usize].read(family))
                 .collect(),
+            sql: self.is_sql.then(|| self.sql.read()),
         }
     }
 }

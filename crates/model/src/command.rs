@@ -57,8 +57,20 @@ pub enum Sql {
     /// Apply what is received (`START SLAVE SQL_THREAD`). While nothing is being received it would throw away what was
     /// (seen).
     StartApplying,
-    /// A primary becomes a replica of this address, in the history that it wrote.
-    Demote(Address),
+    /// A replica follows this address, and acknowledges what it receives or does not.
+    Follow {
+        /// Whom.
+        primary: Address,
+        /// Whether it acknowledges.
+        acker: bool,
+    },
+    /// As `Follow`, for one that was a primary, in the history that it wrote.
+    Demote {
+        /// Whom; `Address::nowhere()`: nobody.
+        primary: Address,
+        /// Whether it acknowledges.
+        acker: bool,
+    },
     /// Once everything up to there is applied, take no writes of clients, disconnect everybody else and become a primary.
     /// Nothing of it happens if something of it fails.
     Ascend {

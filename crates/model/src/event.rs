@@ -1,9 +1,10 @@
 //! What happened, for logs, the event stream, the Sentinel port and the record of failovers. An event never causes
 //! anything; each has one sentence, and it is the same wherever it is shown.
 
+use crate::unknown_bytes;
 use crate::{
     Address, Epoch, FailsafeRun, Fault, GatewayId, InstanceName, NodeName, ReplOffset, ServiceName, Term,
-    UnixMicros,
+    Unit, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -135,6 +136,12 @@ pub enum EventKind {
         gateway: GatewayId,
         run: FailsafeRun,
     },
+    /// It did so again and again: since that was told, within the last minute, so many times, of which this is the last.
+    ServedWithoutLeaseAgain {
+        gateway: GatewayId,
+        times: u32,
+        run: FailsafeRun,
+    },
     /// A primary that is not the epoch's was found and closed.
     StrayPrimaryClosed {
         instance: InstanceName,
@@ -144,10 +151,13 @@ pub enum EventKind {
         /// The instance.
         instance: InstanceName,
     },
-    /// An instance held writes that the new primary never received.
+    /// An instance held writes that the new primary never received, or may have held some.
     SurplusGivenUp {
         instance: InstanceName,
-        bytes: u64,
+        /// How much, in `unit`; `None`: there may be some, and nothing tells how much.
+        bytes: Option<u64>,
+        #[serde(default)]
+        unit: Unit,
     },
     /// A problem of the catalogue began.
     ProblemFound {
@@ -193,6 +203,7 @@ impl EventKind {
             | Self::StrayPrimaryClosed { .. }
             | Self::ExposedReplicaClosed { .. }
             | Self::ServedWithoutLease { .. }
+            | Self::ServedWithoutLeaseAgain { .. }
             | Self::ProblemFound { .. }
             | Self::Paused { .. }
             | Self::WokeLate { .. } => Severity::Warning,
@@ -250,13 +261,14 @@ impl fmt::Display for EventKind {
             Self::ExposedReplicaClosed { instance } => {
                 write!(f, "{instance} is a replica and took clients' writes; it was closed (read_only)")
             }
+            Self::ServedWithoutLeaseAgain { gateway, times, run } => {
+                let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
+                write!(f, "gateway {gateway} {run}; it began to do so {times} more within the last minute")
+            }
             Self::StrayPrimaryClosed { instance } => {
                 write!(f, "{instance} took itself for a primary and was closed")
             }
-            Self::SurplusGivenUp { instance, bytes } => write!(
-                f,
-                "{instance} held {bytes} bytes of writes that the new primary never received; they are given up"
-            ),
+            Self::SurplusGivenUp { instance, bytes, unit } => given_up(f, instance, *bytes, *unit),
             Self::ProblemFound { sentence, .. } => f.write_str(sentence),
             Self::ProblemGone { code } => write!(f, "{code} is over"),
             Self::Paused { until, by } => write!(f, "automatic action is paused until {until} UTC by {by}"),
@@ -270,6 +282,26 @@ impl fmt::Display for EventKind {
                 )
             }
         }
+    }
+}
+
+fn given_up(
+    f: &mut fmt::Formatter<'_>,
+    instance: &InstanceName,
+    held: Option<u64>,
+    unit: Unit,
+) -> fmt::Result {
+    match held {
+        Some(held) => write!(
+            f,
+            "{instance} held {} that the new primary never received; they are given up",
+            unit.written(held)
+        ),
+        None => write!(
+            f,
+            "{instance} held data of which nothing tells whether the new primary received all of it, as its history is \
+             not known: how many acknowledged writes are lost with it cannot be told; it is given up"
+        ),
     }
 }
 
@@ -313,13 +345,16 @@ impl Moments {
     }
 }
 
-/// What is known to be lost: bytes of replication stream on one instance that the new primary never received.
+/// What is known to be lost, or may be: bytes of replication stream, or transactions, on one instance that the new primary
+/// never received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostWrites {
     /// Where they were.
     pub instance: InstanceName,
-    /// How many bytes.
-    pub bytes: u64,
+    /// How many; what it counts is the service's. `null` in JSON and `None` here: there may be some, and nothing tells how
+    /// many.
+    #[serde(with = "unknown_bytes")]
+    pub bytes: Option<u64>,
 }
 
 /// One failover, as `history` shows it.

@@ -3,6 +3,7 @@
 
 mod command;
 mod event;
+mod flapping;
 mod gateway;
 mod ids;
 mod names;
@@ -12,9 +13,11 @@ mod spec;
 mod status;
 mod time;
 mod traffic;
+pub mod unknown_bytes;
 
 pub use command::{CLOSED, ClientKind, Command, Info, Reply, Sql};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
+pub use flapping::Flapping;
 pub use gateway::{
     FailsafeRun, GatewayId, GatewayLoad, GatewayOrders, GatewayReport, LEASE, LEASE_ASKED_EVERY,
     PrimaryOrder, Reader, ServiceOrders,
@@ -30,14 +33,14 @@ pub use observation::{
 };
 pub use order::{Action, Order};
 pub use spec::{
-    ClusterSpec, ControllerSpec, Durability, Engine, Failsafe, InstanceSpec, MariaDbSpec, Preference,
-    RedisSpec, ServiceSpec,
+    ClusterSpec, ControllerSpec, Durability, Engine, EngineKind, Failsafe, InstanceSpec, MariaDbSpec,
+    Preference, RedisSpec, ServiceSpec, Unit,
 };
 pub use status::{
-    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, GatewayStatus, InstanceStatus,
-    LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,
+    CandidateStatus, ClusterStatus, ControllerStatus, Explanation, FailoverStatus, GatewayStatus,
+    InstanceStatus, LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,
 };
 pub use time::{Now, Time, UnixMicros};
 pub use traffic::{
-    ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayTraffic, SlowCommand, SlowOutcome,
+    ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayTraffic, SlowCommand, SlowOutcome, SqlTraffic,
 };

@@ -187,14 +187,23 @@ impl Replication {
 }
 
 /// What a MariaDB says of itself beyond what every engine does. The default for others.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SqlState {
     /// A replica that would take clients' writes (`read_only=0`).
     pub exposed: bool,
     /// A replica that applies nothing of what it receives: its SQL thread stands.
     pub stalled: bool,
+    /// A replica whose history is not the primary's: it cannot go on from where it stands.
+    pub diverged: bool,
     /// How much of what it received it has not applied yet. It holds that all the same.
     pub unapplied: u64,
+    /// A primary whose commits wait until another instance has them, however long that takes.
+    pub guarded: bool,
+    /// How many replicas that acknowledge are connected to it.
+    pub ackers: u64,
+    /// A replica that acknowledges to such a primary what it has received.
+    pub acks: bool,
     /// Counts up while whom it follows is alive, even if nothing is written there.
     pub heartbeats: u64,
 }

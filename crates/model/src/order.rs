@@ -43,6 +43,8 @@ pub enum Action {
         primary: Address,
         /// Disconnect clients.
         disconnect: bool,
+        /// Its acknowledgements count (`Durability::Majority`).
+        acker: bool,
     },
     /// Keep writes waiting, then report the offset on the same connection. For planned moves only.
     Pause {

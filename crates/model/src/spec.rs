@@ -119,13 +119,77 @@ impl Durability {
     }
 }
 
+/// What instances run, without the settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// Redis, or Valkey. Also what older versions mean, which say nothing.
+    #[default]
+    Redis,
+    /// MariaDB.
+    MariaDb,
+}
+
+impl EngineKind {
+    /// As the file and `status` spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::MariaDb => "mariadb",
+        }
+    }
+
+    /// What its offsets count.
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::Redis => Unit::Bytes,
+            Self::MariaDb => Unit::Transactions,
+        }
+    }
+}
+
+/// What offsets, lags and losses count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Bytes of a replication stream.
+    #[default]
+    Bytes,
+    /// Transactions, by their number in the GTID.
+    Transactions,
+}
+
+impl Unit {
+    /// So many of them.
+    pub fn count(self, count: u64) -> String {
+        let plural = if count == 1 { "" } else { "s" };
+        match self {
+            Self::Bytes => format!("{count} byte{plural}"),
+            Self::Transactions => format!("{count} transaction{plural}"),
+        }
+    }
+
+    /// So much written.
+    pub fn written(self, count: u64) -> String {
+        match self {
+            Self::Bytes => format!("{} of writes", self.count(count)),
+            Self::Transactions => self.count(count),
+        }
+    }
+}
+
 impl Engine {
+    /// Without the settings.
+    pub const fn kind(&self) -> EngineKind {
+        match self {
+            Self::Redis(_) => EngineKind::Redis,
+            Self::MariaDb(_) => EngineKind::MariaDb,
+        }
+    }
+
     /// As the file and `status` spell it.
     pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Redis(_) => "redis",
-            Self::MariaDb(_) => "mariadb",
-        }
+        self.kind().word()
     }
 
     /// The settings that only Redis has.
@@ -189,6 +253,6 @@ pub struct Preference {
     pub site: Option<String>,
     /// Preferred zone, if any.
     pub zone: Option<String>,
-    /// How many bytes of acknowledged writes the operator gives up for the preference. Default 0: none.
+    /// How many bytes, or transactions, of acknowledged writes the operator gives up for the preference. Default 0: none.
     pub max_lag_bytes: u64,
 }

@@ -1,10 +1,11 @@
 //! What operators are shown: plain values, serialised as they stand by the admin API.
 
 use crate::{
-    Address, Epoch, GatewayLoad, GatewayName, InstanceName, NodeName, PrimaryOrder, ReplOffset, ServiceName,
-    Severity, Term, UnixMicros,
+    Address, EngineKind, Epoch, FailoverRecord, GatewayLoad, GatewayName, InstanceName, NodeName,
+    PrimaryOrder, ReplOffset, ServiceName, Severity, Term, Unit, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
+use std::ops::Deref;
 
 /// The answer to `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +109,15 @@ pub enum MemberRole {
 pub struct ServiceStatus {
     /// Its name.
     pub name: ServiceName,
+    /// What its instances run.
+    #[serde(default)]
+    pub engine: EngineKind,
+    /// What offsets and lags count, `lag_bytes` included.
+    #[serde(default)]
+    pub unit: Unit,
+    /// Which acknowledged writes may be lost, where the file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<String>,
     /// The current epoch.
     pub epoch: Epoch,
     /// What goes on: `stable`, `forming`, `fencing`, `promoting`, `opening`.
@@ -158,7 +168,7 @@ pub struct InstanceStatus {
     pub version: Option<String>,
     /// Its offset when last asked.
     pub offset: Option<ReplOffset>,
-    /// How many bytes it is behind the primary, when both were last asked.
+    /// How far it is behind the primary, in the service's unit, when both were last asked.
     pub lag_bytes: Option<u64>,
     /// Whether it is connected to the one it follows.
     pub link_up: Option<bool>,
@@ -184,6 +194,12 @@ pub struct ProblemStatus {
 pub struct Explanation {
     /// The service.
     pub service: ServiceName,
+    /// What its instances run.
+    #[serde(default)]
+    pub engine: EngineKind,
+    /// What `would_lose_bytes` and `lag_bytes` count.
+    #[serde(default)]
+    pub unit: Unit,
     /// Who answers.
     pub node: NodeName,
     /// Why there is or is not a failover now.
@@ -192,12 +208,34 @@ pub struct Explanation {
     pub opinions: Vec<(NodeName, String)>,
     /// Who would win if it failed now.
     pub winner: Option<InstanceName>,
-    /// How many bytes of acknowledged writes that would lose, as far as offsets tell.
+    /// How much of acknowledged writes that would lose, in `unit`, as far as offsets tell.
     pub would_lose_bytes: Option<u64>,
     /// Every instance but the primary, best first.
     pub candidates: Vec<CandidateStatus>,
     /// What is wrong.
     pub problems: Vec<ProblemStatus>,
+}
+
+/// One failover, as `history` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverStatus {
+    /// What is on record.
+    #[serde(flatten)]
+    pub record: FailoverRecord,
+    /// What the service's instances run.
+    #[serde(default)]
+    pub engine: EngineKind,
+    /// What the `bytes` of what was lost count.
+    #[serde(default)]
+    pub unit: Unit,
+}
+
+impl Deref for FailoverStatus {
+    type Target = FailoverRecord;
+
+    fn deref(&self) -> &FailoverRecord {
+        &self.record
+    }
 }
 
 /// One instance as a candidate.
@@ -207,7 +245,7 @@ pub struct CandidateStatus {
     pub instance: InstanceName,
     /// Whether it may be chosen.
     pub eligible: bool,
-    /// How many bytes it is behind the primary.
+    /// How far it is behind the primary, in the explanation's unit.
     pub lag_bytes: Option<u64>,
     /// Why it would or would not be chosen.
     pub reason: String,

@@ -45,6 +45,31 @@ pub struct EndpointTraffic {
     pub connections: ConnectionsTraffic,
     /// Its commands, by what they are about; families without any are left out.
     pub families: Vec<FamilyTraffic>,
+    /// What it counts besides if it speaks SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlTraffic>,
+}
+
+/// What an endpoint counts that speaks SQL. Of what servers refuse only the number of the error is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SqlTraffic {
+    /// Commands, of clients whose bytes can be followed: without TLS and compression.
+    pub commands: u64,
+    /// Connections that were closed between two commands, because their server was to be left.
+    pub parted: u64,
+    /// Connections to servers that could not be made, or ended before the server had said a word.
+    pub connects_failed: u64,
+    /// Clients that the server refused because it has too many connections (1040, 1203, 1226).
+    pub too_many: u64,
+    /// Because too many connections from the gateway's address had failed (1129).
+    pub host_blocked: u64,
+    /// Because it lets nobody in from the gateway's address (1130).
+    pub host_denied: u64,
+    /// Because of their user, password or database (1045, 1698, 1044).
+    pub login_denied: u64,
+    /// Because of anything else.
+    pub refused_otherwise: u64,
 }
 
 /// Connections to servers, by kind.

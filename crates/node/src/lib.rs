@@ -6,7 +6,8 @@
 mod members;
 
 use backstay_consensus::{
-    Consensus, Durable, GATEWAYS, Persist, Refusal as ConsensusRefusal, Settings, Snapshot, StartError,
+    ACKERS, Consensus, Durable, GATEWAYS, Persist, Refusal as ConsensusRefusal, Settings, Snapshot,
+    StartError,
 };
 use backstay_controller::{
     Controller, Decided, Effect as BrainEffect, Entry, Input as BrainInput, Refusal, Report, State, Wish,
@@ -326,9 +327,11 @@ impl Node {
     ) {
         for effect in effects {
             match effect {
-                // Asked for again and again, without an operator who waits: gateways come once all know them.
-                BrainEffect::Propose(Entry { decision: Decided::Gateways { .. }, .. })
-                    if self.consensus.level() < GATEWAYS => {}
+                // Asked for again and again, without an operator who waits: these come once all know them.
+                BrainEffect::Propose(Entry {
+                    decision: decision @ (Decided::Gateways { .. } | Decided::Ackers { .. }),
+                    ..
+                }) if decision.level() > self.consensus.level() => {}
                 BrainEffect::Propose(entry) if entry.decision.level() > self.consensus.level() => {
                     raft.push_back(backstay_consensus::Effect::ProposalRefused(Vec::new()));
                 }
@@ -367,13 +370,20 @@ fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).unwrap_or_default()
 }
 
-/// The state that a snapshot holds. One that was made before all members knew gateways may end where those come now, and
-/// nowhere else: anything shorter was cut. What follows a whole state is a later version's, and is not read.
+/// The state that a snapshot holds. One that was made before all members knew gateways, or ackers, may end where those
+/// come now, and nowhere else: anything shorter was cut. What follows a whole state is a later version's, and is not read.
 fn decode_state(snapshot: &Snapshot) -> Result<State, String> {
-    let whole = postcard::from_bytes::<State>(&snapshot.data);
+    let (data, level) = (&snapshot.data, snapshot.membership.level);
+    let whole = postcard::from_bytes::<State>(data);
     if whole.is_err()
-        && snapshot.membership.level < GATEWAYS
-        && let Ok((services, [])) = postcard::take_from_bytes(&snapshot.data)
+        && level < ACKERS
+        && let Ok(((services, gateways), [])) = postcard::take_from_bytes(data)
+    {
+        return Ok(State { services, gateways, ..State::default() });
+    }
+    if whole.is_err()
+        && level < GATEWAYS
+        && let Ok((services, [])) = postcard::take_from_bytes(data)
     {
         return Ok(State { services, ..State::default() });
     }

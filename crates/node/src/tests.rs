@@ -1,7 +1,7 @@
 use super::*;
 use backstay_consensus::{Membership, VERSION};
 use backstay_controller::ServiceState;
-use backstay_model::{ControllerSpec, GatewayName, Generation, Term, UnixMicros};
+use backstay_model::{ControllerSpec, GatewayName, Generation, LostWrites, Term, UnixMicros};
 
 fn snapshot(level: u32, data: &[u8]) -> Snapshot {
     let membership = Membership { level, ..Membership::founders(&[NodeId::of(&"a".into())]) };
@@ -90,4 +90,13 @@ fn gateways_that_wait_for_an_upgrade_of_the_controllers_are_a_problem_with_a_nam
     assert!(told.starts_with("gateway app1 gets no lease") && told.contains("level 3"), "{told}");
     let (mut node, now) = alone(VERSION);
     assert_eq!(gateways_wait(&mut node, now), None);
+}
+
+#[test]
+fn lost_bytes_are_written_as_earlier_versions_wrote_them() {
+    for (bytes, before) in [(Some(70), 70_u64), (None, u64::MAX)] {
+        let lost = LostWrites { instance: "r1".into(), bytes };
+        assert_eq!(encode(&lost), encode(&("r1", before)));
+        assert_eq!(postcard::from_bytes(&encode(&lost)), Ok(lost));
+    }
 }

@@ -7,7 +7,7 @@ use crate::journal::Journal;
 use crate::question::{Answer, Question, Request, Scope};
 use backstay_controller::{Refusal, Wish};
 use backstay_model::{
-    Address, ClusterStatus, Event, Explanation, FailoverRecord, NodeName, ServiceName, UnixMicros,
+    Address, ClusterStatus, Event, Explanation, FailoverStatus, NodeName, ServiceName, UnixMicros,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl Handle {
     }
 
     /// Every remembered failover, oldest first, of one service or of all; `None`: the driver stopped.
-    pub async fn history(&self, service: Option<ServiceName>) -> Option<Vec<FailoverRecord>> {
+    pub async fn history(&self, service: Option<ServiceName>) -> Option<Vec<FailoverStatus>> {
         match self.ask(Question::History(service), Scope::Here).await? {
             Answer::History(history) => Some(history),
             _ => None,

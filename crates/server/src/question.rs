@@ -2,7 +2,7 @@
 //! forward to the leader. Plain values; who answers is the driver's business.
 
 use backstay_controller::{Refusal, Wish};
-use backstay_model::{Address, ClusterStatus, Explanation, FailoverRecord, ServiceName};
+use backstay_model::{Address, ClusterStatus, Explanation, FailoverStatus, ServiceName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
@@ -29,7 +29,7 @@ pub(crate) enum Answer {
     /// To `Status`.
     Status(Box<ClusterStatus>),
     /// To `History`.
-    History(Vec<FailoverRecord>),
+    History(Vec<FailoverStatus>),
     /// To `Explain`; `Err` says that there is no such service.
     Explanation(Result<Box<Explanation>, String>),
     /// To `Address`.

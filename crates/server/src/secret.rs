@@ -3,7 +3,7 @@
 
 use crate::link::TlsDialler;
 use crate::tls::TlsError;
-use backstay_config::{Credentials, SecretSource};
+use backstay_config::{Credentials, ReplicationUser, SecretSource};
 use backstay_model::MariaDbSpec;
 use backstay_wire::mariadb::{Account, Settings};
 use std::fmt;
@@ -77,6 +77,8 @@ pub enum LoginError {
 pub(crate) struct Login {
     credentials: Credentials,
     password: Option<Secret>,
+    /// As whom replicas log in at their primary, if that is somebody else.
+    replication: Option<Account>,
     tls: Option<TlsDialler>,
 }
 
@@ -84,8 +86,13 @@ impl Login {
     /// Reads the password and the certificates for the first time.
     pub(crate) fn new(credentials: Credentials) -> Result<Self, LoginError> {
         let password = credentials.password.as_ref().map(read).transpose()?;
+        let account = |user: &ReplicationUser| -> Result<Account, SecretError> {
+            let password = read(&user.password)?;
+            Ok(Account { username: user.username.clone(), password: password.reveal().to_owned() })
+        };
+        let replication = credentials.replication.as_ref().map(account).transpose()?;
         let tls = credentials.tls.as_ref().map(TlsDialler::new).transpose()?;
-        Ok(Self { credentials, password, tls })
+        Ok(Self { credentials, password, replication, tls })
     }
 
     /// How to talk TLS, if that is how.
@@ -103,12 +110,14 @@ impl Login {
         self.password.as_ref()
     }
 
-    /// What a conversation with a MariaDB needs to know. Replicas log in at their primary as Backstay does.
+    /// What a conversation with a MariaDB needs to know. Replicas log in at their primary as Backstay does, unless the
+    /// file names somebody else.
     pub(crate) fn mariadb_settings(&self, spec: MariaDbSpec) -> Settings {
         let password = self.password().map(Secret::reveal).unwrap_or_default();
         let username = self.username().unwrap_or_default();
         let login = Account { username: username.to_owned(), password: password.to_owned() };
-        Settings { replication: login.clone(), login, spec, encrypted: self.tls.is_some() }
+        let replication = self.replication.clone().unwrap_or_else(|| login.clone());
+        Settings { replication, login, spec, encrypted: self.tls.is_some() }
     }
 
     /// Reads it again if it may have changed. What cannot be read now leaves the last one in force.

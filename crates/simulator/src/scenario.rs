@@ -44,6 +44,12 @@ pub struct Scenario {
     pub priorities: Vec<u32>,
     /// The zone in which the primary should be, and how many bytes may be given up for it.
     pub preferred_zone: Option<(String, u64)>,
+    /// How far behind a replica may be from which a gateway's reader endpoint reads.
+    pub readers_max_lag: u64,
+    /// The operator lets gateways go on without a lease.
+    pub failsafe: bool,
+    /// Where none is near enough, it reads at the primary, or refuses.
+    pub readers_fall_back: bool,
     pub(crate) loss_per_mille: u64,
     pub(crate) duplication_per_mille: u64,
     pub(crate) slow_per_mille: u64,
@@ -89,6 +95,8 @@ pub enum FaultKind {
     /// The primary hangs and the leader dies while a gateway still holds a lease of its and can be told nothing; then the
     /// primary goes on.
     Inheritance,
+    /// A gateway and all controllers lose each other.
+    Silence,
 }
 
 impl FaultKind {
@@ -143,11 +151,23 @@ pub enum Mistake {
     LeaseCheckedOnlyBefore,
     /// A new leader forgets the leases that the one before may have granted.
     NoInheritedLeases,
+    /// A gateway sends a read again although a later write of the same client may have run.
+    ReadSentAgainBehindWrite,
+    /// A gateway's reader endpoint reads from any replica, however far it is behind.
+    ReaderWithoutBound,
+    /// A gateway's reader endpoint sends writes on, too.
+    ReaderForwardsWrites,
+    /// A gateway's failsafe goes by the replicas that the primary shows, whether or not they acknowledge anything.
+    FailsafeTrustsLinks,
+    /// A gateway serves without a lease and does not say so.
+    FailsafeWithoutAlarm,
+    /// A gateway has a failsafe although the operator did not ask for one.
+    FailsafeUnasked,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -158,6 +178,12 @@ impl Mistake {
         Self::DecideAlone,
         Self::LeaseCheckedOnlyBefore,
         Self::NoInheritedLeases,
+        Self::ReadSentAgainBehindWrite,
+        Self::ReaderWithoutBound,
+        Self::ReaderForwardsWrites,
+        Self::FailsafeTrustsLinks,
+        Self::FailsafeWithoutAlarm,
+        Self::FailsafeUnasked,
     ];
 }
 
@@ -207,12 +233,21 @@ impl Scenario {
             crash_per_100k: if random.chance(200) { random.range(1, 60) } else { 0 },
             stall_per_mille: if random.chance(200) { random.range(1, 60) } else { 0 },
             gateways: *random.pick(&[0, 0, 0, 1, 2, 3]),
+            readers_max_lag: 0,
+            readers_fall_back: false,
+            failsafe: false,
         };
         if scenario.gateways > 0 {
             let kinds = [(FaultKind::Gateway, 600), (FaultKind::Inheritance, 200)];
             scenario
                 .kinds
                 .extend(kinds.into_iter().filter(|(_, often)| random.chance(*often)).map(|(kind, _)| kind));
+            scenario.readers_max_lag = *random.pick(&[0, 2, 10, 1000]);
+            scenario.readers_fall_back = random.chance(500);
+            scenario.failsafe = random.chance(300);
+            if random.chance(if scenario.failsafe { 800 } else { 150 }) {
+                scenario.kinds.push(FaultKind::Silence);
+            }
         }
         scenario
     }
@@ -250,7 +285,7 @@ impl Scenario {
                 parallel_syncs: 1,
                 preference,
                 engine: Engine::Redis(RedisSpec { canary_key: "canary".into(), ..RedisSpec::default() }),
-                failsafe: Failsafe::Off,
+                failsafe: if self.failsafe { Failsafe::RiskTwoPrimaries } else { Failsafe::Off },
                 digest: "same".into(),
             }],
         }

@@ -32,9 +32,18 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.faults = 3;
         }
         Mistake::PromoteUncompared => scenario.kinds = vec![FaultKind::Switchover],
-        Mistake::LeaseCheckedOnlyBefore => {
+        Mistake::LeaseCheckedOnlyBefore
+        | Mistake::ReadSentAgainBehindWrite
+        | Mistake::ReaderWithoutBound
+        | Mistake::ReaderForwardsWrites => {
             scenario.gateways = 2;
             scenario.kinds = vec![FaultKind::Gateway];
+        }
+        Mistake::FailsafeTrustsLinks | Mistake::FailsafeWithoutAlarm | Mistake::FailsafeUnasked => {
+            scenario.gateways = 2;
+            scenario.failsafe = mistake != Mistake::FailsafeUnasked;
+            scenario.kinds = vec![FaultKind::Silence, FaultKind::Hang];
+            scenario.faults = 12;
         }
         Mistake::NoInheritedLeases => {
             scenario.gateways = 2;
@@ -80,6 +89,36 @@ fn a_lease_that_is_checked_only_before_forwarding_is_caught() {
 #[test]
 fn a_new_leader_that_forgets_inherited_leases_is_caught() {
     is_caught(Mistake::NoInheritedLeases);
+}
+
+#[test]
+fn a_read_that_is_sent_again_behind_a_later_write_is_caught() {
+    is_caught(Mistake::ReadSentAgainBehindWrite);
+}
+
+#[test]
+fn a_reader_that_knows_no_bound_is_caught() {
+    is_caught(Mistake::ReaderWithoutBound);
+}
+
+#[test]
+fn a_reader_that_sends_writes_on_is_caught() {
+    is_caught(Mistake::ReaderForwardsWrites);
+}
+
+#[test]
+fn a_failsafe_that_goes_by_the_replicas_that_the_primary_shows_is_caught() {
+    is_caught(Mistake::FailsafeTrustsLinks);
+}
+
+#[test]
+fn a_failsafe_without_an_alarm_is_caught() {
+    is_caught(Mistake::FailsafeWithoutAlarm);
+}
+
+#[test]
+fn a_failsafe_that_nobody_asked_for_is_caught() {
+    is_caught(Mistake::FailsafeUnasked);
 }
 
 #[test]

@@ -142,13 +142,13 @@ fn every_command() -> Vec<Command> {
         Command::Info,
         Command::Ping,
         Command::DisconnectClients(ClientKind::Normal),
-        Command::Replicate(address.clone()),
+        Command::Sql(Sql::Follow { primary: address.clone(), acker: true }),
         Command::Replicate(Address::nowhere()),
         Command::Sql(Sql::Close),
         Command::Sql(Sql::Open),
         Command::Sql(Sql::StopReceiving),
         Command::Sql(Sql::StartApplying),
-        Command::Sql(Sql::Demote(address)),
+        Command::Sql(Sql::Demote { primary: address, acker: false }),
         Command::Sql(Sql::Ascend { replid: "0-1".into(), offset: ReplOffset(12) }),
         Command::Sql(Sql::Ascend { replid: "'; DROP".into(), offset: ReplOffset(12) }),
         Command::Canary(String::new()),
@@ -293,7 +293,8 @@ fn no_password_shows_anywhere_but_in_what_is_sent() {
     let mut conversation = Conversation::new(settings(Durability::Majority));
     conversation.feed(&admitted()).unwrap();
     assert_eq!(conversation.next_reply(), Ok(None));
-    conversation.send(&Command::Replicate("db:3306".parse().unwrap()));
+    let primary = "db:3306".parse().unwrap();
+    conversation.send(&Command::Sql(Sql::Follow { primary, acker: true }));
     conversation.feed(&error(1064, "#42000", "near 'MASTER_PASSWORD='hush''")).unwrap();
     assert_eq!(conversation.next_reply(), Ok(Some(Reply::Refused(Fault::OtherError))));
     assert_eq!(conversation.trouble().map(|error| (error.code, error.text.as_str())), Some((1064, "")));

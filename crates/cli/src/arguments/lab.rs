@@ -3,15 +3,16 @@
 use crate::output::Output;
 use crate::times;
 use backstay_lab::Fault;
+use backstay_model::Durability;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Lab {
-    /// Start controllers and a Redis group on free ports of this machine; they keep running in the background.
+    /// Start controllers and a Redis group, and if wanted a MariaDB group, on free ports of this machine; they keep running in the background.
     Up(LabUp),
-    /// Show the lab's servers: which live, and what the Redis instances take themselves for.
+    /// Show the lab's servers: which live, and what the instances take themselves for.
     Status {
         #[command(flatten)]
         folder: Folder,
@@ -46,6 +47,11 @@ resume          it goes on (SIGCONT)
 restart         it ends in good order and starts again; if it is dead, it starts
 restart-empty   kill -9, its data is removed, and it starts again";
 
+fn durability(text: &str) -> Result<Durability, String> {
+    let known = [Durability::Async, Durability::Majority].into_iter().find(|it| it.word() == text);
+    known.ok_or_else(|| "there are: async, majority".to_owned())
+}
+
 fn fault_names() -> clap::builder::PossibleValuesParser {
     Fault::ALL.map(Fault::name).into()
 }
@@ -58,6 +64,12 @@ pub(crate) struct LabUp {
     /// How many Redis instances: a primary, the others its replicas.
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
     pub(crate) redis: usize,
+    /// How many MariaDB instances beside them, of a service called orders: a primary, the others its replicas.
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    pub(crate) mariadb: usize,
+    /// When a commit of MariaDB is acknowledged: once the primary has it (async), or a replica, too (majority).
+    #[arg(long, default_value = "async", value_name = "WHEN", value_parser = durability, requires = "mariadb")]
+    pub(crate) durability: Durability,
     /// How many gateways: each an address that never changes, and one for reads.
     #[arg(long, default_value_t = 0, value_name = "COUNT")]
     pub(crate) gateways: usize,

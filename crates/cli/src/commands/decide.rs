@@ -5,8 +5,8 @@ use crate::admin::Controllers;
 use crate::arguments::Decide;
 use crate::confirm::Plan;
 use crate::failure::{FAILED, Failure};
-use crate::show::bytes;
-use backstay_model::{InstanceStatus, ServiceStatus};
+use crate::show::amount;
+use backstay_model::{InstanceStatus, ServiceStatus, Unit};
 use serde_json::json;
 
 pub(super) fn decide(arguments: &Decide) -> Result<(), Failure> {
@@ -37,9 +37,10 @@ pub(super) fn decide(arguments: &Decide) -> Result<(), Failure> {
 
 fn plan(service: &ServiceStatus, chosen: &InstanceStatus) -> Plan {
     let would = format!("make {} the primary of {} in epoch {}", chosen.name, service.name, service.epoch);
-    let mut plan = Plan::new(would).with(held(chosen));
+    let mut plan = Plan::new(would).with(held(chosen, service.unit));
     for other in service.instances.iter().filter(|other| other.name != chosen.name) {
-        plan = plan.with(format!("{}; what it alone holds is given up when it follows", held(other)));
+        plan = plan
+            .with(format!("{}; what it alone holds is given up when it follows", held(other, service.unit)));
     }
     match &service.paused {
         Some(pause) => {
@@ -50,14 +51,16 @@ fn plan(service: &ServiceStatus, chosen: &InstanceStatus) -> Plan {
 }
 
 /// What an instance was last seen to hold.
-fn held(instance: &InstanceStatus) -> String {
+fn held(instance: &InstanceStatus, unit: Unit) -> String {
     let name = &instance.name;
     match (instance.suspected, instance.offset) {
         (true, _) => format!("{name} does not answer ({})", instance.health),
         (false, None) => format!("{name} has not said what it holds"),
         (false, Some(offset)) => match instance.lag_bytes {
             Some(0) => format!("{name} stands at offset {offset}"),
-            Some(lag) => format!("{name} stands at offset {offset}, {} behind the old primary", bytes(lag)),
+            Some(lag) => {
+                format!("{name} stands at offset {offset}, {} behind the old primary", amount(lag, unit))
+            }
             None => format!("{name} stands at offset {offset} of another history"),
         },
     }

@@ -6,8 +6,8 @@ use crate::arguments::{Failover, Switchover};
 use crate::confirm::Plan;
 use crate::failure::{FAILED, Failure};
 use crate::output::{Format, Output};
-use crate::show::{self, bytes};
-use backstay_model::{Epoch, Explanation, FailoverRecord, InstanceStatus, ServiceStatus};
+use crate::show::{self, amount};
+use backstay_model::{Epoch, Explanation, FailoverStatus, InstanceStatus, ServiceStatus};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -76,7 +76,10 @@ fn plan(service: &ServiceStatus, named: Option<&InstanceStatus>, explanation: &E
     let plan = Plan::new(format!("fail {} over from {from}, most likely to {to}", service.name));
     let plan = match explanation.would_lose_bytes {
         Some(0) => plan.with(format!("{to} was seen to have everything that {from} has")),
-        Some(behind) => plan.with(format!("{to} is {} behind: writes in them are lost", bytes(behind))),
+        Some(behind) => {
+            let behind = amount(behind, explanation.unit);
+            plan.with(format!("{to} is {behind} behind: writes in them are lost"))
+        }
         None => plan.with("how much would be lost is not known"),
     };
     let up = service
@@ -94,7 +97,7 @@ fn wait(
     service: &ServiceStatus,
     doing: &str,
     output: Output,
-) -> Result<FailoverRecord, Failure> {
+) -> Result<FailoverStatus, Failure> {
     let spinner =
         if output.output == Format::Table { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     spinner.set_message(doing.to_owned());
@@ -104,7 +107,7 @@ fn wait(
     let mut last = None;
     while started.elapsed() < PATIENCE {
         // A leader that dies meanwhile leaves its work to the next one.
-        if let Ok(records) = controllers.get::<Vec<FailoverRecord>>(&path) {
+        if let Ok(records) = controllers.get::<Vec<FailoverStatus>>(&path) {
             last = records.into_iter().rfind(|record| record.epoch > service.epoch);
             if last.as_ref().is_some_and(is_over) {
                 break;
@@ -116,7 +119,7 @@ fn wait(
     last.filter(is_over).ok_or_else(|| still_running(service, service.epoch))
 }
 
-const fn is_over(record: &FailoverRecord) -> bool {
+fn is_over(record: &FailoverStatus) -> bool {
     record.moments.first_write.is_some()
 }
 

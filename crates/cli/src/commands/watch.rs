@@ -10,7 +10,7 @@ use crate::output::Paint;
 use crate::screen::{Gesture, Screen, send_gestures};
 use crate::show::{self, EventLine, Picture};
 use crate::times;
-use backstay_model::{ClusterStatus, FailoverRecord};
+use backstay_model::{ClusterStatus, FailoverStatus};
 use std::io;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,7 +31,7 @@ const PAST: Duration = Duration::from_secs(600);
 
 /// What changes the picture.
 enum Change {
-    Looked(ClusterStatus, Vec<FailoverRecord>),
+    Looked(ClusterStatus, Vec<FailoverStatus>),
     Happened(EventLine),
     Trouble(String),
 }
@@ -71,7 +71,7 @@ async fn look(controllers: &Controllers, service: Option<&str>, to: &Sender<Chan
         let looked = async {
             let status: ClusterStatus =
                 controllers.look("/v1/status", |status: &ClusterStatus| status.quorum).await?;
-            let history: Vec<FailoverRecord> = controllers.look(&history, |_| true).await?;
+            let history: Vec<FailoverStatus> = controllers.look(&history, |_| true).await?;
             Ok::<_, Failure>(Change::Looked(of_service(status, service), history))
         };
         let change = looked.await.unwrap_or_else(|failure| Change::Trouble(failure.in_one_line()));

@@ -1,13 +1,14 @@
 //! Why there is or is not a failover, and what one would do.
 
 use super::status::problems;
-use super::table::{Tone, bytes, or_dash};
+use super::table::{self, Tone, amount, or_dash};
 use crate::output::Paint;
 use backstay_model::Explanation;
 
 /// `backstay explain`.
 pub(crate) fn explanation(explanation: &Explanation, paint: Paint) -> String {
-    let service = paint.text(Tone::Strong, explanation.service.as_str());
+    let service = table::service(&explanation.service, explanation.engine, paint);
+    let unit = explanation.unit;
     let mut text = format!("{service}: {} (as {} sees it)\n", explanation.verdict, explanation.node);
     text.push_str(&winner(explanation));
     text.push('\n');
@@ -25,7 +26,7 @@ pub(crate) fn explanation(explanation: &Explanation, paint: Paint) -> String {
             vec![
                 Tone::Plain.cell(&candidate.instance),
                 tone.cell(word),
-                Tone::Plain.cell(or_dash(candidate.lag_bytes.map(bytes))),
+                Tone::Plain.cell(or_dash(candidate.lag_bytes.map(|lag| amount(lag, unit)))),
                 Tone::Plain.cell(&candidate.reason),
             ]
         });
@@ -48,7 +49,8 @@ fn winner(explanation: &Explanation) -> String {
             )
         }
         (Some(winner), Some(lost)) => {
-            format!("if the primary failed now, {winner} would win and about {} would be lost", bytes(lost))
+            let lost = amount(lost, explanation.unit);
+            format!("if the primary failed now, {winner} would win and about {lost} would be lost")
         }
         (Some(winner), None) => format!("if the primary failed now, {winner} would win"),
     }

@@ -1,15 +1,15 @@
 //! Failovers, oldest first, each with its timeline in milliseconds after the first suspicion.
 
-use super::table::{Tone, bytes};
+use super::table::{self, Tone, amount};
 use crate::output::Paint;
-use backstay_model::{FailoverRecord, ServiceStatus, UnixMicros};
+use backstay_model::{FailoverRecord, FailoverStatus, ServiceStatus, Unit, UnixMicros};
 use std::time::Duration;
 
 /// How long a failover that is over is shown as news.
 const RECENT: Duration = Duration::from_secs(60);
 
 /// `backstay history`.
-pub(crate) fn history(records: &[FailoverRecord], paint: Paint) -> String {
+pub(crate) fn history(records: &[FailoverStatus], paint: Paint) -> String {
     if records.is_empty() {
         return "there was no failover yet\n".to_owned();
     }
@@ -17,13 +17,10 @@ pub(crate) fn history(records: &[FailoverRecord], paint: Paint) -> String {
     texts.join("\n")
 }
 
-fn record(record: &FailoverRecord, paint: Paint) -> String {
-    let to = record.to.as_ref().map_or("nobody yet", |to| to.as_str());
-    let from = record.from.as_ref().map(|from| format!("{from} to "));
+fn record(record: &FailoverStatus, paint: Paint) -> String {
     let begin = begin(record);
-    let head = format!("{}, epoch {}: {}{to}", record.service, record.epoch, from.unwrap_or_default());
     let when = begin.map(|begin| format!("  {begin} UTC")).unwrap_or_default();
-    let mut text = format!("{}{}\n", paint.text(Tone::Strong, head), paint.text(Tone::Faint, when));
+    let mut text = format!("{}{}\n", head(record, paint), paint.text(Tone::Faint, when));
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
             let name = paint.text(Tone::Faint, format!("{name:<9}"));
@@ -43,11 +40,8 @@ fn record(record: &FailoverRecord, paint: Paint) -> String {
 }
 
 /// The same in few lines, for a picture that holds more than that.
-pub(super) fn in_brief(record: &FailoverRecord, paint: Paint) -> String {
-    let to = record.to.as_ref().map_or("nobody yet", |to| to.as_str());
-    let from = record.from.as_ref().map(|from| format!("{from} to "));
-    let head = format!("{}, epoch {}: {}{to}", record.service, record.epoch, from.unwrap_or_default());
-    let mut text = format!("{}, because {}\n", paint.text(Tone::Strong, head), record.cause);
+pub(super) fn in_brief(record: &FailoverStatus, paint: Paint) -> String {
+    let mut text = format!("{}, because {}\n", head(record, paint), record.cause);
     let begin = begin(record).unwrap_or_default();
     for (name, at) in record.moments.in_order() {
         if let Some(at) = at {
@@ -78,13 +72,31 @@ fn begin(record: &FailoverRecord) -> Option<UnixMicros> {
     record.moments.in_order().into_iter().find_map(|(_, at)| at)
 }
 
-fn lost(record: &FailoverRecord, paint: Paint) -> String {
+fn lost(record: &FailoverStatus, paint: Paint) -> String {
     if record.lost.is_empty() {
         return paint.text(Tone::Good, "nothing that is known of");
     }
-    let parts =
-        record.lost.iter().map(|lost| format!("{} of writes on {}", bytes(lost.bytes), lost.instance));
+    let parts = record.lost.iter().map(|lost| match lost.bytes {
+        Some(number) => format!("{} on {}", written(number, record.unit), lost.instance),
+        None => format!("perhaps writes on {}: how many cannot be told", lost.instance),
+    });
     paint.text(Tone::Bad, parts.collect::<Vec<_>>().join(", "))
+}
+
+fn written(count: u64, unit: Unit) -> String {
+    match unit {
+        Unit::Bytes => format!("{} of writes", amount(count, unit)),
+        Unit::Transactions => amount(count, unit),
+    }
+}
+
+/// Whose failover, in which epoch, from whom to whom.
+fn head(record: &FailoverStatus, paint: Paint) -> String {
+    let to = record.to.as_ref().map_or("nobody yet", |to| to.as_str());
+    let from = record.from.as_ref().map(|from| format!("{from} to "));
+    let service = table::service(&record.service, record.engine, Paint::Plain);
+    let head = format!("{service}, epoch {}: {}{to}", record.epoch, from.unwrap_or_default());
+    paint.text(Tone::Strong, head)
 }
 
 fn timeline(record: &FailoverRecord, begin: UnixMicros, paint: Paint) -> String {

@@ -4,7 +4,7 @@ use super::table::{Tone, or_dash};
 use crate::output::Paint;
 use backstay_lab::LabView;
 use backstay_lab::servers::process::Liveness;
-use backstay_lab::stack::view::RoleView;
+use backstay_lab::stack::view::{GatewayView, RoleView};
 use comfy_table::Cell;
 
 /// `backstay lab status`.
@@ -46,19 +46,31 @@ pub(crate) fn lab(view: &LabView, paint: Paint) -> String {
         text.push_str(&paint.table(&["instance", "pid", "state", "address", "role"], rows));
     }
     if !view.gateways.is_empty() {
-        let rows = view.gateways.iter().map(|gateway| {
-            vec![
-                Tone::Plain.cell(&gateway.name),
-                Tone::Plain.cell(or_dash(gateway.pid)),
-                state(gateway.state),
-                Tone::Plain.cell(gateway.primary),
-                Tone::Plain.cell(gateway.reader),
-            ]
-        });
         text.push('\n');
-        text.push_str(&paint.table(&["gateway", "pid", "state", "primary", "reader"], rows));
+        text.push_str(&gateways(&view.gateways, paint));
     }
     text
+}
+
+fn gateways(gateways: &[GatewayView], paint: Paint) -> String {
+    let mut columns = vec!["gateway", "pid", "state", "primary", "reader"];
+    if gateways.iter().any(|gateway| gateway.sql.is_some()) {
+        columns.extend(["orders", "orders-reader"]);
+    }
+    let rows = gateways.iter().map(|gateway| {
+        let mut row = vec![
+            Tone::Plain.cell(&gateway.name),
+            Tone::Plain.cell(or_dash(gateway.pid)),
+            state(gateway.state),
+            Tone::Plain.cell(gateway.primary),
+            Tone::Plain.cell(gateway.reader),
+        ];
+        if let Some(sql) = gateway.sql {
+            row.extend([sql.orders, sql.orders_reader].map(|address| Tone::Plain.cell(address)));
+        }
+        row
+    });
+    paint.table(&columns, rows)
 }
 
 fn state(state: Liveness) -> Cell {

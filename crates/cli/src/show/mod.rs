@@ -21,6 +21,6 @@ pub(crate) use explain::explanation;
 pub(crate) use history::history;
 pub(crate) use lab::lab;
 pub(crate) use status::{controllers, status};
-pub(crate) use table::bytes;
+pub(crate) use table::amount;
 pub(crate) use traffic::{GatewayReading, slow_commands, traffic};
 pub(crate) use watch::{Picture, watch};

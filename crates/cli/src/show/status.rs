@@ -1,7 +1,7 @@
 //! The cluster at a glance.
 
 use super::gateways::gateways;
-use super::table::{Tone, bytes, or_dash};
+use super::table::{self, Tone, amount, or_dash};
 use crate::output::Paint;
 use backstay_model::{
     ClusterStatus, ControllerStatus, InstanceStatus, MemberRole, ProblemStatus, ServiceStatus, Severity,
@@ -103,7 +103,7 @@ fn controller(controller: &ControllerStatus) -> Vec<Cell> {
 fn service(service: &ServiceStatus, paint: Paint, width: usize) -> String {
     let mut text = format!(
         "{}: {} in epoch {}, {}\n",
-        paint.text(Tone::Strong, service.name.as_str()),
+        name(service, paint),
         phase(service, paint),
         service.epoch,
         primary(service, paint)
@@ -135,6 +135,14 @@ fn service(service: &ServiceStatus, paint: Paint, width: usize) -> String {
     text
 }
 
+fn name(service: &ServiceStatus, paint: Paint) -> String {
+    let name = table::service(&service.name, service.engine, paint);
+    match &service.durability {
+        Some(durability) => format!("{name}, {durability}"),
+        None => name,
+    }
+}
+
 fn phase(service: &ServiceStatus, paint: Paint) -> String {
     let tone = if service.phase == "stable" { Tone::Good } else { Tone::Doubtful };
     paint.text(tone, &service.phase)
@@ -160,6 +168,7 @@ fn place(instance: &InstanceStatus) -> String {
 
 fn instance(service: &ServiceStatus, instance: &InstanceStatus) -> Vec<Cell> {
     let reigns = service.primary.as_ref() == Some(&instance.name);
+    let lag = instance.lag_bytes.map(|lag| amount(lag, service.unit));
     let down = instance.suspected;
     let role = match (down, instance.closed) {
         // What it said last; it may be something else, or nobody, by now.
@@ -194,7 +203,7 @@ fn instance(service: &ServiceStatus, instance: &InstanceStatus) -> Vec<Cell> {
         role_tone.cell(role),
         health_tone.cell(&instance.health),
         Tone::Plain.cell(or_dash(instance.offset)),
-        Tone::Plain.cell(or_dash(instance.lag_bytes.filter(|_| !reigns && !down).map(bytes))),
+        Tone::Plain.cell(or_dash(lag.filter(|_| !reigns && !instance.suspected))),
         link_tone.cell(link),
         sync_tone.cell(in_sync),
     ]

@@ -2,6 +2,7 @@
 
 use super::fold;
 use crate::output::Paint;
+use backstay_model::{EngineKind, ServiceName, Unit};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use owo_colors::{OwoColorize, Style};
 
@@ -118,6 +119,23 @@ pub(crate) fn bytes(count: u64) -> String {
         unit += 1;
     }
     format!("{amount:.1} {}", UNITS[unit])
+}
+
+/// So much of what a service's offsets count, for people.
+pub(crate) fn amount(count: u64, unit: Unit) -> String {
+    match unit {
+        Unit::Bytes => bytes(count),
+        Unit::Transactions => unit.count(count),
+    }
+}
+
+/// The name of a service; what it runs is said if it is no Redis.
+pub(super) fn service(name: &ServiceName, engine: EngineKind, paint: Paint) -> String {
+    let name = paint.text(Tone::Strong, name.as_str());
+    match engine {
+        EngineKind::Redis => name,
+        EngineKind::MariaDb => format!("{name} (MariaDB)"),
+    }
 }
 
 /// What is not known.

@@ -3,9 +3,10 @@
 use super::{EventLine, Picture, event_line, explanation, history, watch};
 use crate::output::Paint;
 use backstay_model::{
-    Address, CandidateStatus, ClusterStatus, ControllerStatus, Epoch, Explanation, FailoverRecord,
-    GatewayLoad, GatewayStatus, InstanceStatus, LeaseStatus, LostWrites, MemberRole, Moments, PauseStatus,
-    PrimaryOrder, ProblemStatus, ReplOffset, ServiceStatus, Severity, Term, UnixMicros,
+    Address, CandidateStatus, ClusterStatus, ControllerStatus, EngineKind, Epoch, Explanation,
+    FailoverRecord, FailoverStatus, GatewayLoad, GatewayStatus, InstanceStatus, LeaseStatus, LostWrites,
+    MemberRole, Moments, PauseStatus, PrimaryOrder, ProblemStatus, ReplOffset, ServiceStatus, Severity, Term,
+    Unit, UnixMicros,
 };
 
 const MOMENT: UnixMicros = UnixMicros(1_795_235_922_123_456);
@@ -68,6 +69,9 @@ fn cluster() -> ClusterStatus {
         problems: Vec::new(),
         services: vec![ServiceStatus {
             name: "mymaster".into(),
+            engine: EngineKind::Redis,
+            unit: Unit::Bytes,
+            durability: None,
             epoch: Epoch(2),
             phase: "stable".into(),
             primary: Some("r1".into()),
@@ -87,7 +91,20 @@ fn problem(severity: Severity, code: &str) -> ProblemStatus {
     }
 }
 
-fn failover() -> FailoverRecord {
+/// The same of a MariaDB.
+fn orders() -> ClusterStatus {
+    let mut cluster = cluster();
+    let service = &mut cluster.services[0];
+    (service.name, service.engine, service.unit) = ("orders".into(), EngineKind::MariaDb, Unit::Transactions);
+    service.durability = Some("majority".into());
+    cluster
+}
+
+fn failover() -> FailoverStatus {
+    FailoverStatus { record: record(), engine: EngineKind::Redis, unit: Unit::Bytes }
+}
+
+fn record() -> FailoverRecord {
     let at = |micros| Some(UnixMicros(MOMENT.0 + micros));
     FailoverRecord {
         service: "mymaster".into(),
@@ -208,8 +225,8 @@ fn status_without_a_quorum_warns_that_it_may_be_old() {
 
 #[test]
 fn history_shows_each_failover_in_milliseconds_after_the_first_suspicion() {
-    let lossy =
-        FailoverRecord { lost: vec![LostWrites { instance: "r3".into(), bytes: 2048 }], ..failover() };
+    let lost = vec![LostWrites { instance: "r3".into(), bytes: Some(2048) }];
+    let lossy = FailoverStatus { record: FailoverRecord { lost, ..record() }, ..failover() };
     insta::assert_snapshot!(history(&[failover(), lossy], Paint::Plain), @r"
     mymaster, epoch 2: r3 to r1  2026-11-21 04:38:42.123 UTC
       because  2 controllers found its port closed
@@ -243,6 +260,25 @@ fn history_shows_each_failover_in_milliseconds_after_the_first_suspicion() {
 }
 
 #[test]
+fn what_may_be_lost_and_cannot_be_counted_is_said_and_null_in_json() {
+    let lost = vec![
+        LostWrites { instance: "r3".into(), bytes: Some(2048) },
+        LostWrites { instance: "r2".into(), bytes: None },
+    ];
+    let record = FailoverRecord { lost, ..record() };
+    let told = FailoverStatus { record: record.clone(), ..failover() };
+    let shown = history(std::slice::from_ref(&told), Paint::Plain);
+    let expected = "lost     2.0 KiB of writes on r3, perhaps writes on r2: how many cannot be told\n";
+    assert!(shown.contains(expected), "{shown}");
+    let json = serde_json::to_string(&record).unwrap();
+    assert!(json.contains(r#"{"instance":"r2","bytes":null}"#), "{json}");
+    assert_eq!(serde_json::from_str::<FailoverRecord>(&json).unwrap(), record);
+    let json = serde_json::to_string(&told).unwrap();
+    assert!(json.contains(r#"{"instance":"r2","bytes":null}"#), "{json}");
+    assert_eq!(serde_json::from_str::<FailoverStatus>(&json).unwrap(), told);
+}
+
+#[test]
 fn explain_shows_who_would_win_and_why_the_others_would_not() {
     let candidate = |name: &str, eligible, lag_bytes, reason: &str| CandidateStatus {
         instance: name.into(),
@@ -252,6 +288,8 @@ fn explain_shows_who_would_win_and_why_the_others_would_not() {
     };
     let explained = Explanation {
         service: "mymaster".into(),
+        engine: EngineKind::Redis,
+        unit: Unit::Bytes,
         node: "a".into(),
         verdict: "no failover: 0 of 3 controllers hold the primary r1 to be down, 2 would be needed".into(),
         opinions: vec![("a".into(), "up".into()), ("b".into(), "silent".into())],
@@ -342,12 +380,11 @@ fn an_event_is_one_line() {
 }
 
 fn picture() -> Picture {
-    let running = FailoverRecord {
-        moments: Moments { fenced: None, promoted: None, ..failover().moments },
-        ..failover()
-    };
+    let mut running = failover();
+    (running.record.moments.fenced, running.record.moments.promoted) = (None, None);
     let sentence = "r3 (10.0.0.1:6381) refuses connections, as seen from here";
-    let given_up = FailoverRecord { epoch: Epoch(1), ..running.clone() };
+    let mut given_up = running.clone();
+    given_up.record.epoch = Epoch(1);
     let mut status = cluster();
     status.services[0].phase = "promoting".into();
     Picture {
@@ -440,4 +477,51 @@ fn watch_fits_on_every_terminal() {
         let widest = lines.iter().map(|line| super::fold::width(line)).max().unwrap_or(0);
         assert!(widest <= size.0.max(70), "{size:?}: {widest}");
     }
+}
+
+#[test]
+fn of_a_mariadb_the_engine_is_named_and_transactions_are_counted() {
+    let mut shown = super::status(&orders(), Paint::Plain, 80);
+    let candidate = |lag_bytes, reason: &str| CandidateStatus {
+        instance: "r2".into(),
+        eligible: true,
+        lag_bytes: Some(lag_bytes),
+        reason: reason.into(),
+    };
+    let explained = Explanation {
+        service: "orders".into(),
+        engine: EngineKind::MariaDb,
+        unit: Unit::Transactions,
+        node: "a".into(),
+        verdict: "orders has no primary yet".into(),
+        opinions: Vec::new(),
+        winner: Some("r2".into()),
+        would_lose_bytes: Some(1536),
+        candidates: vec![candidate(1536, "is 1536 transactions behind")],
+        problems: Vec::new(),
+    };
+    let lost = [("r3", 2048), ("r2", 1)]
+        .map(|(name, bytes)| LostWrites { instance: name.into(), bytes: Some(bytes) });
+    let record = FailoverRecord { service: "orders".into(), lost: lost.into(), ..record() };
+    let lossy = FailoverStatus { record, engine: EngineKind::MariaDb, unit: Unit::Transactions };
+    for text in [explanation(&explained, Paint::Plain), history(&[lossy], Paint::Plain)] {
+        shown.push('\n');
+        shown.push_str(&text);
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn json_names_the_engine_and_the_unit_and_what_is_old_reads_as_redis() {
+    let json = serde_json::to_value(orders()).unwrap();
+    let service = &json["services"][0];
+    assert_eq!((&service["engine"], &service["unit"]), (&"mariadb".into(), &"transactions".into()));
+    assert_eq!(service["durability"], "majority");
+    let json = serde_json::to_value(cluster()).unwrap();
+    assert_eq!(json["services"][0].get("durability"), None);
+    let record = serde_json::to_value(record()).unwrap();
+    let told: FailoverStatus = serde_json::from_value(record.clone()).unwrap();
+    assert_eq!(told, failover());
+    let told = serde_json::to_value(told).unwrap();
+    assert_eq!((&told["unit"], &told["lost"]), (&"bytes".into(), &record["lost"]));
 }

@@ -3,7 +3,9 @@
 use super::table::{Tone, bytes};
 use crate::commands::SlowCommands;
 use crate::output::Paint;
-use backstay_model::{ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayTraffic, SlowOutcome};
+use backstay_model::{
+    ConnectionsTraffic, EndpointTraffic, FamilyTraffic, GatewayTraffic, SlowOutcome, SqlTraffic,
+};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -33,6 +35,8 @@ struct EndpointReading {
     unknown: u64,
     connections: ConnectionsTraffic,
     families: Vec<FamilyReading>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sql: Option<SqlTraffic>,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +89,7 @@ impl EndpointReading {
             unknown: later.unknown,
             connections: later.connections.clone(),
             families: families.map(|family| FamilyReading::of(&family, seconds)).collect(),
+            sql: later.sql.clone(),
         }
     }
 
@@ -141,6 +146,10 @@ pub(crate) fn traffic(readings: &[GatewayReading], paint: Paint) -> String {
                 text.push('\n');
             }
             text.push_str(&endpoint.heading(&reading.gateway, paint));
+            if let Some(sql) = &endpoint.sql {
+                text.push_str(&since_start(sql));
+                continue;
+            }
             if endpoint.families.is_empty() {
                 text.push_str(if reading.seconds.is_some() {
                     "   no command in the last second\n"
@@ -155,6 +164,22 @@ pub(crate) fn traffic(readings: &[GatewayReading], paint: Paint) -> String {
         }
     }
     text
+}
+
+/// What an endpoint counts that speaks SQL.
+fn since_start(sql: &SqlTraffic) -> String {
+    format!(
+        "   sql: {} commands; {} connections closed between two of them; {} to servers failed\n   \
+         refused by servers: {} too many connections, {} host blocked, {} host denied, {} login denied, {} otherwise\n",
+        sql.commands,
+        sql.parted,
+        sql.connects_failed,
+        sql.too_many,
+        sql.host_blocked,
+        sql.host_denied,
+        sql.login_denied,
+        sql.refused_otherwise,
+    )
 }
 
 fn family(family: &FamilyReading) -> Vec<comfy_table::Cell> {

@@ -6,7 +6,7 @@ use super::history::{in_brief, is_recent};
 use super::status::{controllers, head, services};
 use super::table::Tone;
 use crate::output::Paint;
-use backstay_model::{ClusterStatus, FailoverRecord, ServiceStatus, Severity, UnixMicros};
+use backstay_model::{ClusterStatus, FailoverStatus, ServiceStatus, Severity, UnixMicros};
 use std::collections::VecDeque;
 
 /// Events keep at least this many lines.
@@ -16,7 +16,7 @@ const EVENT_LINES_MIN: usize = 5;
 #[derive(Default)]
 pub(crate) struct Picture {
     pub(crate) status: Option<ClusterStatus>,
-    pub(crate) history: Vec<FailoverRecord>,
+    pub(crate) history: Vec<FailoverStatus>,
     pub(crate) events: VecDeque<EventLine>,
     /// Why what is shown may be old.
     pub(crate) trouble: Option<String>,

@@ -3,7 +3,7 @@
 
 use super::exposure::is_loopback;
 use crate::config::File;
-use crate::endpoints::{EndpointDraft, EndpointRole, ServerLogin};
+use crate::endpoints::{EndpointDraft, EndpointProtocol, EndpointRole, ServerLogin};
 use crate::finding::Findings;
 use backstay_model::nearest;
 
@@ -12,7 +12,13 @@ pub(super) fn all(file: &File, findings: &mut Findings) {
     for endpoint in &file.endpoints {
         service(file, endpoint, findings);
         if endpoint.listen.is_none() && endpoint.socket.is_none() {
-            let help = "Add listen = \"127.0.0.1:6390\", or socket = \"/run/backstay/shop.sock\", or both.";
+            let port = match endpoint.protocol {
+                EndpointProtocol::Redis => 6390,
+                EndpointProtocol::Sql => 3390,
+            };
+            let help = format!(
+                "Add listen = \"127.0.0.1:{port}\", or socket = \"/run/backstay/shop.sock\", or both."
+            );
             findings.error(&endpoint.span, "an endpoint listens nowhere", help);
         }
         exposure(endpoint, findings);
@@ -37,7 +43,7 @@ fn service(file: &File, endpoint: &EndpointDraft, findings: &mut Findings) {
     }
     let help = match nearest(wanted.value.as_str(), names()) {
         Some(meant) => format!("Did you mean '{meant}'?"),
-        None => "Write the name of a [[redis]] of this file.".to_owned(),
+        None => "Write the name of a [[redis]] or [[mariadb]] of this file.".to_owned(),
     };
     findings.error(&wanted.span, format!("there is no service called '{}'", wanted.value), help);
 }
@@ -55,7 +61,8 @@ fn exposure(endpoint: &EndpointDraft, findings: &mut Findings) {
     let Some(listen) = endpoint.listen.as_ref().filter(|at| !is_loopback(&at.value)) else {
         return;
     };
-    if endpoint.has_users || endpoint.auth_none.is_some() {
+    if endpoint.has_users || endpoint.auth_none.is_some() || endpoint.protocol == EndpointProtocol::Sql {
+        // With SQL the database asks for passwords.
         return;
     }
     let what = match endpoint.role.as_ref().map(|at| at.value) {

@@ -1,15 +1,26 @@
 //! What the settings of one service mean together: numbers that fit each other, places that exist, a login that is whole.
 
+use crate::engines::{EngineDraft, MariaDbDraft, RedisDraft, ReplicationDraft};
 use crate::finding::Findings;
 use crate::services::ServiceDraft;
 use crate::values::spelt;
-use backstay_model::Failsafe;
+use backstay_model::{Durability, Failsafe};
+
+/// The primary and exactly two that acknowledge (safety, section 9).
+const MAJORITY_INSTANCES: usize = 3;
 
 /// Notes everything that is wrong or doubtful about one service.
 pub(super) fn all(service: &ServiceDraft, findings: &mut Findings) {
     timing(service, findings);
     instances(service, findings);
-    guard(service, findings);
+    match &service.engine {
+        EngineDraft::Redis(redis) => guard(service, redis, findings),
+        EngineDraft::MariaDb(mariadb) => {
+            majority(service, mariadb, findings);
+            user(service, findings);
+            replication(&mariadb.replication, findings);
+        }
+    }
     preference(service, findings);
     login(service, findings);
     failsafe(service, findings);
@@ -55,12 +66,12 @@ fn instances(service: &ServiceDraft, findings: &mut Findings) {
     }
 }
 
-fn guard(service: &ServiceDraft, findings: &mut Findings) {
+fn guard(service: &ServiceDraft, redis: &RedisDraft, findings: &mut Findings) {
     if service.instances.is_empty() {
         return;
     }
     let replicas = service.instances.len() as u64 - 1;
-    let (wanted, span) = (service.min_replicas_to_write.value, &service.min_replicas_to_write.span);
+    let (wanted, span) = (redis.min_replicas_to_write.value, &redis.min_replicas_to_write.span);
     if wanted > replicas {
         let message = format!("min_replicas_to_write is {wanted}, but there are only {replicas} replicas");
         findings.error(span, message, "No primary would ever take a write: lower it or add instances.");
@@ -71,6 +82,51 @@ fn guard(service: &ServiceDraft, findings: &mut Findings) {
             message,
             "One lost instance stops all writes: lower it by one or add an instance.",
         );
+    }
+}
+
+fn majority(service: &ServiceDraft, mariadb: &MariaDbDraft, findings: &mut Findings) {
+    let count = service.instances.len();
+    if mariadb.durability.value != Durability::Majority
+        || !service.has_instances
+        || count == MAJORITY_INSTANCES
+    {
+        return;
+    }
+    let noun = if count == 1 { "instance" } else { "instances" };
+    let message =
+        format!("durability = \"majority\" needs exactly three instances, and there are {count} {noun}");
+    let message = message.replace("there are 1 ", "there is 1 ");
+    let help = "MariaDB lets a commit wait for one acknowledgement: with the primary that is a majority of three. Of two, the \
+                loss of either would stop all commits; of four it is none. List three, or write durability = \"async\".";
+    findings
+        .error(&mariadb.durability.span, message, help)
+        .also(service.instances_span.clone(), "listed here");
+}
+
+/// Unlike Redis, MariaDB lets nobody in without a name.
+fn user(service: &ServiceDraft, findings: &mut Findings) {
+    if !service.has_username {
+        let help = "Add username = \"backstay\" and password_file = \"/path\" or password_env = \"NAME\": without a user \
+                    Backstay cannot log in.";
+        findings.error(&service.span, "a MariaDB service has no username", help).labelled("missing here");
+    }
+}
+
+fn replication(login: &ReplicationDraft, findings: &mut Findings) {
+    match (&login.username, &login.password) {
+        (Some(username), _) if !login.has_password => {
+            let message = "there is a replication_username but no password for it";
+            let help = "Add replication_password_file = \"/path\" or replication_password_env = \"NAME\", or leave it out: \
+                        then replicas log in as username.";
+            findings.error(&username.span, message, help);
+        }
+        (None, Some(password)) => {
+            let message = "there is a password for replicas but no replication_username";
+            let help = "Add replication_username = \"...\", or leave the password out: then replicas log in as username.";
+            findings.error(&password.span, message, help);
+        }
+        _ => {}
     }
 }
 

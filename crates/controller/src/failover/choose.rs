@@ -1,12 +1,13 @@
 //! Choosing the next primary among frozen instances: data first, then the operator's wishes (safety, section 3).
 
+use crate::counted::{Counted, unread};
 use crate::engine::Manners;
 use crate::entry::Cause;
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::is_of_a_stranger;
 use backstay_model::{
-    Health, InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId,
+    Health, InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId, Unit,
 };
 use std::cmp::Reverse;
 
@@ -41,7 +42,7 @@ struct Frozen<'a> {
 }
 
 /// Compares what was frozen in the state's epoch.
-pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
+pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Counted>) -> Choice {
     let frozen: Vec<Frozen> =
         scene.spec.instances.iter().filter_map(|spec| frozen(state, scene, spec)).collect();
     if let Some(decided) = &state.decided {
@@ -57,6 +58,14 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene) -> Choice {
         };
     }
     let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one)).collect();
+    // One that was restarted has thrown away what it had not applied.
+    let is_read = |name: &InstanceName| {
+        let frozen = frozen.iter().find(|one| one.spec.name == *name);
+        frozen.is_some_and(|one| heirs.is_empty() || is_heir(state, one))
+    };
+    if let Some(reason) = unread(state, scene, counted, is_read) {
+        return Choice::Nobody { reason };
+    }
     if heirs.is_empty() {
         cold_start(state, scene, &frozen)
     } else {
@@ -114,7 +123,7 @@ fn is_heir(state: &ServiceState, one: &Frozen) -> bool {
     trusted && (seen.replid == reign.replid || promoted_unseen)
 }
 
-fn inherit(unit: &str, preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
+fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
     let another = heirs.iter().any(|one| !old.is(one) && one.spec.priority > 0);
     let wanted: Vec<&Frozen> =
         heirs.iter().copied().filter(|one| !(old.unwanted && old.is(one) && another)).collect();
@@ -146,7 +155,7 @@ fn inherit(unit: &str, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
     };
     let surplus = heirs.iter().filter_map(|one| {
         let bytes = one.replication.offset.ahead_of(best.replication.offset);
-        (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes })
+        (bytes > 0).then(|| LostWrites { instance: one.spec.name.clone(), bytes: Some(bytes) })
     });
     let equals = wanted.iter().filter(|one| one.replication.offset == newest).count();
     let reason = match (best.replication.offset == newest, equals) {
@@ -154,8 +163,8 @@ fn inherit(unit: &str, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
         (true, 1) => "it is the only one with the data that answers".to_owned(),
         (true, _) => format!("{equals} instances received equally much, and it is preferred"),
         (false, _) => format!(
-            "it is preferred, and {} {unit} behind the most advanced one are allowed",
-            newest.ahead_of(best.replication.offset)
+            "it is preferred, and {} behind the most advanced one are allowed",
+            unit.count(newest.ahead_of(best.replication.offset))
         ),
     };
     winner(best, surplus.collect(), reason)

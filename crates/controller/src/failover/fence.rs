@@ -43,7 +43,7 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
         return work.hand_over(better);
     }
     let compared = frozen_instances(work);
-    match choose(work.state, work.scene) {
+    match choose(work.state, work.scene, work.counted) {
         Choice::Winner { candidate, run_id, offset, surplus, reason } => {
             if !work.gateways_hold() {
                 return;

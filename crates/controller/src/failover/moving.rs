@@ -5,6 +5,7 @@
 use super::begin::{begin, foreign_manager};
 use super::choose::preference_rank;
 use crate::Mistake;
+use crate::counted::is_majority;
 use crate::entry::{Cause, Decided};
 use crate::scene::{Scene, View};
 use crate::state::{Phase, Reign, ServiceState};
@@ -30,6 +31,7 @@ pub(super) fn moving(work: &mut Work, to: &InstanceName, run_id: &RunId) {
     let moment = work.moment();
     work.scene.notes.started.get_or_insert(moment);
     work.look_again(POLL);
+    work.forget_stale_wait();
     if work.scene.proposed.is_some() {
         return; // What were ordered now could run under another plan.
     }
@@ -121,7 +123,7 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
         let behind = lag(work, &reign.instance, to);
         Some(behind.map_or_else(
             || format!("{to} was not seen in step"),
-            |much| format!("{to} stays {much} {} behind", work.manners().unit),
+            |much| format!("{to} stays {} behind", work.manners().unit.count(much)),
         ))
     } else if work.scene.notes.paused.is_none() {
         unfit(work.state, work.scene, to)
@@ -147,7 +149,8 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
     };
     if has(work, to, stands) || work.mistake == Some(Mistake::PromoteUncompared) {
         work.scene.notes.demotion_ordered = true;
-        work.order(&reign.instance, Action::Follow { primary: target.clone(), disconnect: false });
+        let acker = is_majority(&work.scene.spec);
+        work.order(&reign.instance, Action::Follow { primary: target.clone(), disconnect: false, acker });
     }
 }
 

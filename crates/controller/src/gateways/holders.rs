@@ -27,6 +27,8 @@ pub(crate) struct Holder {
 pub(crate) struct Wait {
     since: Time,
     gateways: Vec<GatewayName>,
+    /// The last look found it so.
+    goes_on: bool,
 }
 
 impl Controller {
@@ -45,6 +47,15 @@ impl Controller {
 }
 
 impl Work<'_> {
+    /// A look at a planned move begins: if the last one waited for something else, or for nothing, what was waited for
+    /// before is no part of what may yet be waited for.
+    pub(crate) fn forget_stale_wait(&mut self) {
+        let notes = &mut self.scene.notes;
+        if !notes.drains {
+            notes.wait = notes.wait.take_if(|wait| std::mem::take(&mut wait.goes_on));
+        }
+    }
+
     /// Whether every gateway that may serve the service is awake. If one is not, all others would hold for as long as it
     /// takes until its lease is over: better wait for that while they serve on, though not for longer than one lease.
     pub(crate) fn gateways_awake(&mut self) -> bool {
@@ -56,7 +67,9 @@ impl Work<'_> {
         if asleep.is_empty() || self.scene.notes.drains {
             return true;
         }
-        let wait = self.scene.notes.wait.get_or_insert(Wait { since: now, gateways: asleep });
+        let wait = Wait { since: now, gateways: asleep, goes_on: true };
+        let wait = self.scene.notes.wait.get_or_insert(wait);
+        wait.goes_on = true;
         now.since(wait.since) >= COUNTED
     }
 
@@ -71,7 +84,7 @@ impl Work<'_> {
             self.tell_wait();
             return true;
         };
-        self.scene.notes.wait.get_or_insert(Wait { since: now, gateways });
+        self.scene.notes.wait.get_or_insert(Wait { since: now, gateways, goes_on: true });
         self.look_again(end.since(now));
         false
     }

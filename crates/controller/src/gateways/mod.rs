@@ -15,7 +15,7 @@ pub(crate) use route::primary_order;
 use crate::effect::Effect;
 use crate::{Controller, entry::Entry, state::Phase};
 use backstay_model::{
-    EventKind, GatewayId, GatewayOrders, GatewayReport, LEASE, Now, PrimaryOrder, ServiceName, Time,
+    EventKind, Flapping, GatewayId, GatewayOrders, GatewayReport, LEASE, Now, PrimaryOrder, ServiceName, Time,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub(crate) struct Gateway {
     pub(crate) report: GatewayReport,
     /// Until when it may serve what this leader granted, as this leader counts.
     leases: BTreeMap<ServiceName, Time>,
+    /// What is told of its serving without a lease.
+    failsafe: BTreeMap<ServiceName, Flapping>,
 }
 
 impl Controller {
@@ -65,9 +67,10 @@ impl Controller {
             }
             return;
         };
-        let Some(gateway) = self.room_for(now.time, id) else {
+        if !self.has_room_for(now, id, out) {
             return self.say_nothing(now.time, id, out);
-        };
+        }
+        let gateway = self.gateways.seen.entry(id.clone()).or_default();
         gateway.connected = true;
         if report.number <= gateway.report.number {
             return; // From an older connection.
@@ -102,19 +105,24 @@ impl Controller {
         }
     }
 
-    /// What was remembered of a gateway. `None`: too many are known.
-    fn room_for(&mut self, now: Time, id: &GatewayId) -> Option<&mut Gateway> {
-        let Gateways { seen, .. } = &mut self.gateways;
-        if !seen.contains_key(id) && seen.len() >= SEEN_MAX {
-            let strangers = seen.iter().filter(|(id, _)| !self.state.gateways.members.contains(*id));
-            let (longest_silent, gateway) = strangers.min_by_key(|(_, gateway)| gateway.heard)?;
-            if now.since(gateway.heard) < SILENCE {
-                return None;
-            }
-            let longest_silent = longest_silent.clone();
-            seen.remove(&longest_silent);
+    /// Whether this gateway is remembered, or can be.
+    fn has_room_for(&mut self, now: Now, id: &GatewayId, out: &mut Vec<Effect>) -> bool {
+        if !self.gateways.seen.contains_key(id) && self.gateways.seen.len() >= SEEN_MAX {
+            self.forget_gateways(now, out);
         }
-        Some(seen.entry(id.clone()).or_default())
+        self.gateways.seen.contains_key(id) || self.gateways.seen.len() < SEEN_MAX
+    }
+
+    /// Forgets those that are long gone. What was to be told of them is told before.
+    fn forget_gateways(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let members = &self.state.gateways.members;
+        let is_gone = |id: &GatewayId, gateway: &Gateway| {
+            !members.contains(id) && now.time.since(gateway.heard) >= SILENCE
+        };
+        for (id, gateway) in &mut self.gateways.seen {
+            gateway.sum_up_failsafe(now, id, is_gone(id, gateway), out);
+        }
+        self.gateways.seen.retain(|id, gateway| !is_gone(id, gateway));
     }
 
     /// Looks at the services whose plan may wait for gateways.

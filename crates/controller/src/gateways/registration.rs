@@ -5,15 +5,14 @@ use crate::effect::Effect;
 use crate::entry::{Decided, Entry};
 use crate::registry::GATEWAYS_MAX;
 use crate::{Controller, PROPOSAL_PATIENCE};
-use backstay_model::{GatewayId, ServiceName, Time};
+use backstay_model::{GatewayId, Now, ServiceName, Time};
 
 impl Controller {
     /// Forgets what is long gone, and proposes what the registry lacks or has too much.
-    pub(crate) fn tend_gateways(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let members = &self.state.gateways.members;
-        self.gateways.seen.retain(|id, gateway| members.contains(id) || now.since(gateway.heard) < SILENCE);
+    pub(crate) fn tend_gateways(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.forget_gateways(now, out);
         if self.leads() {
-            self.change_registry(now, out);
+            self.change_registry(now.time, out);
         }
     }
 

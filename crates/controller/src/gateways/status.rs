@@ -39,16 +39,26 @@ impl Controller {
 
     /// Lets it be known what is new of that.
     pub(super) fn tell_failsafe(
-        &self,
+        &mut self,
         now: Now,
         id: &GatewayId,
         report: &GatewayReport,
         out: &mut Vec<Effect>,
     ) {
-        let before = self.gateways.seen.get(id).map(|gateway| &gateway.report.failsafe);
+        let Some(gateway) = self.gateways.seen.get_mut(id) else {
+            return;
+        };
         for (service, run) in &report.failsafe {
-            let known = before.and_then(|before| before.get(service)) == Some(run);
-            if !known && self.scenes.contains_key(service) {
+            let known = gateway.report.failsafe.get(service);
+            if known == Some(run) || !self.scenes.contains_key(service) {
+                continue;
+            }
+            let flapping = gateway.failsafe.entry(service.clone()).or_default();
+            // One that was over before it was heard of is told in one sentence.
+            let is_new = known.is_none_or(|known| known.began != run.began);
+            let begins = is_new && flapping.begins(now.time);
+            let ends = run.lasted_ms.is_some() && flapping.ends();
+            if begins || ends {
                 let kind = EventKind::ServedWithoutLease { gateway: id.clone(), run: *run };
                 event(out, now, Some(service), kind);
             }
@@ -70,5 +80,23 @@ impl Controller {
             }
         });
         services.collect()
+    }
+}
+
+impl Gateway {
+    /// Lets it be known how often it served without a lease since that was told, if it is time, or the last chance.
+    pub(super) fn sum_up_failsafe(&mut self, now: Now, id: &GatewayId, last: bool, out: &mut Vec<Effect>) {
+        for (service, flapping) in &mut self.failsafe {
+            let Some(run) = self.report.failsafe.get(service) else {
+                continue;
+            };
+            let goes_on = run.lasted_ms.is_none();
+            let sum = if last { flapping.rest(now.time, goes_on) } else { flapping.sum(now.time, goes_on) };
+            if let Some(times) = sum {
+                let (gateway, times) = (id.clone(), times.get());
+                let kind = EventKind::ServedWithoutLeaseAgain { gateway, times, run: *run };
+                event(out, now, Some(service), kind);
+            }
+        }
     }
 }

@@ -33,19 +33,20 @@ pub(super) fn commands(link: &Link, action: &Action) -> Vec<Command> {
         Action::Promote | Action::Resume => LOOK.to_vec(),
         Action::Freeze if is_replica => freeze(seen),
         Action::Freeze => {
-            vec![Command::Sql(Sql::Demote(Address::nowhere())), Command::Identify, Command::Info]
+            let demote = Sql::Demote { primary: Address::nowhere(), acker: false };
+            vec![Command::Sql(demote), Command::Identify, Command::Info]
         }
         Action::Open if is_replica => LOOK.to_vec(),
         Action::Open => vec![Command::Sql(Sql::Open), Command::Info],
         Action::Pause { .. } => vec![Command::Sql(Sql::Close), Command::Info],
         // On a connection of its own: it may wait for an acknowledgement.
         Action::Canary => Vec::new(),
-        Action::Follow { primary, disconnect } => {
-            let primary = primary.clone();
+        Action::Follow { primary, disconnect, acker } => {
+            let (primary, acker) = (primary.clone(), *acker);
             let follow =
-                if is_replica { Command::Replicate(primary) } else { Command::Sql(Sql::Demote(primary)) };
+                if is_replica { Sql::Follow { primary, acker } } else { Sql::Demote { primary, acker } };
             let clients = if *disconnect { vec![CLIENTS] } else { Vec::new() };
-            [vec![follow], clients, LOOK.to_vec()].concat()
+            [vec![Command::Sql(follow)], clients, LOOK.to_vec()].concat()
         }
     }
 }

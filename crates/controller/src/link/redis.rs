@@ -22,7 +22,7 @@ pub(super) fn commands(link: &Link, redis: &RedisSpec, action: &Action) -> Vec<C
         Action::Pause { duration } => [&[Command::PauseWrites(*duration)], &LOOK[..]].concat(),
         Action::Resume => [&[Command::ResumeWrites], &LOOK[..]].concat(),
         Action::Canary => vec![Command::Canary(redis.canary_key.clone())],
-        Action::Follow { primary, disconnect } => {
+        Action::Follow { primary, disconnect, .. } => {
             let clients = if *disconnect { &CLIENTS[..] } else { &[] };
             [&[Command::Replicate(primary.clone())], clients, &LOOK[..]].concat()
         }

@@ -59,7 +59,7 @@ impl Core {
         let upper: Vec<Vec<u8>> = words.iter().take(2).map(|word| word.to_ascii_uppercase()).collect();
         let upper: Vec<&[u8]> = upper.iter().map(Vec::as_slice).collect();
         match upper[..] {
-            [b"SETNAME", _] => {
+            [b"SETNAME", _] if words.len() == 2 => {
                 let wrong = wrong_name(words[1]);
                 if wrong.is_none() {
                     client.name = words[1].into();
@@ -75,7 +75,7 @@ impl Core {
                 self.answer(key, text.as_bytes())
             }
             [b"SETINFO", b"LIB-NAME" | b"LIB-VER"] if words.len() == 3 => self.answer(key, b"+OK\r\n"),
-            [b"NO-EVICT" | b"NO-TOUCH", b"ON" | b"OFF"] => self.answer(key, b"+OK\r\n"),
+            [b"NO-EVICT" | b"NO-TOUCH", b"ON" | b"OFF"] if words.len() == 2 => self.answer(key, b"+OK\r\n"),
             [b"INFO"] => {
                 let text = self.line_of(key);
                 self.answer(key, &value(text.as_bytes(), false))
@@ -89,12 +89,11 @@ impl Core {
                 self.answer(key, &value(text.as_bytes(), false))
             }
             [b"KILL", ..] => self.kill(key, &words[1..]),
-            [b"REPLY", mode @ (b"ON" | b"OFF" | b"SKIP")] => {
+            [b"REPLY", mode @ (b"ON" | b"OFF" | b"SKIP")] if words.len() == 2 => {
                 client.mute = match mode {
                     b"ON" => Mute::No,
-                    b"OFF" => Mute::All,
-                    _ if client.mute == Mute::All => Mute::All,
-                    _ => return self.skip_next(key),
+                    b"SKIP" if client.mute != Mute::All => Mute::Next,
+                    _ => Mute::All,
                 };
                 if client.mute == Mute::No { self.answer(key, b"+OK\r\n") } else { Taken::Done }
             }
@@ -109,15 +108,6 @@ impl Core {
             [b"HELP"] => self.plain(key, bytes, false, mute),
             _ => self.refused(key, bytes),
         }
-    }
-
-    /// `CLIENT REPLY SKIP`: neither this nor the next command is answered.
-    fn skip_next(&mut self, key: Key) -> Taken {
-        if let Some(client) = self.clients.get_mut(key) {
-            // Set after the command that asks for it, which would otherwise be the next one.
-            client.mute = Mute::Next;
-        }
-        Taken::Done
     }
 
     fn tracking(&mut self, key: Key, bytes: &[u8], options: &[&[u8]], mute: bool) -> Taken {
@@ -231,6 +221,13 @@ fn value(bytes: &[u8], resp3: bool) -> Vec<u8> {
         return if resp3 { b"_\r\n".to_vec() } else { b"$-1\r\n".to_vec() };
     }
     [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// Whether this is `CLIENT REPLY` with this word.
+pub(super) fn is_reply(bytes: &[u8], mode: &[u8]) -> bool {
+    let mut words = Words::of(bytes);
+    let mut is = |expected: &[u8]| words.next().is_some_and(|word| word.eq_ignore_ascii_case(expected));
+    is(b"CLIENT") && is(b"REPLY") && is(mode) && words.next().is_none()
 }
 
 /// Whether the second word is one of these.

@@ -31,7 +31,7 @@ pub(crate) struct Client {
     pub(crate) wait: Wait,
     /// The work that was done for it, in which turn of the loop.
     pub(crate) work: (u64, usize),
-    /// Since when the first command waits for a server; kept over several waits.
+    /// Since when the first command waits for a server, or for room on the way to it; kept over several waits.
     pub(crate) waits_since: Option<Time>,
     /// When its next command was read, if that has waited since, for whatever reason.
     pub(crate) paused_at: Option<Time>,
@@ -125,7 +125,10 @@ pub(crate) struct Special {
     pub(crate) broken: bool,
     /// When its `MULTI` was refused. The client may have sent more of it by then, or nothing.
     pub(crate) refused_at: Option<Time>,
+    /// A `WATCH` was sent, and not refused since.
     pub(crate) watching: bool,
+    /// One was answered with OK.
+    pub(crate) watched: bool,
     /// What was watched may have changed unseen.
     pub(crate) watch_lost: bool,
     pub(crate) subscriptions: BTreeSet<(Channels, Box<[u8]>)>,
@@ -164,7 +167,8 @@ impl Special {
 
     /// A transaction has ended, and what was watched for it.
     pub(crate) fn end_transaction(&mut self) {
-        (self.multi, self.broken, self.watching, self.watch_lost) = (false, false, false, false);
+        (self.multi, self.broken) = (false, false);
+        (self.watching, self.watched, self.watch_lost) = (false, false, false);
         self.refused_at = None;
     }
 

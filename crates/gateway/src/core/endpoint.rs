@@ -38,6 +38,14 @@ impl Direction {
             Self::Serve { epoch, .. } | Self::Drain { epoch, .. } | Self::Hold { epoch } => *epoch,
         }
     }
+
+    /// The primary, while it is to be used.
+    pub(crate) const fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Serve { target, .. } => Some(target),
+            Self::Drain { .. } | Self::Hold { .. } => None,
+        }
+    }
 }
 
 /// A replica that may be read from.
@@ -108,8 +116,8 @@ pub(crate) struct EndpointState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Draining {
     pub(crate) since: Time,
-    /// Blocked connections that were not yet told to stop waiting.
-    pub(crate) to_unblock: Vec<Key>,
+    /// When blocked connections are asked for next.
+    pub(crate) unblock_at: Time,
 }
 
 impl EndpointState {

@@ -1,9 +1,11 @@
 //! Clients that wait for a server: bounded in time, number and bytes. And every other thing that time alone brings.
 
 use super::account::gave_up;
+use super::answer::is_reply;
 use super::client::{Again, Mute, Wait};
 use super::connect::CONNECT_MAX;
 use super::link::{Purpose, Stage};
+use super::own::OK;
 use super::{Core, HOUSEKEEPING, Key, add};
 use crate::commands::{Class, class};
 use crate::scan::{RequestScan, Words};
@@ -93,7 +95,11 @@ impl Core {
         while let Ok(Some(request)) = RequestScan::default().next(&client.input[at..]) {
             let command = &client.input[at..at + request.len];
             at += request.len;
-            if !request.is_empty() {
+            if client.mute == Mute::All && is_reply(command, b"ON") {
+                // No server is needed for it, and nothing else would ever be heard.
+                client.mute = Mute::No;
+                client.output.extend_from_slice(OK);
+            } else if !request.is_empty() {
                 refused.see(&command[request.name_at..][..request.name_len]);
                 gave_up(&traffic, client, command, errors == 0, self.now);
                 errors += 1;
@@ -167,6 +173,7 @@ impl Core {
                 self.follow_sources(number);
             }
             self.end_waits();
+            self.end_crowds();
             for number in 0..self.endpoints.len() {
                 self.end_late_turns(number);
             }

@@ -105,7 +105,8 @@ impl Core {
         let endpoint = &self.endpoints[client.endpoint];
         match client.wait {
             Wait::Server => return self.hold(key),
-            Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate | Wait::Room => {
+            Wait::Room => return self.await_room(key),
+            Wait::Answers | Wait::Output | Wait::Turn | Wait::Rate => {
                 client.begun = None;
                 client.paused_at.get_or_insert(self.now);
             }

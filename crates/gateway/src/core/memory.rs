@@ -133,6 +133,48 @@ impl Core {
         }
     }
 
+    /// The client's next command does not fit on the connection to the server. What it waits counts as if there were none.
+    pub(super) fn await_room(&mut self, key: Key) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.begun = None;
+            client.paused_at.get_or_insert(self.now);
+            client.waits_since.get_or_insert(self.now);
+            // Its bytes count for the memory alone.
+            self.endpoints[client.endpoint].held_bytes -= std::mem::take(&mut client.held_bytes);
+        }
+    }
+
+    /// Refuses what waited for room for too long: a server may hang for as long as nobody calls it down.
+    pub(super) fn end_crowds(&mut self) {
+        let (clients, now, mut late) = (&self.clients, self.now, Vec::new());
+        for key in self.links.keys() {
+            let Some(link) = self.links.get_mut(key).filter(|link| !link.waiting.is_empty()) else {
+                continue;
+            };
+            let max = self.endpoints[link.endpoint].settings.limits.hold_max;
+            link.waiting.retain(|key| {
+                let Some(client) = clients.get(*key).filter(|client| client.wait == Wait::Room) else {
+                    return false;
+                };
+                let over = client.waits_since.is_some_and(|since| since + max <= now);
+                if over {
+                    late.push((*key, max));
+                }
+                !over
+            });
+        }
+        for (key, max) in late {
+            // It may have been listed twice.
+            if self.clients.get(key).is_some_and(|client| client.wait == Wait::Room) {
+                let waited = max.as_millis();
+                let text = format!(
+                    "-HOLDTIMEOUT waited {waited} ms for room: the server does not take what is under way to it\r\n"
+                );
+                self.give_up(key, &text);
+            }
+        }
+    }
+
     /// These need not wait for room on a connection any more.
     pub(super) fn end_crowd(&mut self, waiting: &[Key]) {
         for key in waiting {

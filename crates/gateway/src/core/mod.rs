@@ -26,6 +26,7 @@ mod route;
 mod secrets;
 mod stateful;
 mod table;
+mod transaction;
 mod turn;
 
 #[cfg(any(test, fuzzing))]

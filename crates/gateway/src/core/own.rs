@@ -9,7 +9,7 @@ use crate::commands::Channels;
 use crate::core::connect::request;
 use crate::family::Family;
 
-const OK: &[u8] = b"+OK\r\n";
+pub(super) const OK: &[u8] = b"+OK\r\n";
 /// What a client is told that must forget everything it has cached.
 const INVALIDATE_ALL: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
@@ -197,13 +197,15 @@ impl Core {
     /// What a reply means beyond being one.
     pub(super) fn reply(&mut self, link: Key, run: Run, frame: &[u8]) {
         let client = run.client;
-        let resp3 = self.clients.get(client).is_some_and(|client| client.resp3);
         match run.after {
             After::Swallow | After::Restored => {}
             After::Greeting(step) => self.greeted(link, step, frame),
             After::Spoiled => self.deliver(client, super::answer::NOT_IN_TRANSACTION, 1, run.mute),
-            After::ExecWatchLost => self.deliver(client, nil(resp3), 1, run.mute),
-            After::Undone => self.deliver(client, OK, 1, run.mute),
+            After::Exec | After::ExecWatchLost | After::Undone => self.ended(link, &run, frame),
+            After::Multi | After::Watch => {
+                self.begun(link, &run, frame);
+                self.deliver(client, frame, 1, run.mute);
+            }
             After::Blocking => self.unblocked(link, run, frame),
             After::ConfirmedToo if frame.starts_with(b"-") => self.deliver(client, b"", 1, run.mute),
             After::Confirmed | After::ConfirmedToo => {
@@ -214,9 +216,7 @@ impl Core {
                 self.switched(link, run, frame);
                 self.deliver(client, frame, 1, run.mute);
             }
-            After::Plain | After::Multi | After::Queued | After::Exec | After::Watch | After::Wait => {
-                self.deliver(client, frame, 1, run.mute);
-            }
+            After::Plain | After::Queued | After::Wait => self.deliver(client, frame, 1, run.mute),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Follows what the controllers say: where commands go, when they must wait, and when that is confirmed.
 
 use super::endpoint::{Direction, Draining};
-use super::link::{After, Purpose};
+use super::link::{After, Link, Purpose};
 use super::rate::Rate;
 use super::{Core, Effect, Key, Source};
 use crate::core::connect::request;
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// How long an open transaction may go on when the primary is about to move.
 pub(super) const TRANSACTION_GRACE: Duration = Duration::from_millis(50);
+
+/// How often blocked connections are asked for during a drain.
+const UNBLOCK_EVERY: Duration = Duration::from_millis(5);
 
 impl Core {
     /// Where a service's commands go from now on.
@@ -73,13 +76,7 @@ impl Core {
     }
 
     fn begin_drain(&mut self, number: usize) {
-        let blocked = self.links.iter().filter(|(_, link)| {
-            link.endpoint == number
-                && link.primary
-                && link.runs.front().is_some_and(|run| matches!(run.after, After::Blocking | After::Wait))
-        });
-        let to_unblock = blocked.map(|(key, _)| key).collect();
-        self.endpoints[number].draining = Some(Draining { since: self.now, to_unblock });
+        self.endpoints[number].draining = Some(Draining { since: self.now, unblock_at: self.now });
     }
 
     /// Looks again where an endpoint's commands go.
@@ -157,30 +154,34 @@ impl Core {
         }
     }
 
-    /// Asks the server to let go of blocked connections, on any other.
+    /// Asks the server to let go of blocked connections, on any other: again and again, because it may hear of that before
+    /// it reads the command that blocks, and because something else may stand before that command.
     fn unblock(&mut self, number: usize) {
-        let Some(draining) = &mut self.endpoints[number].draining else {
-            return;
-        };
-        if draining.to_unblock.is_empty() {
+        let now = self.now;
+        if self.endpoints[number].draining.as_ref().is_none_or(|it| now < it.unblock_at) {
             return;
         }
+        let links = || self.links.iter().filter(|(_, link)| link.endpoint == number && link.primary);
+        let waits = |link: &Link| {
+            link.runs.front().is_some_and(|run| matches!(run.after, After::Blocking | After::Wait))
+        };
+        let blocked: Vec<u64> =
+            links().filter(|(_, link)| waits(link)).filter_map(|(_, link)| link.server_id).collect();
         let idle = |purpose| matches!(purpose, Purpose::Shared | Purpose::Retired | Purpose::Own(Key::NONE));
-        let messenger = self.links.iter().find(|(_, link)| {
-            link.endpoint == number && link.primary && link.is_ready() && idle(link.purpose)
-        });
-        let Some(messenger) = messenger.map(|(key, _)| key) else {
+        let messenger = links().find(|(_, link)| link.is_ready() && idle(link.purpose)).map(|(key, _)| key);
+        let (Some(draining), Some(messenger)) = (&mut self.endpoints[number].draining, messenger) else {
             return;
         };
-        for blocked in std::mem::take(&mut draining.to_unblock) {
-            let Some(id) = self.links.get(blocked).and_then(|link| link.server_id) else {
-                continue;
-            };
-            if let Some(link) = self.links.get_mut(messenger) {
+        if blocked.is_empty() {
+            return;
+        }
+        draining.unblock_at = now + UNBLOCK_EVERY;
+        if let Some(link) = self.links.get_mut(messenger) {
+            for id in &blocked {
                 let bytes = request(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes()]);
                 link.push(Key::NONE, &bytes, 1, After::Swallow, false);
-                Self::soil_link(&mut self.dirty_links, link, messenger);
             }
+            Self::soil_link(&mut self.dirty_links, link, messenger);
         }
     }
 
@@ -215,8 +216,9 @@ impl Core {
                 at = at.min(turn);
             }
             if let Some(draining) = &endpoint.draining {
-                let end = draining.since + TRANSACTION_GRACE;
-                at = if end > self.now { at.min(end) } else { at };
+                for end in [draining.since + TRANSACTION_GRACE, draining.unblock_at] {
+                    at = if end > self.now { at.min(end) } else { at };
+                }
             }
         }
         at
@@ -228,7 +230,75 @@ mod tests {
     use super::*;
     use crate::core::Target;
     use crate::core::shop::Shop;
-    use crate::settings::EndpointLimits;
+    use crate::settings::{Endpoint, EndpointKind, EndpointLimits, Settings};
+
+    fn core() -> (Core, Key) {
+        let endpoint = Endpoint::new("shop", "shop".into(), EndpointKind::Primary);
+        let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
+        let mut core = Core::new(settings, Time::from_micros(1_000_000));
+        core.tick();
+        let client = core.client_opened(0, "somewhere").unwrap();
+        core.route(
+            &"shop".into(),
+            &Direction::Serve { epoch: Epoch(1), target: target(), until: Time::MAX },
+            &[],
+        );
+        (core, client)
+    }
+
+    fn target() -> Target {
+        Target { address: "127.0.0.1:1".parse().unwrap(), host: "127.0.0.1".into() }
+    }
+
+    /// What is sent to the server.
+    fn sent(core: &mut Core, link: Key) -> String {
+        core.settle();
+        let (output, sent) = core.link_output(link).unwrap();
+        let text = String::from_utf8(output[sent..].to_vec()).unwrap();
+        core.link_wrote(link, text.len());
+        text
+    }
+
+    /// The connection that is being opened is there, and has this number.
+    fn connected(core: &mut Core, id: u64) -> Key {
+        core.settle();
+        let Some(Effect::Connect { link, .. }) = core.effect() else { panic!("none is opened") };
+        core.link_connected(link);
+        sent(core, link);
+        core.link_read(link, format!("*0\r\n+OK\r\n:{id}\r\n").as_bytes());
+        core.settle();
+        link
+    }
+
+    #[test]
+    fn a_drain_asks_for_what_blocks_until_it_is_let_go() {
+        let (mut core, client) = core();
+        core.client_read(client, b"HELLO 3\r\nCLIENT TRACKING ON\r\n");
+        let own = connected(&mut core, 7);
+        assert!(sent(&mut core, own).contains("TRACKING"));
+        core.link_read(own, b"+OK\r\n");
+        core.client_read(client, b"GET a\r\nBLPOP b 0\r\n");
+        let other = connected(&mut core, 8);
+        assert!(sent(&mut core, own).contains("BLPOP"));
+        core.route(&"shop".into(), &Direction::Drain { epoch: Epoch(2), until: Time::MAX }, &[]);
+        // Something stands before it.
+        assert_eq!(sent(&mut core, other), "");
+        core.link_read(own, b"_\r\n");
+        let asked = request(&[b"CLIENT", b"UNBLOCK", b"7"]);
+        assert_eq!(sent(&mut core, other).as_bytes(), asked);
+        // The server has not read it when it hears of that.
+        core.link_read(other, b":0\r\n");
+        assert_eq!(sent(&mut core, other), "");
+        let next = core.now + UNBLOCK_EVERY;
+        assert_eq!(core.next_wakeup(), next);
+        core.set_now(next);
+        assert_eq!(sent(&mut core, other).as_bytes(), asked);
+        core.link_read(own, b"_\r\n");
+        core.link_read(other, b":1\r\n");
+        core.settle();
+        let held = std::iter::from_fn(|| core.effect()).last();
+        assert_eq!(held, Some(Effect::Held("shop".into(), Epoch(2))));
+    }
 
     #[test]
     fn what_was_admitted_in_time_is_not_sent_once_the_lease_is_about_to_end_and_goes_when_it_is_renewed() {

@@ -107,6 +107,13 @@ impl Shop {
         }
     }
 
+    /// The server reads everything, and answers this.
+    pub(crate) fn reply(&mut self, answers: &str) {
+        let unsent = self.core.link_output(self.link).map_or(0, |(output, sent)| output.len() - sent);
+        self.core.link_wrote(self.link, unsent);
+        self.core.link_read(self.link, answers.as_bytes());
+    }
+
     /// The connection to the server breaks.
     pub(crate) fn lose(&mut self) {
         self.core.link_lost(self.link, "it is tried");

@@ -4,7 +4,7 @@ use super::answer;
 use super::client::{Blocked, Client, Mute, Wait};
 use super::intake::{IN_FLIGHT_MAX, Taken, UNDER_WAY_MAX, wait_for_answers};
 use super::link::{After, Link};
-use super::loss::{ABORTED, TRANSACTION_LOST, WAIT_UNKNOWN};
+use super::loss::WAIT_UNKNOWN;
 use super::own::subscribe_word;
 use super::{Core, Key, secrets};
 use crate::commands::{Channels, Class, TimeoutAt, kind};
@@ -15,14 +15,11 @@ use std::time::Duration;
 
 /// The names of all channels that one client subscribes to.
 const SUBSCRIBED_BYTES_MAX: usize = 4 << 20;
-/// The rest of a transaction whose `MULTI` was refused is on its way already. A client that heard of the refusal before it
-/// sent more has no transaction, and may go on.
-const REFUSED_MAX: Duration = Duration::from_secs(1);
 /// Less is not asked for: a server takes zero for "for ever".
 const REMAINING_MIN: Duration = Duration::from_millis(1);
 
 /// A command that no server accepts: the transaction that it stands in is not executed.
-const SPOILER: &[u8] = b"*1\r\n$3\r\nGET\r\n";
+pub(super) const SPOILER: &[u8] = b"*1\r\n$3\r\nGET\r\n";
 
 impl Core {
     /// Takes one command of whatever kind.
@@ -66,84 +63,22 @@ impl Core {
         let skips = client.mute == Mute::Next;
         let mute = client.mute != Mute::No;
         let multi = client.special.as_ref().is_some_and(|special| special.multi);
-        if class.may_write() && self.endpoints[client.endpoint].reads_only() {
-            if multi {
-                // The transaction must not be executed without it.
-                return self.send_own(key, SPOILER, After::Spoiled, mute);
-            }
-            return self.answer(key, b"-READONLY this address is for reads alone\r\n");
-        }
-        let taken = if multi {
-            self.in_transaction(key, class, bytes, mute)
-        } else {
-            self.one(key, class, bytes, mute)
+        let taken = match (class.may_write() && self.endpoints[client.endpoint].reads_only(), multi) {
+            (false, false) => self.one(key, class, bytes, mute),
+            (false, true) => self.in_transaction(key, class, bytes, mute),
+            (true, false) => self.answer(key, b"-READONLY this address is for reads alone\r\n"),
+            // The transaction must not be executed without it.
+            (true, true) => self.send_own(key, SPOILER, After::Spoiled, mute),
         };
         if let Some(client) = self.clients.get_mut(key)
             && skips
             && taken.is_over()
             && client.mute == Mute::Next
+            && (multi || !answer::is_reply(bytes, b"SKIP"))
         {
             client.mute = Mute::No;
         }
         taken
-    }
-
-    /// A command between `MULTI` and `EXEC`.
-    fn in_transaction(&mut self, key: Key, class: Class, bytes: &[u8], mute: bool) -> Taken {
-        let (broken, lost) = self
-            .clients
-            .get(key)
-            .and_then(|client| client.special.as_ref())
-            .map_or((false, false), |special| (special.broken, special.watch_lost));
-        let taken = match class {
-            Class::Quit => return self.quit(key),
-            Class::Reset => return self.reset(key),
-            Class::Exec if broken => self.answer(key, ABORTED),
-            Class::Discard if broken => self.answer(key, b"+OK\r\n"),
-            Class::Exec if lost => self.send_own(key, &request(&[b"DISCARD"]), After::ExecWatchLost, mute),
-            Class::Exec => self.send_own(key, bytes, After::Exec, mute),
-            Class::Discard => self.send_own(key, bytes, After::Undone, mute),
-            _ if broken => return self.answer(key, TRANSACTION_LOST),
-            Class::Select
-            | Class::Hello
-            | Class::Auth
-            | Class::Subscribe(_)
-            | Class::Unsubscribe(_)
-            | Class::Monitor
-            | Class::Refused => {
-                // The transaction must not be executed without it.
-                return self.send_own(key, SPOILER, After::Spoiled, mute);
-            }
-            Class::Client if answer::changes_connection(bytes) => {
-                return self.send_own(key, SPOILER, After::Spoiled, mute);
-            }
-            Class::Limited { allowed, .. }
-                if !answer::is_allowed(bytes, allowed) || secrets::asked_for(bytes) =>
-            {
-                return self.send_own(key, SPOILER, After::Spoiled, mute);
-            }
-            _ => return self.send_own(key, bytes, After::Queued, mute),
-        };
-        if taken.is_over()
-            && let Some(client) = self.clients.get_mut(key)
-        {
-            client.wrote = self.endpoints[client.endpoint].epoch();
-            client.special().end_transaction();
-            self.forget_state(key);
-        }
-        taken
-    }
-
-    /// What follows upon a `MULTI` that was refused may be the rest of that transaction, and not for long.
-    fn end_refused(&mut self, key: Key, class: Class) {
-        let special = self.clients.get_mut(key).and_then(|client| client.special.as_mut());
-        if let Some(special) = special
-            && let Some(at) = special.refused_at
-            && (class == Class::Multi || self.now >= at + REFUSED_MAX)
-        {
-            (special.multi, special.broken, special.refused_at) = (false, false, None);
-            self.forget_state(key);
-        }
     }
 
     /// A command outside of a transaction.
@@ -198,39 +133,6 @@ impl Core {
             return taken;
         }
         self.send_plain(key, bytes, 1, write, mute)
-    }
-
-    /// `MULTI` and `WATCH`.
-    fn begin(&mut self, key: Key, bytes: &[u8], after: After, mute: bool) -> Taken {
-        let lost =
-            self.clients.get(key).and_then(|client| client.special.as_ref()).is_some_and(|it| it.watch_lost);
-        if lost && after == After::Watch {
-            // Nothing that is watched from now on makes up for what was missed.
-            return self.answer(key, b"+OK\r\n");
-        }
-        let taken = self.send_own(key, bytes, after, mute);
-        if let Some(client) = self.clients.get_mut(key)
-            && taken == Taken::Done
-        {
-            match after {
-                After::Multi => client.special().multi = true,
-                _ => client.special().watching = true,
-            }
-        }
-        taken
-    }
-
-    fn unwatch(&mut self, key: Key, bytes: &[u8], mute: bool) -> Taken {
-        let keeps = self.clients.get(key).is_some_and(Client::keeps_own);
-        let taken =
-            if keeps { self.send_own(key, bytes, After::Undone, mute) } else { self.answer(key, b"+OK\r\n") };
-        if taken == Taken::Done
-            && let Some(special) = self.clients.get_mut(key).and_then(|client| client.special.as_mut())
-        {
-            (special.watching, special.watch_lost) = (false, false);
-            self.forget_state(key);
-        }
-        taken
     }
 
     /// Drops a state that says nothing any more.
@@ -414,7 +316,7 @@ impl Core {
     }
 
     /// `RESET`: as if it had just connected.
-    fn reset(&mut self, key: Key) -> Taken {
+    pub(super) fn reset(&mut self, key: Key) -> Taken {
         let Some(client) = self.clients.get_mut(key) else {
             return Taken::Ends;
         };
@@ -438,7 +340,7 @@ impl Core {
         self.answer(key, b"+RESET\r\n")
     }
 
-    fn quit(&mut self, key: Key) -> Taken {
+    pub(super) fn quit(&mut self, key: Key) -> Taken {
         let taken = self.answer(key, b"+OK\r\n");
         if let Some(client) = self.clients.get_mut(key)
             && taken == Taken::Done

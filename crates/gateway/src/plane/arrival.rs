@@ -13,7 +13,7 @@ const HEADER_MAX: Duration = Duration::from_secs(5);
 /// How often it is told what was wrong with one: whoever reaches the port could fill the log.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) struct Arrivals {
+pub(crate) struct Arrivals {
     /// By endpoint: there is a load balancer in front of it.
     proxied: Vec<bool>,
     /// Until when headers must be whole, in this order.
@@ -24,23 +24,47 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(super) fn new(endpoints: &[Endpoint]) -> Self {
+    pub(crate) fn new(endpoints: &[Endpoint]) -> Self {
         let proxied = endpoints.iter().map(|endpoint| endpoint.proxy_protocol).collect();
         Self { proxied, until: VecDeque::new(), told_at: None, untold: 0 }
     }
 
-    pub(super) fn are_proxied(&self, endpoint: usize) -> bool {
+    pub(crate) fn are_proxied(&self, endpoint: usize) -> bool {
         self.proxied[endpoint]
     }
 
     /// The client came now.
-    pub(super) fn expect(&mut self, key: Key, header: bool) {
+    pub(crate) fn expect(&mut self, key: Key, header: bool) {
         if header {
             self.until.push_back((now() + HEADER_MAX, key));
         }
     }
 
-    /// True: it is to be told. Then this many were not since the last time.
+    /// The next one whose header is late. `waits`: whether it is still waited for.
+    pub(crate) fn late(&mut self, mut waits: impl FnMut(Key) -> bool) -> Option<Key> {
+        while let Some((until, key)) = self.until.front().copied() {
+            let waits = waits(key);
+            if waits && now() < until {
+                return None;
+            }
+            self.until.pop_front();
+            if waits {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// Says why somebody is turned away.
+    pub(crate) fn tell(&mut self, endpoint: &str, from: &str, why: &NoHeader) {
+        if matches!(why, NoHeader::Empty) {
+            tracing::debug!(endpoint, from, "a connection is closed: {why}");
+        } else if let Some(others) = self.tells() {
+            tracing::warn!(endpoint, from, others, "a connection is closed: {why}");
+        }
+    }
+
+    /// It is to be told. Then this many were not since the last time.
     fn tells(&mut self) -> Option<u64> {
         let now = now();
         if self.told_at.is_some_and(|at| now < at + TOLD_EVERY) {
@@ -75,25 +99,19 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
 
     /// Closes connections whose header does not come.
     pub(super) fn end_late_arrivals(&mut self) {
-        while let Some((until, key)) = self.arrivals.until.front().copied() {
-            let waits = find(&mut self.clients, key).is_some_and(|socket| socket.header.is_some());
-            if waits && now() < until {
+        loop {
+            let clients = &mut self.clients;
+            let late = self.arrivals.late(|key| find(clients, key).is_some_and(|it| it.header.is_some()));
+            let Some(key) = late else {
                 return;
-            }
-            self.arrivals.until.pop_front();
-            if waits {
-                self.turn_away(key, &NoHeader::Late);
-            }
+            };
+            self.turn_away(key, &NoHeader::Late);
         }
     }
 
     fn turn_away(&mut self, key: Key, why: &NoHeader) {
         if let Some((endpoint, from)) = self.core.whence(key) {
-            if matches!(why, NoHeader::Empty) {
-                tracing::debug!(endpoint, from, "a connection is closed: {why}");
-            } else if let Some(others) = self.arrivals.tells() {
-                tracing::warn!(endpoint, from, others, "a connection is closed: {why}");
-            }
+            self.arrivals.tell(endpoint, from, why);
         }
         // TLS has not begun: there is no goodbye to say.
         drop(take(&mut self.clients, key));

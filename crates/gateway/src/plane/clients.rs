@@ -1,5 +1,6 @@
 //! Clients' sockets: accepted, read, and written to.
 
+use super::listeners::Arrival;
 use super::socket::Socket;
 use super::{Plane, READS_MAX, SCRATCH, Whose, find, list, now, put};
 use crate::core::Key;
@@ -7,33 +8,11 @@ use backstay_model::{Epoch, ServiceName};
 use rustls::ServerConnection;
 use std::cmp::Reverse;
 use std::io::ErrorKind;
-use std::time::Duration;
-
-/// When no client can be accepted, the next one is not tried before.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often that is said.
-const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     pub(super) fn accept(&mut self, number: usize) {
-        while let Some(listener) = self.listeners.get(number).filter(|_| self.accept_again.is_none()) {
-            let endpoint = listener.endpoint;
-            match listener.accept() {
-                Ok((socket, peer)) => self.welcome(endpoint, socket, &peer),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // Most likely the process has no more files.
-                    let now = now();
-                    if now >= self.accept_told {
-                        self.accept_told = now + ACCEPT_TOLD_EVERY;
-                        tracing::warn!(%error, "cannot accept clients; they wait until others have gone");
-                    }
-                    // The loop turns at least as often.
-                    self.accept_again = Some(now + ACCEPT_PAUSE);
-                    return;
-                }
-            }
+        while let Some(Arrival { endpoint, socket, peer }) = self.listeners.accept(number) {
+            self.welcome(endpoint, socket, &peer);
         }
     }
 

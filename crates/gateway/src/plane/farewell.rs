@@ -1,12 +1,10 @@
 //! How the loop ends: who can go to a successor is told so, the others finish what they have under way.
 
-use super::listener::Listener;
 use super::{Plane, now};
 use crate::core::Here;
 use crate::settings::Listen;
 use backstay_model::{Epoch, ServiceName};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// A client that said nothing for so long is let go when another gateway accepts in this one's place. Until then it may
@@ -29,14 +27,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             return;
         }
         self.stop_at = Some(at);
-        let mut addresses = Vec::new();
-        for listener in std::mem::take(&mut self.listeners) {
-            let address = listener.address().ok();
-            if address.as_ref().is_some_and(|address| handed.contains(address)) {
-                listener.hand_over(self.poll.registry());
-            }
-            addresses.extend(address);
-        }
+        let addresses = self.listeners.leave(handed, self.poll.registry());
         let heirs: Vec<SocketAddr> = addresses.iter().filter_map(heir).collect();
         let clients = &self.clients;
         self.core.leave(drain, |key| {
@@ -63,36 +54,6 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
         self.core.end_settled_clients(if waits { QUIET } else { Duration::ZERO });
         self.act();
         self.core.is_empty() || now() >= at
-    }
-}
-
-impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
-    /// Its listening sockets once more, for the gateway that follows.
-    pub(super) fn share(&self) -> Vec<(Listen, OwnedFd)> {
-        let shared = |listener: &Listener| Some((listener.address().ok()?, listener.share()?));
-        self.listeners.iter().filter_map(shared).collect()
-    }
-
-    /// Accepts clients at the sockets of the gateway before this one, too.
-    pub(super) fn take_over(&mut self) {
-        let mut fresh = Vec::new();
-        for (number, listener) in self.listeners.iter_mut().enumerate().filter(|it| it.1.inherited) {
-            match listener.take_over() {
-                Ok(second) => fresh.extend(second),
-                Err(error) => tracing::error!(%error, "a Unix socket that was handed over has lost its file"),
-            }
-            let token = super::Whose::Listener(number).token();
-            if let Err(error) = listener.register(self.poll.registry(), token) {
-                tracing::error!(%error, "cannot watch a socket that was handed over");
-            }
-        }
-        for mut listener in fresh {
-            let token = super::Whose::Listener(self.listeners.len()).token();
-            if let Err(error) = listener.register(self.poll.registry(), token) {
-                tracing::error!(%error, "cannot watch a socket in the place of one that was handed over");
-            }
-            self.listeners.push(listener);
-        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Where clients come in.
 
-use super::socket::Socket;
+use super::socket::{Socket, watch_peers};
 use crate::settings::{Heritage, Listen};
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
 
-pub(super) struct Listener {
-    pub(super) endpoint: usize,
+pub(crate) struct Listener {
+    pub(crate) endpoint: usize,
     /// It was another gateway's before, which still accepts.
-    pub(super) inherited: bool,
+    pub(crate) inherited: bool,
     socket: Kind,
 }
 
@@ -36,7 +36,7 @@ struct File {
 }
 
 impl Listener {
-    pub(super) fn open(endpoint: usize, listen: &Listen, heritage: &mut Heritage) -> io::Result<Self> {
+    pub(crate) fn open(endpoint: usize, listen: &Listen, heritage: &mut Heritage) -> io::Result<Self> {
         if let Some(socket) = inherit(listen, heritage) {
             return Ok(Self { endpoint, inherited: true, socket });
         }
@@ -52,7 +52,7 @@ impl Listener {
 
     /// Accepts at an inherited socket. The gateway that made its file may have removed it since, or somebody replaced it:
     /// then there is a second listener with a file of its own, and the first one's queue goes on.
-    pub(super) fn take_over(&mut self) -> io::Result<Option<Self>> {
+    pub(crate) fn take_over(&mut self) -> io::Result<Option<Self>> {
         self.inherited = false;
         let Kind::Unix(_, file) = &mut self.socket else {
             return Ok(None);
@@ -68,7 +68,7 @@ impl Listener {
     }
 
     /// The same socket once more, for another gateway. `None`: nobody could find it there.
-    pub(super) fn share(&self) -> Option<OwnedFd> {
+    pub(crate) fn share(&self) -> Option<OwnedFd> {
         match &self.socket {
             Kind::Tcp(listener) => listener.as_fd().try_clone_to_owned().ok(),
             Kind::Unix(_, File { identity: None, .. }) => None,
@@ -77,7 +77,7 @@ impl Listener {
     }
 
     /// Ceases to accept without closing what another gateway accepts from, too: its queue lives on.
-    pub(super) fn hand_over(mut self, registry: &Registry) {
+    pub(crate) fn hand_over(mut self, registry: &Registry) {
         // Closing it is not enough for that: the other gateway's descriptor keeps it registered.
         let _ = match &mut self.socket {
             Kind::Tcp(listener) => listener.deregister(registry),
@@ -88,14 +88,14 @@ impl Listener {
         };
     }
 
-    pub(super) fn address(&self) -> io::Result<Listen> {
+    pub(crate) fn address(&self) -> io::Result<Listen> {
         Ok(match &self.socket {
             Kind::Tcp(listener) => Listen::Tcp(listener.local_addr()?),
             Kind::Unix(_, file) => Listen::Unix(file.path.clone()),
         })
     }
 
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match &mut self.socket {
             Kind::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
             Kind::Unix(listener, _) => listener.register(registry, token, Interest::READABLE),
@@ -103,10 +103,10 @@ impl Listener {
     }
 
     /// One more client and where it comes from.
-    pub(super) fn accept(&self) -> io::Result<(Socket, String)> {
+    pub(crate) fn accept(&self) -> io::Result<(Socket, String)> {
         match &self.socket {
             Kind::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (Socket::tcp(stream), peer.to_string()))
+                listener.accept().map(|(stream, peer)| (Socket::accepted(stream), peer.to_string()))
             }
             Kind::Unix(listener, file) => listener
                 .accept()
@@ -136,6 +136,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 fn inherit(listen: &Listen, heritage: &mut Heritage) -> Option<Kind> {
     let at = heritage.sockets.iter().position(|(address, _)| address == listen)?;
     let socket = RawSocket::from(heritage.sockets.swap_remove(at).1);
+    watch_peers(&SockRef::from(&socket));
     let listens = socket.is_listener().unwrap_or(false) && socket.set_nonblocking(true).is_ok();
     match listen {
         Listen::Tcp(address) => {
@@ -187,8 +188,31 @@ fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    watch_peers(&SockRef::from(&socket));
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plane::socket::tests::{notices_a_dead_peer, until};
+
+    #[test]
+    fn a_client_that_is_gone_without_a_word_is_noticed_also_at_an_inherited_socket() {
+        let at = Listen::Tcp("127.0.0.1:0".parse().unwrap());
+        let listener = Listener::open(0, &at, &mut Heritage::default()).unwrap();
+        let at = listener.address().unwrap();
+        let sockets = vec![(at.clone(), listener.share().unwrap())];
+        let heir = Listener::open(0, &at, &mut Heritage { sockets, replaces: false }).unwrap();
+        assert!(heir.inherited);
+        let Listen::Tcp(address) = at else { panic!("it listens on TCP") };
+        for listener in [listener, heir] {
+            let _far = std::net::TcpStream::connect(address).unwrap();
+            let (near, _) = until("a client", || listener.accept().ok());
+            notices_a_dead_peer(&near);
+        }
+    }
 }

@@ -2,14 +2,15 @@
 //! nothing. Sockets are watched edge-triggered and registered once; commands of many clients that arrive together go to
 //! the server in one write, and a read from it is answered with one write per client.
 
-mod arrival;
+pub(crate) mod arrival;
 mod clients;
 mod farewell;
 mod leaving;
 mod listener;
-mod proxied;
+pub(crate) mod listeners;
+pub(crate) mod proxied;
 mod servers;
-mod socket;
+pub(crate) mod socket;
 
 #[cfg(fuzzing)]
 pub(crate) use proxied::header_length;
@@ -20,7 +21,7 @@ use crate::traffic::Traffic;
 use arrival::Arrivals;
 use backstay_model::{Epoch, ServiceName, Time};
 use leaving::Leaving;
-use listener::Listener;
+use listeners::Listeners;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 use nix::time::{ClockId, clock_gettime};
@@ -34,11 +35,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Reads go here, whoever they are for: a client that says nothing needs no buffer.
-const SCRATCH: usize = 64 * 1024;
+pub(crate) const SCRATCH: usize = 64 * 1024;
 /// How often one connection is read before the others have their turn.
-const READS_MAX: usize = 4;
-const EVENTS_MAX: usize = 1024;
-const WAKER: Token = Token(0);
+pub(crate) const READS_MAX: usize = 4;
+pub(crate) const EVENTS_MAX: usize = 1024;
+pub(crate) const WAKER: Token = Token(0);
 
 /// What to do with the listening sockets.
 pub(crate) type Heir = Box<dyn FnOnce(Vec<(Listen, OwnedFd)>) + Send>;
@@ -62,7 +63,7 @@ pub(crate) struct Plane<F> {
     core: Core,
     inbox: Arc<Mutex<Inbox>>,
     held: F,
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     /// By endpoint; with how long clients may take to agree on it.
     server_tls: Vec<Option<(Arc<ServerConfig>, Duration)>>,
     /// When which clients must have done so.
@@ -77,10 +78,6 @@ pub(crate) struct Plane<F> {
     /// Clients that have more to read.
     again: Vec<Key>,
     links_again: Vec<Key>,
-    /// Clients wait in the kernel's queue until then.
-    accept_again: Option<Time>,
-    /// It is not said before then that they do.
-    accept_told: Time,
     scratch: Vec<u8>,
     stop_at: Option<Time>,
     /// Another gateway accepts in its place already: nobody has to be hurried.
@@ -94,8 +91,9 @@ pub(crate) fn now() -> Time {
     })
 }
 
+/// Whose events they are.
 #[derive(Clone, Copy)]
-enum Whose {
+pub(crate) enum Whose {
     Nobody,
     Listener(usize),
     Client(Key),
@@ -103,7 +101,7 @@ enum Whose {
 }
 
 impl Whose {
-    fn token(self) -> Token {
+    pub(crate) fn token(self) -> Token {
         let of =
             |key: Key, kind: usize| Token((key.index as usize) << 32 | (key.generation as usize) << 2 | kind);
         match self {
@@ -114,7 +112,7 @@ impl Whose {
         }
     }
 
-    fn of(token: Token) -> Self {
+    pub(crate) fn of(token: Token) -> Self {
         let index = token.0 >> 32;
         let key = Key { index: index as u32, generation: (token.0 as u32) >> 2 };
         match token.0 & 3 {
@@ -128,32 +126,15 @@ impl Whose {
 
 impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
     /// Opens every listener; clients are accepted once `run` is called.
-    #[allow(clippy::type_complexity, reason = "read at one place")]
     pub(crate) fn open(
         settings: Settings,
-        mut heritage: Heritage,
+        heritage: &mut Heritage,
         inbox: Arc<Mutex<Inbox>>,
         held: F,
-    ) -> Result<(Self, Waker, Vec<(String, Listen)>), crate::StartError> {
+    ) -> Result<(Self, Waker), crate::StartError> {
         let poll = Poll::new().map_err(crate::StartError::Poll)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(crate::StartError::Poll)?;
-        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
-        for (number, endpoint) in settings.endpoints.iter().enumerate() {
-            for listen in &endpoint.listen {
-                let failed = |source| crate::StartError::Listen {
-                    endpoint: endpoint.name.clone(),
-                    listen: listen.clone(),
-                    source,
-                };
-                let mut listener = Listener::open(number, listen, &mut heritage).map_err(failed)?;
-                if !listener.inherited {
-                    let token = Whose::Listener(listeners.len()).token();
-                    listener.register(poll.registry(), token).map_err(failed)?;
-                }
-                addresses.push((endpoint.name.clone(), listener.address().map_err(failed)?));
-                listeners.push(listener);
-            }
-        }
+        let listeners = Listeners::open(&settings.endpoints, poll.registry(), heritage)?;
         let plane = Self {
             poll,
             server_tls: settings.endpoints.iter().map(tls_of).collect(),
@@ -169,19 +150,21 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             leaving: Leaving::default(),
             again: Vec::new(),
             links_again: Vec::new(),
-            accept_again: None,
-            accept_told: Time::ZERO,
             scratch: vec![0; SCRATCH],
             stop_at: None,
             waits_for_quiet: false,
         };
-        Ok((plane, waker, addresses))
+        Ok((plane, waker))
     }
 
     /// Where it listens at sockets of the gateway before it.
     pub(crate) fn inherited(&self) -> Vec<Listen> {
-        let inherited = self.listeners.iter().filter(|listener| listener.inherited);
-        inherited.filter_map(|listener| listener.address().ok()).collect()
+        self.listeners.inherited()
+    }
+
+    /// Where each endpoint listens, by its number.
+    pub(crate) fn addresses(&self) -> Vec<(usize, Listen)> {
+        self.listeners.addresses()
     }
 
     /// What each endpoint counts.
@@ -222,8 +205,7 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             self.end_late_arrivals();
             self.act();
             self.end_handshakes();
-            if self.accept_again.is_some_and(|at| now() >= at) {
-                self.accept_again = None;
+            if self.listeners.retries() {
                 for number in 0..self.listeners.len() {
                     self.accept(number);
                 }
@@ -296,10 +278,10 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
             }
         }
         if inbox.take_over {
-            self.take_over();
+            self.listeners.take_over(self.poll.registry());
         }
         for heir in inbox.heirs {
-            heir(self.share());
+            heir(self.listeners.share());
         }
         if let Some((drain, handed)) = inbox.stop {
             self.leave(drain, &handed);

@@ -15,7 +15,7 @@ const REST_MAX: usize = 4096;
 
 /// A header of which a part has come.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     bytes: [u8; FIXED + ADDRESSES_MAX],
     /// How much has come, with what was skipped.
     come: usize,
@@ -23,7 +23,7 @@ pub(super) struct Header {
 
 /// Why this is no header. The connection is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Wrong {
+pub(crate) enum Wrong {
     #[error("it begins with version 1 of the PROXY protocol: let the load balancer send version 2")]
     Text,
     #[error("it does not begin with a header of the PROXY protocol, version 2")]
@@ -38,28 +38,28 @@ pub(super) enum Wrong {
 
 /// A whole header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     /// Where the client is. `None`: it does not say, so the connection itself counts.
-    pub(super) client: Option<SocketAddr>,
+    pub(crate) client: Option<SocketAddr>,
 }
 
 impl Header {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { bytes: [0; FIXED + ADDRESSES_MAX], come: 0 }
     }
 
     /// How many bytes may be handed in next. What is behind them may be the client's.
-    pub(super) fn wants(&self) -> usize {
+    pub(crate) fn wants(&self) -> usize {
         if self.come < FIXED { FIXED - self.come } else { FIXED + self.rest() - self.come }
     }
 
     /// No byte of it has come.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.come == 0
     }
 
     /// Takes bytes, at most as many as it wants. `None`: more are needed.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Option<Claim>, Wrong> {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Option<Claim>, Wrong> {
         let kept = self.bytes.get_mut(self.come..).unwrap_or_default();
         let keeps = kept.len().min(bytes.len());
         kept[..keeps].copy_from_slice(&bytes[..keeps]);
@@ -114,6 +114,28 @@ impl Header {
         let port = u16::from_be_bytes([self.bytes[port_at], self.bytes[port_at + 1]]);
         Some(SocketAddr::new(at, port))
     }
+}
+
+/// What is said to a server before a client's first byte: where the client is, and which address it has called. `None`: it
+/// is no TCP client, so the connection itself counts.
+pub(crate) fn announcement(addresses: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
+    let (command, family, rest) = match addresses {
+        None => (0x20, 0, Vec::new()),
+        Some((SocketAddr::V4(from), SocketAddr::V4(to))) => {
+            (0x21, 0x11, [&from.ip().octets()[..], &to.ip().octets()].concat())
+        }
+        Some((from, to)) => {
+            let wide = |address: SocketAddr| match address.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            };
+            (0x21, 0x21, [wide(from), wide(to)].concat())
+        }
+    };
+    let ports = addresses.map(|(from, to)| [from.port().to_be_bytes(), to.port().to_be_bytes()].concat());
+    let rest = [rest, ports.unwrap_or_default()].concat();
+    let length = (rest.len() as u16).to_be_bytes();
+    [&SIGNATURE[..], &[command, family], &length, &rest].concat()
 }
 
 /// Hands in any bytes in pieces of `size`; returns how many of them are the header's, if it is one.
@@ -173,6 +195,19 @@ mod tests {
         // What a load balancer has to say besides is skipped, up to a bound.
         let more = [&IPV4[..], &vec![0xea; REST_MAX - 12]].concat();
         assert_eq!(client(&header(0x21, 0x11, &more)).as_deref(), Some("192.0.2.7:54321"));
+    }
+
+    #[test]
+    fn an_announcement_is_a_header_that_names_the_client() {
+        let of = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (near, far) = (of("192.0.2.7:54321"), of("10.0.0.1:6379"));
+        assert_eq!(announcement(Some((near, far))), header(0x21, 0x11, &IPV4));
+        for (from, to) in
+            [("[2001:db8::7]:54321", "[2001:db8::1]:3306"), ("[2001:db8::7]:54321", "10.0.0.1:1")]
+        {
+            assert_eq!(client(&announcement(Some((of(from), of(to))))).as_deref(), Some(from));
+        }
+        assert_eq!(client(&announcement(None)), None);
     }
 
     #[test]

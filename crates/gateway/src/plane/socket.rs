@@ -7,7 +7,7 @@ use mio::{Interest, Registry, Token};
 use rustls::{ClientConnection, Connection, ServerConnection};
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 /// A peer that is silent for so long is asked whether it lives.
@@ -17,28 +17,28 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[allow(clippy::struct_excessive_bools, reason = "what is known of a socket, independently of each other")]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: Stream,
     tls: Option<Box<Connection>>,
     /// There may be more to read.
-    pub(super) readable: bool,
+    pub(crate) readable: bool,
     /// It is among those that are read again in the next turn.
-    pub(super) listed: bool,
+    pub(crate) listed: bool,
     /// The peer sends nothing any more: it is read until the end.
-    pub(super) closed: bool,
+    pub(crate) closed: bool,
     /// Nor does it listen.
-    pub(super) hung_up: bool,
+    pub(crate) hung_up: bool,
     /// It is not known yet whether the connection can be made.
-    pub(super) connecting: bool,
+    pub(crate) connecting: bool,
     /// What the load balancer says before the client's first byte, until all of it has come.
-    pub(super) header: Option<Box<Header>>,
+    pub(crate) header: Option<Box<Header>>,
     /// There is a load balancer in between: the client has called another address than the one that was reached.
-    pub(super) proxied: bool,
+    pub(crate) proxied: bool,
 }
 
 /// Why there is no header of the PROXY protocol.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoHeader {
+pub(crate) enum NoHeader {
     #[error(transparent)]
     Wrong(#[from] Wrong),
     #[error("it ended before its PROXY header did")]
@@ -58,18 +58,17 @@ enum Stream {
 }
 
 impl Socket {
-    pub(super) fn tcp(stream: TcpStream) -> Self {
-        // Without these it still works, later told of a dead peer.
-        let _ = stream.set_nodelay(true);
-        let socket = SockRef::from(&stream);
-        let keepalive =
-            TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_EVERY).with_retries(3);
-        let _ = socket.set_tcp_keepalive(&keepalive);
-        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
+        watch_peers(&SockRef::from(&stream));
+        Self::accepted(stream)
+    }
+
+    /// One that has its options from the listening socket.
+    pub(crate) fn accepted(stream: TcpStream) -> Self {
         Self::of(Stream::Tcp(stream))
     }
 
-    pub(super) fn unix(stream: UnixStream) -> Self {
+    pub(crate) fn unix(stream: UnixStream) -> Self {
         Self::of(Stream::Unix(stream))
     }
 
@@ -88,23 +87,23 @@ impl Socket {
     }
 
     /// A load balancer speaks first.
-    pub(super) fn with_header(mut self) -> Self {
+    pub(crate) fn with_header(mut self) -> Self {
         self.header = Some(Box::new(Header::new()));
         self.proxied = true;
         self
     }
 
-    pub(super) fn with_server_tls(mut self, tls: ServerConnection) -> Self {
+    pub(crate) fn with_server_tls(mut self, tls: ServerConnection) -> Self {
         self.tls = Some(Box::new(tls.into()));
         self
     }
 
-    pub(super) fn with_client_tls(mut self, tls: ClientConnection) -> Self {
+    pub(crate) fn with_client_tls(mut self, tls: ClientConnection) -> Self {
         self.tls = Some(Box::new(tls.into()));
         self
     }
 
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match &mut self.stream {
             Stream::Tcp(stream) => stream.register(registry, token, both),
@@ -113,15 +112,32 @@ impl Socket {
     }
 
     /// The address that the peer has reached.
-    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match &self.stream {
             Stream::Tcp(stream) => stream.local_addr().ok(),
             Stream::Unix(_) => None,
         }
     }
 
+    /// Where the peer is.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.peer_addr().ok(),
+            Stream::Unix(_) => None,
+        }
+    }
+
+    /// Tells the peer that nothing more comes; without TLS.
+    pub(crate) fn end_writing(&self) {
+        // It may be gone: then there is nobody to be told.
+        let _ = match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
     /// The name that the peer has called.
-    pub(super) fn server_name(&self) -> Option<String> {
+    pub(crate) fn server_name(&self) -> Option<String> {
         match self.tls.as_deref()? {
             Connection::Server(tls) => tls.server_name().map(str::to_owned),
             Connection::Client(_) => None,
@@ -129,12 +145,12 @@ impl Socket {
     }
 
     /// TLS is not agreed on yet.
-    pub(super) fn is_handshaking(&self) -> bool {
+    pub(crate) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
     /// Why the connection could not be made, if that is so.
-    pub(super) fn error(&self) -> Option<io::Error> {
+    pub(crate) fn error(&self) -> Option<io::Error> {
         match &self.stream {
             Stream::Tcp(stream) => match stream.take_error() {
                 Ok(None) => {
@@ -147,7 +163,7 @@ impl Socket {
         }
     }
 
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         match &self.stream {
             Stream::Tcp(stream) => stream.peer_addr().is_ok(),
             Stream::Unix(_) => true,
@@ -155,14 +171,14 @@ impl Socket {
     }
 
     /// What the kernel has not sent yet shall never be sent.
-    pub(super) fn drop_unsent(&self) {
+    pub(crate) fn drop_unsent(&self) {
         if let Stream::Tcp(stream) = &self.stream {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 
     /// Tells the peer that nothing was cut off. TLS alone needs to be told. False: that, and maybe more, is not written yet.
-    pub(super) fn say_goodbye(&mut self) -> bool {
+    pub(crate) fn say_goodbye(&mut self) -> bool {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
         }
@@ -170,12 +186,12 @@ impl Socket {
     }
 
     /// A read that does not fill the buffer leaves nothing to read: the next byte is an event.
-    pub(super) fn tells_when_empty(&self) -> bool {
+    pub(crate) fn tells_when_empty(&self) -> bool {
         self.tls.is_none() && !self.closed
     }
 
     /// Reads the header, and no byte behind it. `None`: the rest has not come yet.
-    pub(super) fn read_header(&mut self) -> Result<Option<Claim>, NoHeader> {
+    pub(crate) fn read_header(&mut self) -> Result<Option<Claim>, NoHeader> {
         let mut some = [0; 256];
         loop {
             let Some(header) = &mut self.header else {
@@ -203,7 +219,7 @@ impl Socket {
 
     /// Reads; zero is the end.
     #[inline]
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.stream.read(buffer);
         };
@@ -235,7 +251,7 @@ impl Socket {
 
     /// Writes some of it.
     #[inline]
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.stream.write(bytes);
         };
@@ -255,7 +271,7 @@ impl Socket {
     }
 
     /// Sends what TLS still holds back. True: there is nothing left.
-    pub(super) fn flush(&mut self) -> io::Result<bool> {
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
         if let Some(tls) = &mut self.tls {
             while tls.wants_write() {
                 match tls.write_tls(&mut self.stream) {
@@ -267,6 +283,16 @@ impl Socket {
         }
         Ok(true)
     }
+}
+
+/// What is written goes at once, and a peer that is gone is noticed. Connections have these options from the socket that they
+/// are accepted at, which spares six system calls for each.
+pub(crate) fn watch_peers(socket: &SockRef<'_>) {
+    // Without these it still works, later told of a dead peer.
+    let _ = socket.set_tcp_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_EVERY).with_retries(3);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
 }
 
 impl Read for Stream {
@@ -292,7 +318,7 @@ impl Write for Stream {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use rustls::pki_types::{PrivateKeyDer, ServerName};
     use rustls::{ClientConfig, RootCertStore, ServerConfig, StreamOwned};
@@ -335,15 +361,19 @@ pub(super) mod tests {
         (socket, StreamOwned::new(client, far))
     }
 
-    #[test]
-    fn a_peer_that_is_gone_without_a_word_is_noticed() {
-        let (socket, _far) = pair();
+    pub(in crate::plane) fn notices_a_dead_peer(socket: &Socket) {
         let Stream::Tcp(stream) = &socket.stream else { panic!("it is TCP") };
         let options = SockRef::from(stream);
+        assert!(options.tcp_nodelay().unwrap());
         assert!(options.keepalive().unwrap());
         assert_eq!(options.tcp_keepalive_time().unwrap(), KEEPALIVE);
         assert_eq!(options.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
         assert_eq!(options.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_without_a_word_is_noticed() {
+        notices_a_dead_peer(&pair().0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod notices;
 mod plain;
 mod proxied;
 mod reader;
+mod refusals;
 mod states;
 mod states_move;
 mod support;

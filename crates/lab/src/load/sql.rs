@@ -15,6 +15,7 @@ use tokio::time::timeout;
 /// What the client assumes of the server, so that it does not ask when it connects.
 const PACKET_BYTES: usize = 16 * 1024 * 1024;
 const IDLE_SECONDS: usize = 28_800;
+const GOODBYE_LIMIT: Duration = Duration::from_millis(100);
 
 /// How to reach a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +137,7 @@ impl Answer {
     }
 }
 
-/// A connection.
+/// A connection. Dropped, it says goodbye and does not wait for an answer.
 pub struct Sql {
     runtime: Runtime,
     link: Option<Conn>,
@@ -184,6 +185,15 @@ impl Sql {
     /// The first column of the first row of the answer.
     pub fn value(&mut self, statement: &str) -> Result<String, SqlError> {
         Ok(self.ask(statement)?.value().unwrap_or_default().to_owned())
+    }
+}
+
+impl Drop for Sql {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take() {
+            // Without it the server writes a warning into its log.
+            let _ = within(&self.runtime, GOODBYE_LIMIT, link.disconnect());
+        }
     }
 }
 

@@ -15,6 +15,11 @@ pub const PRIMARY: &str = "primary";
 /// The configuration file's endpoint for reads from replicas.
 pub const READER: &str = "reader";
 
+/// The endpoint for reads and writes of the MariaDB service.
+pub const SQL_PRIMARY: &str = "orders";
+/// Its endpoint for reads from replicas.
+pub const SQL_READER: &str = "orders-reader";
+
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long its clients may take to finish.
 const END_LIMIT: Duration = Duration::from_secs(15);
@@ -28,8 +33,20 @@ pub struct GatewayServer {
     pub primary: u16,
     /// Its port for reads from replicas.
     pub reader: u16,
+    /// The same for the MariaDB service, if there is one.
+    #[serde(default)]
+    pub sql: Option<SqlPorts>,
     /// Its log.
     pub log: PathBuf,
+}
+
+/// Where a gateway takes clients of the MariaDB service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SqlPorts {
+    /// Reads and writes.
+    pub primary: u16,
+    /// Reads.
+    pub reader: u16,
 }
 
 impl GatewayServer {
@@ -41,6 +58,21 @@ impl GatewayServer {
     /// Where it takes reads.
     pub fn reader_address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.reader))
+    }
+
+    /// Where it takes clients of the MariaDB service: reads and writes, then reads.
+    pub fn sql_addresses(&self) -> Option<[SocketAddr; 2]> {
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        self.sql.map(|ports| [at(ports.primary), at(ports.reader)])
+    }
+
+    /// Every endpoint that it opens, and where.
+    fn endpoints(&self) -> Vec<(&'static str, SocketAddr)> {
+        let mut endpoints = vec![(PRIMARY, self.address()), (READER, self.reader_address())];
+        if let Some([primary, reader]) = self.sql_addresses() {
+            endpoints.extend([(SQL_PRIMARY, primary), (SQL_READER, reader)]);
+        }
+        endpoints
     }
 
     /// Its control socket.
@@ -59,7 +91,7 @@ impl GatewayServer {
             "--control".into(),
             self.control().parent().unwrap_or(Path::new("/")).into(),
         ];
-        for (endpoint, address) in [(PRIMARY, self.address()), (READER, self.reader_address())] {
+        for (endpoint, address) in self.endpoints() {
             arguments.extend(["--listen".into(), format!("{endpoint}={address}").into()]);
         }
         Process::start(&Launch {

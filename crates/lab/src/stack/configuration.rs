@@ -1,24 +1,34 @@
 //! The lab's `backstay.toml`, the same for all its controllers.
 
 use crate::servers::controller::ControllerServer;
-use crate::servers::gateway::{GatewayServer, PRIMARY, READER};
+use crate::servers::gateway::{GatewayServer, PRIMARY, READER, SQL_PRIMARY, SQL_READER};
+use crate::servers::mariadb::MariaDbServer;
 use crate::servers::redis::RedisServer;
-use crate::stack::certificates;
+use crate::stack::mariadb::{CONTROLLER_USER, REPLICATION_USER};
 use crate::stack::options::Options;
+use crate::stack::{certificates, databases};
+use backstay_model::EngineKind;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 /// Its name in the lab's folder.
 pub const FILE: &str = "backstay.toml";
 
+/// Whom it names.
+pub struct Servers<'a> {
+    /// The controllers.
+    pub controllers: &'a [ControllerServer],
+    /// The Redis instances.
+    pub instances: &'a [RedisServer],
+    /// The MariaDB instances, if any.
+    pub databases: &'a [MariaDbServer],
+    /// The gateways beside the controllers.
+    pub gateways: &'a [GatewayServer],
+}
+
 /// The text of the file.
-pub fn text(
-    options: &Options,
-    dir: &Path,
-    controllers: &[ControllerServer],
-    instances: &[RedisServer],
-    gateways: &[GatewayServer],
-) -> String {
+pub fn text(options: &Options, dir: &Path, servers: &Servers<'_>) -> String {
     let mut lines = vec![
         "# Written by the lab. Every node reads the same file.".to_owned(),
         "cluster = \"lab\"".to_owned(),
@@ -33,22 +43,57 @@ pub fn text(
             format!("key = {}", path("{node}.key")),
         ]);
     }
-    for controller in controllers {
+    servers.controllers.iter().for_each(|one| controller(one, &mut lines));
+    let redis = servers.instances.iter().map(|instance| (&*instance.name, instance.address()));
+    service(options, EngineKind::Redis, &options.service, redis, &mut lines);
+    if !servers.databases.is_empty() {
+        let mariadb = servers.databases.iter().map(|instance| (&*instance.name, instance.address()));
+        service(options, EngineKind::MariaDb, databases::SERVICE, mariadb, &mut lines);
+        let password = quoted_path(&dir.join(databases::PASSWORD_FILE));
         lines.extend([
-            String::new(),
-            "[[controllers]]".to_owned(),
-            format!("name = {}", quoted(&controller.name)),
-            format!("address = \"{}\"", controller.peer_address()),
-            format!("sentinel = \"{}\"", controller.sentinel_address()),
-            format!("admin = {}", quoted_path(&controller.admin)),
-            format!("state = {}", quoted_path(&controller.state)),
+            format!("durability = \"{}\"", options.durability.word()),
+            format!("username = {}", quoted(CONTROLLER_USER)),
+            format!("password_file = {password}"),
+            format!("replication_username = {}", quoted(REPLICATION_USER)),
+            format!("replication_password_file = {password}"),
         ]);
-        lines.extend(controller.remote_admin.map(|port| format!("admin_address = \"127.0.0.1:{port}\"")));
     }
+    // The first gateway's; the others are told theirs.
+    if let Some(gateway) = servers.gateways.first() {
+        let of_redis = [(PRIMARY, gateway.address()), (READER, gateway.reader_address())];
+        endpoints(&options.service, of_redis, &mut lines);
+        if let Some([primary, reader]) = gateway.sql_addresses() {
+            endpoints(databases::SERVICE, [(SQL_PRIMARY, primary), (SQL_READER, reader)], &mut lines);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn controller(controller: &ControllerServer, lines: &mut Vec<String>) {
     lines.extend([
         String::new(),
-        "[[redis]]".to_owned(),
-        format!("name = {}", quoted(&options.service)),
+        "[[controllers]]".to_owned(),
+        format!("name = {}", quoted(&controller.name)),
+        format!("address = \"{}\"", controller.peer_address()),
+        format!("sentinel = \"{}\"", controller.sentinel_address()),
+        format!("admin = {}", quoted_path(&controller.admin)),
+        format!("state = {}", quoted_path(&controller.state)),
+    ]);
+    lines.extend(controller.remote_admin.map(|port| format!("admin_address = \"127.0.0.1:{port}\"")));
+}
+
+/// What services of all engines have.
+fn service<'a>(
+    options: &Options,
+    engine: EngineKind,
+    name: &str,
+    instances: impl Iterator<Item = (&'a str, SocketAddr)>,
+    lines: &mut Vec<String>,
+) {
+    lines.extend([
+        String::new(),
+        format!("[[{}]]", engine.word()),
+        format!("name = {}", quoted(name)),
         format!("down_after = {}", duration(options.down_after)),
     ]);
     let optional = [("probe_interval", options.probe_interval), ("cooldown", options.cooldown)];
@@ -56,28 +101,24 @@ pub fn text(
         lines.extend(value.map(|value| format!("{key} = {}", duration(value))));
     }
     lines.push("instances = [".to_owned());
-    for instance in instances {
-        lines.push(format!(
-            "  {{ name = {}, address = \"{}\", priority = 100 }},",
-            quoted(&instance.name),
-            instance.address()
-        ));
-    }
+    lines.extend(instances.map(|(name, address)| {
+        format!("  {{ name = {}, address = \"{address}\", priority = 100 }},", quoted(name))
+    }));
     lines.push("]".to_owned());
-    // The first gateway's; the others are told theirs.
-    if let Some(gateway) = gateways.first() {
-        for (name, address) in [(PRIMARY, gateway.address()), (READER, gateway.reader_address())] {
-            lines.extend([
-                String::new(),
-                "[[endpoints]]".to_owned(),
-                format!("name = \"{name}\""),
-                format!("service = {}", quoted(&options.service)),
-                format!("role = \"{name}\""),
-                format!("listen = \"{address}\""),
-            ]);
-        }
+}
+
+/// One for reads and writes, one for reads.
+fn endpoints(service: &str, [primary, reader]: [(&str, SocketAddr); 2], lines: &mut Vec<String>) {
+    for ((name, address), role) in [(primary, "primary"), (reader, "reader")] {
+        lines.extend([
+            String::new(),
+            "[[endpoints]]".to_owned(),
+            format!("name = \"{name}\""),
+            format!("service = {}", quoted(service)),
+            format!("role = \"{role}\""),
+            format!("listen = \"{address}\""),
+        ]);
     }
-    lines.join("\n") + "\n"
 }
 
 fn duration(duration: Duration) -> String {
@@ -96,7 +137,9 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::servers::gateway::SqlPorts;
     use backstay_config::Config;
+    use backstay_model::Durability;
 
     #[test]
     fn the_lab_writes_a_configuration_that_a_controller_takes_without_a_warning() {
@@ -118,27 +161,42 @@ mod tests {
             name: name.to_owned(),
             primary,
             reader: primary + 100,
+            sql: Some(SqlPorts { primary: primary + 200, reader: primary + 300 }),
             log: format!("/tmp/lab/{name}.log").into(),
+        });
+        let databases = ["m1", "m2", "m3"].into_iter().zip(17_000..).map(|(name, port)| MariaDbServer {
+            name: name.to_owned(),
+            port,
+            server_id: 1,
+            folder: format!("/tmp/lab/{name}").into(),
         });
         let options = Options {
             probe_interval: Some(Duration::from_millis(50)),
             cooldown: Some(Duration::ZERO),
             tls: true,
+            durability: Durability::Majority,
             ..Options::default()
         };
-        let text = text(
-            &options,
-            Path::new("/tmp/lab"),
-            &controllers.collect::<Vec<_>>(),
-            &instances.collect::<Vec<_>>(),
-            &gateways.collect::<Vec<_>>(),
-        );
+        let servers = Servers {
+            controllers: &controllers.collect::<Vec<_>>(),
+            instances: &instances.collect::<Vec<_>>(),
+            databases: &databases.collect::<Vec<_>>(),
+            gateways: &gateways.collect::<Vec<_>>(),
+        };
+        let text = text(&options, Path::new("/tmp/lab"), &servers);
         let config = Config::parse(FILE, &text).unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         assert_eq!(config.spec.services[0].instances.len(), 2);
         assert_eq!(config.spec.services[0].down_after, Duration::from_millis(500));
         assert_eq!(config.nodes.len(), 3);
-        assert_eq!(config.endpoints.len(), 2);
+        let orders = &config.spec.services[1];
+        assert_eq!(orders.engine.mariadb().unwrap().durability, Durability::Majority);
+        assert_eq!(
+            config.credentials(&orders.name).unwrap().replication_user().unwrap().username,
+            REPLICATION_USER
+        );
+        let services: Vec<_> = config.endpoints.iter().map(|endpoint| endpoint.service.as_str()).collect();
+        assert_eq!(services, ["mymaster", "mymaster", "orders", "orders"]);
         assert!(config.tls.is_some() && config.nodes[0].admin_address.is_some());
     }
 }

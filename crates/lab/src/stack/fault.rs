@@ -4,11 +4,12 @@
 use crate::error::{LabError, Result, file_error};
 use crate::servers::controller::{ControllerServer, Join};
 use crate::servers::gateway::GatewayServer;
+use crate::servers::mariadb::MariaDbServer;
 use crate::servers::process::{Liveness, Moment, Process};
 use crate::servers::redis::{RedisServer, log_tail};
 use crate::stack::configuration;
 use crate::stack::lab::Lab;
-use crate::stack::state::{LabState, VIEW_FILE, write_json};
+use crate::stack::state::{LabState, Member, VIEW_FILE, write_json};
 use crate::stack::view::LabView;
 use crate::wait::poll_until;
 use backstay_model::hint;
@@ -32,7 +33,7 @@ pub enum Fault {
     Hang,
     /// `kill -CONT`: it goes on.
     Resume,
-    /// It ends in good order (a Redis writes its data file) and starts again; if it is dead, it just starts. One that
+    /// It ends in good order (a database writes its data) and starts again; if it is dead, it just starts. One that
     /// hangs cannot end in good order and is killed.
     Restart,
     /// `kill -9`, its data files are removed, and it starts again: an instance without its disk.
@@ -87,6 +88,7 @@ impl FromStr for Fault {
 enum Target {
     Controller(ControllerServer, Option<Process>),
     Redis(RedisServer, Option<Process>),
+    MariaDb(MariaDbServer, Option<Process>),
     Gateway(GatewayServer, Option<Process>),
 }
 
@@ -135,6 +137,14 @@ impl Lab {
                 self.note(target.name(), process)?;
                 server.await_answer(process)
             }
+            Target::MariaDb(server, _) => {
+                if empty {
+                    server.empty()?;
+                }
+                let process = server.start()?;
+                self.note(target.name(), process)?;
+                server.await_answer(process)
+            }
             Target::Controller(server, _) => {
                 if empty {
                     remove_folder(&server.state)?;
@@ -161,13 +171,17 @@ impl Target {
         match self {
             Self::Controller(server, _) => &server.name,
             Self::Redis(server, _) => &server.name,
+            Self::MariaDb(server, _) => &server.name,
             Self::Gateway(server, _) => &server.name,
         }
     }
 
     fn process(&self) -> Option<Process> {
         match self {
-            Self::Controller(_, process) | Self::Redis(_, process) | Self::Gateway(_, process) => *process,
+            Self::Controller(_, process)
+            | Self::Redis(_, process)
+            | Self::MariaDb(_, process)
+            | Self::Gateway(_, process) => *process,
         }
     }
 
@@ -178,16 +192,23 @@ impl Target {
 }
 
 fn find(state: &LabState, name: &str) -> Result<Target> {
-    let controller = state.controllers.iter().find(|member| member.server.name == name);
-    let instance = state.instances.iter().find(|member| member.server.name == name);
-    let gateway = state.gateways.iter().find(|member| member.server.name == name);
-    match (controller, instance, gateway) {
-        (Some(member), ..) => Ok(Target::Controller(member.server.clone(), member.process)),
-        (None, Some(member), _) => Ok(Target::Redis(member.server.clone(), member.process)),
-        (None, None, Some(member)) => Ok(Target::Gateway(member.server.clone(), member.process)),
-        (None, None, None) => {
-            Err(LabError::UnknownName { name: name.to_owned(), hint: hint(name, state.names()) })
-        }
+    fn named<'a, S>(
+        members: &'a [Member<S>],
+        name: &str,
+        name_of: impl Fn(&S) -> &String,
+    ) -> Option<&'a Member<S>> {
+        members.iter().find(|member| name_of(&member.server) == name)
+    }
+    if let Some(member) = named(&state.controllers, name, |server| &server.name) {
+        Ok(Target::Controller(member.server.clone(), member.process))
+    } else if let Some(member) = named(&state.instances, name, |server| &server.name) {
+        Ok(Target::Redis(member.server.clone(), member.process))
+    } else if let Some(member) = named(&state.databases, name, |server| &server.name) {
+        Ok(Target::MariaDb(member.server.clone(), member.process))
+    } else if let Some(member) = named(&state.gateways, name, |server| &server.name) {
+        Ok(Target::Gateway(member.server.clone(), member.process))
+    } else {
+        Err(LabError::UnknownName { name: name.to_owned(), hint: hint(name, state.names()) })
     }
 }
 
@@ -229,6 +250,7 @@ fn end_in_good_order(target: &Target) -> Result<()> {
         match target {
             // One that does not do it is killed below.
             Target::Redis(server, _) => drop(server.shut_down_saving(process)),
+            Target::MariaDb(server, _) => drop(server.end(process)),
             Target::Controller(server, _) => server.end(process)?,
             Target::Gateway(server, _) => server.end(process)?,
         }

@@ -1,8 +1,9 @@
-//! Servers put together: the lab (Backstay and its Redis group) and, for comparison, a group under stock
+//! Servers put together: the lab (Backstay, its Redis and MariaDB groups) and, for comparison, a group under stock
 //! Sentinel. MariaDB groups without anybody who watches.
 
 pub mod certificates;
 pub mod configuration;
+pub mod databases;
 pub mod down;
 pub mod fault;
 pub mod health;

@@ -1,13 +1,18 @@
 //! What a lab shall be made of.
 
 use crate::error::{LabError, Result};
+use crate::stack::databases;
+use backstay_model::Durability;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Controllers are called `a`, `b`, `c`, ...
 const CONTROLLERS_MAX: usize = 9;
 const REDIS_MAX: usize = 9;
+const MARIADB_MAX: usize = 9;
 const GATEWAYS_MAX: usize = 9;
+/// `majority` is one of three, no more and no less.
+const MAJORITY_OF: usize = 3;
 
 /// What to bring up.
 #[derive(Clone, Debug)]
@@ -16,6 +21,10 @@ pub struct Options {
     pub controllers: usize,
     /// How many Redis instances.
     pub redis: usize,
+    /// How many MariaDB instances, of a service called `orders`.
+    pub mariadb: usize,
+    /// When that service's commits are acknowledged.
+    pub durability: Durability,
     /// How many gateways beside the controllers, called `g1`, `g2`, ...
     pub gateways: usize,
     /// Where; none: a new folder among the temporary files.
@@ -41,11 +50,13 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Three controllers, three Redis instances, in a temporary folder.
+    /// Three controllers, three Redis instances, no MariaDB, in a temporary folder.
     fn default() -> Self {
         Self {
             controllers: 3,
             redis: 3,
+            mariadb: 0,
+            durability: Durability::Async,
             gateways: 0,
             dir: None,
             backstay: None,
@@ -74,6 +85,17 @@ impl Options {
                 "a lab has 1 to {REDIS_MAX} Redis instances, not {}. Try 3: a primary and two replicas.",
                 self.redis
             )
+        } else if self.mariadb > MARIADB_MAX {
+            format!(
+                "a lab has at most {MARIADB_MAX} MariaDB instances, not {}. Try 3: a primary and two replicas.",
+                self.mariadb
+            )
+        } else if self.durability == Durability::Majority && self.mariadb != MAJORITY_OF {
+            format!(
+                "durability 'majority' needs exactly {MAJORITY_OF} MariaDB instances, not {}: MariaDB waits for one \
+                 acknowledgement only. Write --mariadb {MAJORITY_OF}.",
+                self.mariadb
+            )
         } else if self.gateways > GATEWAYS_MAX {
             format!("a lab has at most {GATEWAYS_MAX} gateways, not {}.", self.gateways)
         } else if self.gateways > 0 && self.controllers == 0 {
@@ -81,6 +103,11 @@ impl Options {
                 .to_owned()
         } else if self.service.is_empty() || !self.service.chars().all(is_plain) {
             format!("'{}' is no service name for a lab. Use letters, digits, '-', '_' and '.'.", self.service)
+        } else if self.service == databases::SERVICE && self.mariadb > 0 {
+            format!(
+                "'{}' is the name of the lab's MariaDB service. Choose another with --service.",
+                self.service
+            )
         } else {
             return Ok(());
         };

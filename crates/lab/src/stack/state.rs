@@ -4,6 +4,7 @@
 use crate::error::{LabError, Result, file_error};
 use crate::servers::controller::ControllerServer;
 use crate::servers::gateway::GatewayServer;
+use crate::servers::mariadb::MariaDbServer;
 use crate::servers::process::{Liveness, Process};
 use crate::servers::redis::RedisServer;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,9 @@ pub struct LabState {
     pub controllers: Vec<Member<ControllerServer>>,
     /// The Redis instances.
     pub instances: Vec<Member<RedisServer>>,
+    /// The MariaDB instances.
+    #[serde(default)]
+    pub databases: Vec<Member<MariaDbServer>>,
     /// The gateways beside the controllers.
     #[serde(default)]
     pub gateways: Vec<Member<GatewayServer>>,
@@ -81,6 +85,7 @@ impl LabState {
             service: service.to_owned(),
             controllers: Vec::new(),
             instances: Vec::new(),
+            databases: Vec::new(),
             gateways: Vec::new(),
         }
     }
@@ -122,8 +127,9 @@ impl LabState {
     fn members(&self) -> impl Iterator<Item = (&str, Option<Process>)> {
         let controllers = self.controllers.iter().map(|m| (m.server.name.as_str(), m.process));
         let instances = self.instances.iter().map(|m| (m.server.name.as_str(), m.process));
+        let databases = self.databases.iter().map(|m| (m.server.name.as_str(), m.process));
         let gateways = self.gateways.iter().map(|m| (m.server.name.as_str(), m.process));
-        controllers.chain(instances).chain(gateways)
+        controllers.chain(instances).chain(databases).chain(gateways)
     }
 
     /// Every name, controllers first.
@@ -141,7 +147,8 @@ impl LabState {
         let controllers = self.controllers.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
         let instances = self.instances.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
         let gateways = self.gateways.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
-        let all = controllers.chain(instances).chain(gateways);
+        let databases = self.databases.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
+        let all = controllers.chain(instances).chain(databases).chain(gateways);
         for (_, known) in all.filter(|(known, _)| *known == name) {
             *known = Some(process);
         }
@@ -157,6 +164,10 @@ impl LabState {
             paths.extend([server.admin.clone(), server.state.clone(), server.log.clone()]);
         }
         paths.extend(self.instances.iter().map(|member| member.server.folder.clone()));
+        if !self.databases.is_empty() {
+            paths.push(dir.join(super::databases::PASSWORD_FILE));
+        }
+        paths.extend(self.databases.iter().map(|member| member.server.folder.clone()));
         for member in &self.gateways {
             paths.extend([member.server.log.clone(), member.server.control()]);
         }

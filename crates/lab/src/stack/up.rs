@@ -3,7 +3,7 @@
 
 use crate::error::{LabError, Result, file_error};
 use crate::servers::controller::{ControllerServer, Join, find_backstay};
-use crate::servers::gateway::GatewayServer;
+use crate::servers::gateway::{GatewayServer, SqlPorts};
 use crate::servers::nursery;
 use crate::servers::ports::Ports;
 use crate::servers::process::Liveness;
@@ -14,7 +14,7 @@ use crate::stack::lab::point_to_latest;
 use crate::stack::options::Options;
 use crate::stack::state::{Folder, LabState, Member, STATE_FILE, VIEW_FILE, write_json};
 use crate::stack::view::LabView;
-use crate::stack::{certificates, configuration};
+use crate::stack::{certificates, configuration, databases};
 use crate::wait::poll_until;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -80,6 +80,7 @@ fn prepare(options: &Options, mut state: LabState, dir: &Path, ports: &mut Ports
             port: ports.claim()?,
         }));
     }
+    state.databases = databases::plan(options, dir, ports)?;
     for name in options.controller_names() {
         state.controllers.push(Member::new(ControllerServer {
             peer: ports.claim()?,
@@ -95,6 +96,10 @@ fn prepare(options: &Options, mut state: LabState, dir: &Path, ports: &mut Ports
         state.gateways.push(Member::new(GatewayServer {
             primary: ports.claim()?,
             reader: ports.claim()?,
+            sql: match options.mariadb {
+                0 => None,
+                _ => Some(SqlPorts { primary: ports.claim()?, reader: ports.claim()? }),
+            },
             log: dir.join(format!("{name}.log")),
             name,
         }));
@@ -117,7 +122,9 @@ fn check_paths(state: &LabState, dir: &Path) -> Result<()> {
             taken.display()
         )));
     }
-    let longest = state.controllers.iter().map(|member| member.server.admin.as_os_str().len()).max();
+    let admin = state.controllers.iter().map(|member| member.server.admin.clone());
+    let sql = state.databases.iter().map(|member| member.server.socket());
+    let longest = admin.chain(sql).map(|path| path.as_os_str().len()).max();
     if longest.is_some_and(|length| length > SOCKET_PATH_MAX) {
         return Err(LabError::Options(format!(
             "the folder's name {} is too long: a Unix socket's path has at most {SOCKET_PATH_MAX} bytes. \
@@ -127,7 +134,7 @@ fn check_paths(state: &LabState, dir: &Path) -> Result<()> {
     }
     if dir.to_str().is_none_or(|name| name.contains(['"', '\\', '\n'])) {
         return Err(LabError::Options(format!(
-            "the folder's name {} cannot be written into Redis' configuration. Choose one of plain letters with --dir.",
+            "the folder's name {} cannot be written into the servers' configuration. Choose one of plain letters with --dir.",
             dir.display()
         )));
     }
@@ -139,12 +146,14 @@ fn start(options: &Options, dir: &Path, mut state: LabState) -> Result<()> {
         member.server.write_configuration(Boot::Protected)?;
         member.process = Some(member.server.start()?);
     }
+    databases::start(dir, &mut state)?;
     state.save(dir)?;
     for member in &state.instances {
         if let Some(process) = member.process {
             member.server.await_answer(process)?;
         }
     }
+    databases::form(options, &state)?;
     start_controllers(options, dir, &mut state)?;
     write_json(&dir.join(VIEW_FILE), &LabView::of(dir, &state))?;
     if options.remember { point_to_latest(dir) } else { Ok(()) }
@@ -158,7 +167,14 @@ fn start_controllers(options: &Options, dir: &Path, state: &mut LabState) -> Res
     let instances: Vec<_> = state.instances.iter().map(|member| member.server.clone()).collect();
     let gateways: Vec<_> = state.gateways.iter().map(|member| member.server.clone()).collect();
     let file = dir.join(configuration::FILE);
-    let text = configuration::text(options, dir, &controllers, &instances, &gateways);
+    let databases: Vec<_> = state.databases.iter().map(|member| member.server.clone()).collect();
+    let servers = configuration::Servers {
+        controllers: &controllers,
+        instances: &instances,
+        databases: &databases,
+        gateways: &gateways,
+    };
+    let text = configuration::text(options, dir, &servers);
     fs::write(&file, text).map_err(file_error("write", &file))?;
     if options.tls {
         certificates::make(&backstay, dir, &file, &controllers, &gateways)?;

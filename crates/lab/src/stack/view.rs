@@ -1,8 +1,11 @@
 //! What a lab shows to others: the JSON of `lab up --json` and `lab status --json`, and the file `lab.json`.
 
+use crate::servers::mariadb::MariaDbServer;
 use crate::servers::process::Liveness;
 use crate::servers::redis::{RedisServer, Role};
+use crate::stack::databases;
 use crate::stack::state::{LabState, Member};
+use backstay_model::EngineKind;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +17,7 @@ pub struct LabView {
     pub dir: PathBuf,
     /// The controllers.
     pub controllers: Vec<ControllerView>,
-    /// The services; one so far.
+    /// The services: one of Redis, and one of MariaDB if it has one.
     pub services: Vec<ServiceView>,
     /// The gateways beside the controllers.
     pub gateways: Vec<GatewayView>,
@@ -33,6 +36,18 @@ pub struct GatewayView {
     pub primary: SocketAddr,
     /// Where it takes reads.
     pub reader: SocketAddr,
+    /// The same for the MariaDB service, if the lab has one.
+    #[serde(flatten, default)]
+    pub sql: Option<SqlView>,
+}
+
+/// Where a gateway takes clients of the MariaDB service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SqlView {
+    /// Reads and writes.
+    pub orders: SocketAddr,
+    /// Reads.
+    pub orders_reader: SocketAddr,
 }
 
 /// One controller.
@@ -57,7 +72,7 @@ pub struct ControllerView {
 pub struct ServiceView {
     /// Its name.
     pub name: String,
-    /// `redis`.
+    /// `redis` or `mariadb`.
     pub engine: String,
     /// Its instances.
     pub instances: Vec<InstanceView>,
@@ -101,22 +116,31 @@ impl LabView {
             sentinel: member.server.sentinel_address(),
             admin: member.server.admin.clone(),
         });
-        let service = ServiceView {
+        let redis = ServiceView {
             name: state.service.clone(),
-            engine: "redis".to_owned(),
+            engine: EngineKind::Redis.word().to_owned(),
             instances: state.instances.iter().map(instance).collect(),
         };
+        let mariadb = (!state.databases.is_empty()).then(|| ServiceView {
+            name: databases::SERVICE.to_owned(),
+            engine: EngineKind::MariaDb.word().to_owned(),
+            instances: state.databases.iter().map(database).collect(),
+        });
         let gateways = state.gateways.iter().map(|member| GatewayView {
             name: member.server.name.clone(),
             pid: pid(member),
             state: member.liveness(),
             primary: member.server.address(),
             reader: member.server.reader_address(),
+            sql: member
+                .server
+                .sql_addresses()
+                .map(|[orders, orders_reader]| SqlView { orders, orders_reader }),
         });
         Self {
             dir: dir.to_path_buf(),
             controllers: controllers.collect(),
-            services: vec![service],
+            services: std::iter::once(redis).chain(mariadb).collect(),
             gateways: gateways.collect(),
         }
     }
@@ -136,6 +160,25 @@ fn instance(member: &Member<RedisServer>) -> InstanceView {
         role: match role {
             Some(Role::Primary { .. }) => RoleView::Primary,
             Some(Role::Replica { .. }) => RoleView::Replica,
+            None => RoleView::Unknown,
+        },
+    }
+}
+
+fn database(member: &Member<MariaDbServer>) -> InstanceView {
+    let state = member.liveness();
+    let replicates = match state {
+        Liveness::Running => member.server.replicates().ok(),
+        Liveness::Stopped | Liveness::Gone => None,
+    };
+    InstanceView {
+        name: member.server.name.clone(),
+        addr: member.server.address(),
+        pid: pid(member),
+        state,
+        role: match replicates {
+            Some(true) => RoleView::Replica,
+            Some(false) => RoleView::Primary,
             None => RoleView::Unknown,
         },
     }

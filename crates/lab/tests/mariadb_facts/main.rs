@@ -3,4 +3,13 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
+mod acknowledgement;
 mod client;
+mod closing;
+mod connection;
+mod hang;
+mod rejoin;
+mod relay;
+mod restart;
+mod rights;
+mod support;

@@ -105,6 +105,7 @@ fn an_odd_password_for_replicas_arrives_as_it_is() {
     driver.order(backstay_model::Action::Follow {
         primary: crate::driver::address(primary),
         disconnect: false,
+        acker: true,
     });
     driver.replication(|seen| crate::driver::follows(seen, primary));
     let user = replica.ask("SHOW ALL SLAVES STATUS").unwrap();

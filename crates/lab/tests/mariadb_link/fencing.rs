@@ -113,7 +113,7 @@ fn an_old_primary_whose_commits_wait_is_demoted_and_its_clients_are_told_nothing
         assert_eq!(waiter.join().unwrap().unwrap_err().code(), 0);
     }
     assert_eq!(variable(primary, "rpl_semi_sync_master_enabled"), "0");
-    assert_eq!(variable(primary, "rpl_semi_sync_slave_enabled"), "1");
+    assert_eq!(variable(primary, "rpl_semi_sync_slave_enabled"), "0");
     let written = variable(primary, "gtid_binlog_pos");
     assert_eq!(variable(primary, "gtid_slave_pos"), written);
 }

@@ -35,7 +35,7 @@ fn after_a_crash_a_replica_ascends_closed_is_opened_and_the_other_follows_it() {
     driver.replication(|seen| !seen.closed);
     let order = order_in_background(heir);
     until("that it waits", || waiting(heir) == 1);
-    follower.order(Action::Follow { primary: address(heir), disconnect: true });
+    follower.order(Action::Follow { primary: address(heir), disconnect: true, acker: true });
     follower.replication(|seen| follows(seen, heir));
     order.join().unwrap().unwrap();
     let next = driver.replication(|seen| seen.offset > risen.offset);
@@ -47,7 +47,7 @@ fn after_a_crash_a_replica_ascends_closed_is_opened_and_the_other_follows_it() {
     group.start_again("m1").unwrap();
     let old = group.instance("m1").unwrap();
     let mut returner = Driver::connected(old, majority());
-    returner.order(Action::Follow { primary: address(heir), disconnect: false });
+    returner.order(Action::Follow { primary: address(heir), disconnect: false, acker: true });
     returner.replication(|seen| follows(seen, heir) && seen.offset == next.offset && seen.sql.unapplied == 0);
     assert_eq!((orders(old), variable(old, "read_only")), (2, "1".to_owned()));
 }
@@ -108,7 +108,7 @@ fn a_replica_that_follows_already_goes_on_with_what_it_received() {
     driver.order(Action::Freeze);
     let frozen = driver.frozen();
     group.kill("m1").unwrap();
-    driver.order(Action::Follow { primary: address(primary), disconnect: false });
+    driver.order(Action::Follow { primary: address(primary), disconnect: false, acker: true });
     let seen = driver.replication(
         |seen| matches!(&seen.role, Role::Replica { of, link_up: false, .. } if *of == address(primary)),
     );
@@ -135,7 +135,7 @@ fn a_planned_move_demotes_the_old_primary_in_the_history_that_it_wrote() {
     winner.replication(|seen| seen.offset == paused.offset);
     winner.order(Action::Freeze);
     winner.frozen();
-    loser.order(Action::Follow { primary: address(new), disconnect: true });
+    loser.order(Action::Follow { primary: address(new), disconnect: true, acker: true });
     loser.replication(|seen| matches!(&seen.role, Role::Replica { of, .. } if *of == address(new)));
     winner.order(Action::Promote);
     winner.replication(|seen| seen.is_primary() && seen.closed);

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use backstay_controller::{Refusal, Wish};
-use backstay_model::{ClusterStatus, Explanation, FailoverRecord, InstanceName, NodeName, ServiceName};
+use backstay_model::{ClusterStatus, Explanation, FailoverStatus, InstanceName, NodeName, ServiceName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -148,7 +148,7 @@ pub(super) struct OfService {
 async fn history(
     State(handle): State<Handle>,
     of: Result<Query<OfService>, QueryRejection>,
-) -> Result<Json<Vec<FailoverRecord>>, Problem> {
+) -> Result<Json<Vec<FailoverStatus>>, Problem> {
     let service = query(of)?.service;
     must_exist(&handle, service.as_ref()).await?;
     handle.history(service).await.map(Json).ok_or_else(Problem::stopping)

@@ -28,7 +28,10 @@ pub enum AdoptError {
         known: String,
     },
     /// It is no Redis.
-    #[error("the service {service} is no Redis, and only a Redis can be adopted by this command yet")]
+    #[error(
+        "the service {service} is a MariaDB, and this command adopts a Redis only, yet: set its servers up by hand, as \
+         docs/guide/configure.md says. Nothing was looked at and nothing was changed"
+    )]
     NoRedis {
         /// The service.
         service: ServiceName,

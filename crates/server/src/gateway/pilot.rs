@@ -2,9 +2,9 @@
 //! plane what they allow. What is allowed when, with a lease or without, is `backstay_lease`'s business; nothing is decided
 //! here.
 
-use super::alarm::tell;
+use super::alarm::Alarms;
 use super::certificates::{Renewed, Shown, shown, watch as watch_certificates};
-use super::control::{Asked, Control, Desk, State, Succession, Way};
+use super::control::{Asked, Claim, Control, Desk, State, Succession, Way};
 use super::sampler::{Aims, Sampler, Samples};
 use super::settings::{GatewayError, GatewayOptions, settings};
 use super::tower::{Standalone, Tower};
@@ -32,13 +32,14 @@ const FAREWELL: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_millis(200);
 
 /// What tells that this gateway is to take its predecessor's place.
-type Turn = Option<oneshot::Receiver<Way>>;
+type Turn = Option<oneshot::Receiver<(Way, Claim)>>;
 
 /// See the module's head.
 pub(super) struct Pilot {
     process: u64,
     mesh: Mesh,
     leases: Leases,
+    alarms: Alarms,
     gateway: Option<Gateway>,
     services: BTreeSet<ServiceName>,
     /// Until it runs.
@@ -90,7 +91,8 @@ impl Pilot {
         };
         let certificates = shown(config);
         let gateway = Some(gateway);
-        Ok(Self { process, mesh, leases, gateway, services, certificates, samplers, held, tower })
+        let alarms = Alarms::default();
+        Ok(Self { process, mesh, leases, alarms, gateway, services, certificates, samplers, held, tower })
     }
 
     /// Keeps the data plane informed until `shutdown`; then it finishes what it has begun, and the controllers are told
@@ -111,8 +113,9 @@ impl Pilot {
             self.tell_whether_it_serves();
             tokio::select! {
                 biased;
-                way = its_turn(&mut turn) => {
+                (way, claim) = its_turn(&mut turn) => {
                     turn = None;
+                    self.tower.claim = claim;
                     self.take_over(way, &mut tasks);
                 }
                 () = self.attend(&mut radio) => {}
@@ -200,11 +203,13 @@ impl Pilot {
     }
 
     fn tell_alarms(&mut self) {
-        for alarm in self.leases.alarms(clock::now()) {
+        let now = clock::now();
+        let alarms = self.leases.alarms(now);
+        for alarm in &alarms {
             // What was allowed may have been allowed for longer than it is.
             self.steer(alarm.service());
-            tell(&alarm);
         }
+        self.alarms.tell(now.time, &alarms);
     }
 
     fn report(&mut self, radio: &Radio) {
@@ -283,6 +288,8 @@ impl Pilot {
 
     fn open_control(&mut self, tasks: &mut JoinSet<()>) {
         let tower = &mut self.tower;
+        // From the end of this on this gateway is found.
+        let _claim = tower.claim.take();
         tower.control = match tower.standalone {
             Standalone::Yes => Control::open(&tower.folders, &tower.name),
             Standalone::No => Control::open_beside(&tower.folders, &tower.name),
@@ -350,10 +357,10 @@ impl Pilot {
 }
 
 /// Ready once this gateway is to take its predecessor's place; never if there is none.
-async fn its_turn(turn: &mut Turn) -> Way {
+async fn its_turn(turn: &mut Turn) -> (Way, Option<Claim>) {
     match turn {
         // Who should have told has panicked, and said so.
-        Some(turn) => turn.await.unwrap_or(Way::Free),
+        Some(turn) => turn.await.map_or((Way::Free, None), |(way, claim)| (way, Some(claim))),
         None => std::future::pending().await,
     }
 }

@@ -17,12 +17,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(250);
 /// How long a look may take, a new connection included.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long after a complaint it may be made again, once it was over, and how long after it another one may be made.
+const SAME_AGAIN: Duration = Duration::from_secs(60);
+const ANOTHER: Duration = Duration::from_secs(10);
 /// How many samples may wait.
 const SAMPLES_MAX: usize = 16;
 
@@ -39,8 +42,14 @@ pub(super) struct Sampler {
     /// Where the instances are: in an outage that the failsafe is for there may be nobody to ask.
     whereabouts: Whereabouts,
     open: Option<Open>,
-    /// What was complained of last, so that it is said once.
-    told: String,
+    complaint: Option<Complaint>,
+}
+
+/// What was complained of last, so that it is said once, and what comes and goes is not said all the time.
+struct Complaint {
+    reason: String,
+    said: Instant,
+    is_over: bool,
 }
 
 /// A connection.
@@ -48,6 +57,14 @@ struct Open {
     address: Address,
     run_id: RunId,
     server: Server,
+}
+
+impl Complaint {
+    /// Whether this may be said behind it now.
+    fn may_precede(&self, reason: &str, now: Instant) -> bool {
+        let pause = if self.reason == reason { SAME_AGAIN } else { ANOTHER };
+        (self.is_over || self.reason != reason) && now.duration_since(self.said) >= pause
+    }
 }
 
 impl Sampler {
@@ -66,7 +83,7 @@ impl Sampler {
                 instances: instances.collect(),
                 whereabouts: Whereabouts::default(),
                 open: None,
-                told: String::new(),
+                complaint: None,
             });
         }
         Ok(samplers)
@@ -120,7 +137,9 @@ impl Sampler {
             match looked.unwrap_or_else(late) {
                 Ok((open, sample)) => {
                     self.open = Some(open);
-                    self.told.clear();
+                    if let Some(complaint) = &mut self.complaint {
+                        complaint.is_over = true;
+                    }
                     if found.send((self.service.clone(), sample)).await.is_err() {
                         return;
                     }
@@ -166,14 +185,15 @@ impl Sampler {
     }
 
     fn complain(&mut self, primary: &Address, error: &ServerError) {
-        let reason = error.to_string();
-        if self.told != reason {
-            tracing::warn!(
-                "the failsafe of {} has nothing to go by: {primary} {reason}. It needs the right to ask INFO",
-                self.service
-            );
-            self.told = reason;
+        let (reason, now) = (error.to_string(), Instant::now());
+        if self.complaint.as_ref().is_some_and(|before| !before.may_precede(&reason, now)) {
+            return;
         }
+        tracing::warn!(
+            "the failsafe of {} has nothing to go by: {primary} {reason}. It needs the right to ask INFO",
+            self.service
+        );
+        self.complaint = Some(Complaint { reason, said: now, is_over: false });
     }
 }
 
@@ -186,4 +206,21 @@ fn credentials(config: &Config, service: &ServiceName) -> Option<Credentials> {
         (None, None) if known.username.is_none() => known,
         (user, password) => Credentials { username: user.clone(), password: password.clone(), ..known },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_and_goes_is_complained_of_once_a_minute() {
+        let said = Instant::now();
+        let complaint = |is_over| Complaint { reason: "hangs".into(), said, is_over };
+        let (goes_on, is_over) = (complaint(false), complaint(true));
+        assert!(!is_over.may_precede("hangs", said) && !is_over.may_precede("refuses", said));
+        let later = said + ANOTHER;
+        assert!(!is_over.may_precede("hangs", later) && is_over.may_precede("refuses", later));
+        let much_later = said + SAME_AGAIN;
+        assert!(is_over.may_precede("hangs", much_later) && !goes_on.may_precede("hangs", much_later));
+    }
 }

@@ -3,7 +3,9 @@
 use crate::link::TlsDialler;
 use crate::secret::{self, LoginError, SecretError};
 use crate::tls::{Files, TlsError, accepting_anyone};
-use backstay_config::{Config, Credentials, Endpoint, EndpointRole, Otherwise, SecretSource, TlsClient};
+use backstay_config::{
+    Config, Credentials, Endpoint, EndpointProtocol, EndpointRole, Otherwise, SecretSource, TlsClient,
+};
 use backstay_gateway as plane;
 use backstay_model::{Address, GatewayName};
 use std::collections::BTreeMap;
@@ -116,11 +118,14 @@ fn convert(
     }
     listen.extend(endpoint.socket.clone().map(plane::Listen::Unix));
     let login = match (&endpoint.server_username, &endpoint.server_password) {
+        // Clients log in at the database itself.
+        _ if endpoint.protocol == EndpointProtocol::Sql => None,
         // Backstay's own user has the rights of an operator, which no client should have.
         (None, None) if credentials.username.is_none() => login(None, credentials.password.as_ref())?,
         (user, password) => login(user.as_ref(), password.as_ref())?,
     };
-    let tls = credentials.tls.as_ref().map(TlsDialler::new).transpose()?;
+    let tls = credentials.tls.as_ref().filter(|_| endpoint.protocol == EndpointProtocol::Redis);
+    let tls = tls.map(TlsDialler::new).transpose()?;
     Ok(plane::Endpoint {
         name: endpoint.name.clone(),
         service: endpoint.service.clone(),
@@ -131,6 +136,11 @@ fn convert(
         limits: limits(endpoint),
         tls: endpoint.tls.as_ref().map(acceptor).transpose()?,
         proxy_protocol: endpoint.proxy_protocol,
+        protocol: match endpoint.protocol {
+            EndpointProtocol::Redis => plane::Protocol::Redis,
+            EndpointProtocol::Sql => plane::Protocol::Sql,
+        },
+        send_proxy: endpoint.send_proxy_protocol,
     })
 }
 

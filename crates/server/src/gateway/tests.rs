@@ -4,11 +4,14 @@ use super::certificates::{Shown, shown};
 use super::sampler::Sampler;
 use super::settings::{GatewayOptions, settings};
 use backstay_config::Config;
-use backstay_gateway::{Gateway, Listen};
+use backstay_gateway::{Gateway, Listen, Protocol};
 use backstay_lab::load::connection::{Connection, text};
+use backstay_lab::load::sql::{Account, Sql, Way};
+use backstay_lab::servers::mariadb;
 use backstay_lab::servers::ports::Ports;
 use backstay_lab::servers::process::Process;
 use backstay_lab::servers::redis::{Boot, RedisServer};
+use backstay_lab::stack::mariadb::{APPLICATION_USER, MariaDbGroup, application};
 use backstay_lab::wait::wait_until;
 use backstay_lease::Standing;
 use backstay_model::{Address, Epoch, Time};
@@ -67,6 +70,47 @@ fn what_the_file_bounds_is_bounded() {
     assert_eq!((limits.held_commands_max, limits.clients_max, limits.commands_per_second), (4, 5, 6));
     assert_eq!((limits.output_bytes_max, limits.memory_max), (1 << 20, 32 << 20));
     assert!(endpoint.proxy_protocol);
+}
+
+/// A file with one endpoint of a MariaDB, and these settings of it.
+fn config_of_mariadb(endpoint: &str) -> Config {
+    let text = format!(
+        "cluster = \"shop\"\n[[controllers]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n[[mariadb]]\nname = \"orders\"\n\
+         username = \"backstay\"\npassword_file = \"/nobody/reads/this\"\ntls = {{ ca = \"/nor/this\" }}\n\
+         instances = [{{ name = \"m1\", address = \"127.0.0.1:2\" }}]\n[[endpoints]]\nname = \"door\"\n\
+         service = \"orders\"\nlisten = \"127.0.0.1:3\"\n{endpoint}\n"
+    );
+    Config::parse("backstay.toml", &text).unwrap()
+}
+
+#[test]
+fn an_endpoint_of_a_mariadb_is_told_to_speak_sql_and_gets_no_secret_of_backstays() {
+    let config =
+        config_of_mariadb("send_proxy_protocol = true\nproxy_protocol = true\nhold = \"3s\"\nheld_max = 4");
+    let listen = BTreeMap::new();
+    let options = GatewayOptions { name: "g".into(), zone: String::new(), listen, control: Vec::new() };
+    let endpoint = settings(&config, &options).unwrap().endpoints.remove(0);
+    assert_eq!(
+        (endpoint.protocol, endpoint.send_proxy, endpoint.proxy_protocol),
+        (Protocol::Sql, true, true)
+    );
+    assert_eq!((endpoint.limits.hold_max, endpoint.limits.held_commands_max), (Duration::from_secs(3), 4));
+    assert!(endpoint.backend.login.is_none() && endpoint.backend.tls.is_none() && endpoint.users.is_empty());
+}
+
+#[test]
+fn clients_of_an_sql_endpoint_log_in_at_the_database_itself() {
+    let group = MariaDbGroup::start(1, &mariadb::Settings::recipe()).unwrap();
+    let (gateway, address) = start(&config_of_mariadb(""));
+    let primary = group.instances()[0].address().to_string().parse().unwrap();
+    let standing = Standing::Serve { epoch: Epoch(1), primary, until: Time::MAX };
+    gateway.route("orders".into(), standing, Vec::new());
+    let mut client = Sql::open(&Way::Tcp(address), &application(), LIMIT).unwrap();
+    client.ask("INSERT INTO orders (note) VALUES ('through the gateway')").unwrap();
+    assert_eq!(group.instances()[0].value("SELECT COUNT(*) FROM shop.orders").unwrap(), "1");
+    let stranger = Account::new(APPLICATION_USER, "wrong");
+    let refused = Sql::open(&Way::Tcp(address), &stranger, LIMIT).err().expect("the database refuses");
+    assert!(refused.to_string().contains("1045"), "{refused}");
 }
 
 /// Ends with the test.

@@ -1,6 +1,6 @@
 //! What a gateway's control socket stands on: who was there before, and who asks to come after.
 
-use super::control::{Asked, Control, Found, Predecessor, find, one_turn};
+use super::control::{Asked, Claim, Control, Found, Predecessor, find, one_turn};
 use super::settings::GatewayOptions;
 use backstay_gateway::{Heritage, Listen};
 use backstay_model::{ClusterName, GatewayName};
@@ -29,6 +29,8 @@ pub(super) struct Tower {
     pub(super) folders: Vec<PathBuf>,
     pub(super) standalone: Standalone,
     pub(super) control: Option<Control>,
+    /// That nobody else is looking while this one found nobody and cannot be found.
+    pub(super) claim: Option<Claim>,
     /// Whom this gateway follows.
     pub(super) predecessor: Option<Predecessor>,
     /// Whether this gateway serves, for who waits for that.
@@ -46,11 +48,13 @@ impl Tower {
     /// Finds the gateway before this one, and what it leaves. Waits as long as it gives that to another one.
     pub(super) async fn look_around(cluster: &ClusterName, options: &GatewayOptions) -> (Self, Heritage) {
         let mut told: Option<Instant> = None;
-        let found = loop {
+        let (found, claim) = loop {
+            let claim = Claim::lay(&options.control, &options.name).await;
             let found = find(&options.control, cluster, &options.name);
             if !matches!(found, Found::Busy) {
-                break found;
+                break (found, claim);
             }
+            drop(claim);
             if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
                 told = Some(Instant::now());
                 tracing::warn!(
@@ -69,7 +73,9 @@ impl Tower {
             Found::Nobody | Found::Stranger | Found::Busy => (None, Heritage::default()),
         };
         let tower = Self::new(cluster, options, Standalone::Yes);
-        (Self { folders, predecessor, ..tower }, heritage)
+        // Who follows somebody is found there.
+        let claim = predecessor.is_none().then_some(claim);
+        (Self { folders, claim, predecessor, ..tower }, heritage)
     }
 
     /// Within a controller's process, where nobody is followed.
@@ -85,6 +91,7 @@ impl Tower {
             folders: options.control.clone(),
             standalone,
             control: None,
+            claim: None,
             predecessor: None,
             serves: watch::Sender::new(false),
             asked,

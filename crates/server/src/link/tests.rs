@@ -42,6 +42,7 @@ impl Watched {
         let login = Login::new(Credentials {
             username: Some(CONTROLLER_USER.to_owned()),
             password: Some(SecretSource::File(password)),
+            replication: None,
             tls,
         })
         .unwrap();

@@ -48,7 +48,7 @@ pub async fn serve<S: Source>(listener: TcpListener, source: S, mut settings: Se
         happened: AtomicU64::new(0),
         picture: Mutex::default(),
     });
-    match source.status().await {
+    match look(&source, &shared).await {
         Some(picture) => shared.news.reconcile(&picture),
         None => return Ok(()),
     }
@@ -85,7 +85,7 @@ impl<S: Source> Port<S> {
             return Some(Arc::clone(&picture.status));
         }
         let taken = Instant::now();
-        let status = Arc::new(self.source.status().await?);
+        let status = Arc::new(look(&self.source, &self.shared).await?);
         *kept = Some(Picture { taken, happened, status: Arc::clone(&status) });
         Some(status)
     }
@@ -104,7 +104,11 @@ async fn follow<S: Source>(port: &Port<S>, mut events: Receiver<Arc<Event>>) {
                 // A picture that was asked for before this may be older than this.
                 asked = None;
                 match event {
-                    Ok(event) => news.hear(&event),
+                    Ok(event) => {
+                        if event.service.as_ref().is_none_or(|service| port.shared.settings.shows(service)) {
+                            news.hear(&event);
+                        }
+                    }
                     Err(RecvError::Lagged(missed)) => {
                         tracing::warn!("the Sentinel port missed {missed} events and catches up");
                         news.forget_verdicts();
@@ -121,11 +125,18 @@ async fn follow<S: Source>(port: &Port<S>, mut events: Receiver<Arc<Event>>) {
                 }
             }
             _ = tick.tick(), if asked.is_none() => {
-                let source = port.source.clone();
-                asked = Some(Box::pin(async move { source.status().await }));
+                let (source, shared) = (port.source.clone(), Arc::clone(&port.shared));
+                asked = Some(Box::pin(async move { look(&source, &shared).await }));
             }
         }
     }
+}
+
+/// The whole picture, of the services that clients may know of.
+async fn look<S: Source>(source: &S, shared: &Shared) -> Option<ClusterStatus> {
+    let mut picture = source.status().await?;
+    picture.services.retain(|service| shared.settings.shows(&service.name));
+    Some(picture)
 }
 
 /// Waits for what is under way, or for ever.

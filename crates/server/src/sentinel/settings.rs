@@ -16,7 +16,7 @@ pub struct Settings {
     pub password: Option<Vec<u8>>,
     /// The Sentinel ports of all controllers, this one included; those without one are missing.
     pub ports: BTreeMap<NodeName, Address>,
-    /// The services and the terms on which each is watched.
+    /// The services that clients may know of, which are those of Redis, and the terms on which each is watched.
     pub services: BTreeMap<ServiceName, ServiceTerms>,
     /// How far clients are trusted.
     pub bounds: Bounds,
@@ -68,7 +68,9 @@ impl Settings {
     /// The settings of the controller called `node`; `password` is what the configuration's secret holds.
     pub fn of(config: &Config, node: &NodeName, password: Option<Vec<u8>>) -> Self {
         let ports = config.nodes.iter().filter_map(|node| Some((node.name.clone(), node.sentinel.clone()?)));
-        let services = config.spec.services.iter().map(|service| {
+        // Whoever asks a Sentinel will speak Redis to whatever it names.
+        let redis = config.spec.services.iter().filter(|service| service.engine.redis().is_some());
+        let services = redis.map(|service| {
             let terms =
                 ServiceTerms { down_after: service.down_after, parallel_syncs: service.parallel_syncs };
             (service.name.clone(), terms)
@@ -81,6 +83,11 @@ impl Settings {
             services: services.collect(),
             bounds: Bounds::default(),
         }
+    }
+
+    /// Whether clients may know of the service.
+    pub(super) fn shows(&self, service: &ServiceName) -> bool {
+        self.services.contains_key(service)
     }
 
     /// The name by which Sentinel's clients tell controllers apart: forty hexadecimal digits, the same for ever.

@@ -1,5 +1,5 @@
-//! A gateway acknowledges a write only if it read the reply while it held a lease for the primary that sent it. Leases
-//! are reckoned here anew from what was asked and what arrived, without the code that is tested.
+//! A gateway sends commands on, and acknowledges a write, only while it holds a lease for that primary; for a write that
+//! counts when its reply is read. `failsafe` knows the exception. Leases are reckoned here anew from what was asked and what arrived, without the code that is tested.
 
 use crate::world::GatewayRun;
 use backstay_model::{Address, Epoch, GatewayOrders, PrimaryOrder, Time};
@@ -17,6 +17,7 @@ struct Told {
     ends: BTreeMap<(Epoch, Address), Time>,
     /// The newest epoch in which it was told anything but to drain.
     newest: Epoch,
+    heard: Time,
 }
 
 impl Memory {
@@ -24,8 +25,9 @@ impl Memory {
         self.runs.entry(run).or_default().asked.insert(number, now);
     }
 
-    pub(crate) fn told(&mut self, run: GatewayRun, orders: &GatewayOrders) {
+    pub(crate) fn told(&mut self, run: GatewayRun, now: Time, orders: &GatewayOrders) {
         let told = self.runs.entry(run).or_default();
+        told.heard = now;
         let asked = orders.answers.and_then(|number| told.asked.get(&number)).copied();
         for service in &orders.services {
             if service.primary != PrimaryOrder::Drain {
@@ -38,26 +40,35 @@ impl Memory {
         }
     }
 
-    /// A write's reply was read now from the primary of this epoch, and passed on.
-    pub(crate) fn acknowledged(
+    /// Why a gateway may not send to the primary of this epoch now, nor pass on that a write was acknowledged there, unless
+    /// it may do so without a lease. `None`: it holds one.
+    pub(super) fn unleased(
         &self,
         run: GatewayRun,
         now: Time,
         epoch: Epoch,
         primary: &Address,
-    ) -> Option<(&'static str, String)> {
+    ) -> Option<Unleased> {
         let told = self.runs.get(&run)?;
         let end = told.ends.get(&(epoch, primary.clone())).copied().unwrap_or_default();
-        let what = if told.newest > epoch {
+        let is_superseded = told.newest > epoch;
+        let what = if is_superseded {
             format!("of epoch {epoch}, after something was said in epoch {}", told.newest)
         } else if now >= end {
             format!("{:?} after the lease for epoch {epoch} ended", now.since(end))
         } else {
             return None;
         };
-        Some((
-            "a gateway acknowledges only within its lease",
-            format!("a reply from {primary} was read {what}"),
-        ))
+        Some(Unleased { what, is_superseded, heard: told.heard })
     }
+}
+
+/// A gateway has no lease for what it does.
+pub(super) struct Unleased {
+    /// Why, as a clause.
+    pub(super) what: String,
+    /// It was told of a newer epoch.
+    pub(super) is_superseded: bool,
+    /// When it heard of any controller.
+    pub(super) heard: Time,
 }

@@ -7,6 +7,7 @@ mod command_order;
 mod convergence;
 mod epochs;
 mod failover_times;
+mod failsafe;
 mod flapping;
 mod identical_state;
 mod lease_at_reply;
@@ -14,6 +15,7 @@ mod lost_writes;
 mod old_primaries;
 mod one_answer;
 mod one_primary;
+mod readers;
 mod writes;
 
 use crate::redis::{ConnectionId, WriteId};
@@ -37,6 +39,8 @@ pub(crate) struct Checkers {
     pub(crate) old_primaries: old_primaries::Memory,
     pub(crate) command_order: command_order::Memory,
     pub(crate) one_answer: one_answer::Memory,
+    pub(crate) readers: readers::Memory,
+    pub(crate) failsafe: failsafe::Memory,
     pub(crate) times: failover_times::Memory,
     /// Whose data an operator ever chose: what was ordered then may run after another choice.
     pub(crate) decided: BTreeSet<InstanceName>,
@@ -59,6 +63,8 @@ impl Checkers {
             old_primaries: old_primaries::Memory::default(),
             command_order: command_order::Memory::default(),
             one_answer: one_answer::Memory::default(),
+            readers: readers::Memory::default(),
+            failsafe: failsafe::Memory::default(),
             times: failover_times::Memory::default(),
             decided: BTreeSet::new(),
             wiped: None,

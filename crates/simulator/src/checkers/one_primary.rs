@@ -55,6 +55,9 @@ impl World {
 
     /// An instance took a write.
     pub(crate) fn check_accepted(&mut self, server: usize, write: WriteId) {
+        if let Some((property, what)) = self.checkers.readers.accepted(write) {
+            return self.violate(property, what);
+        }
         let name = self.servers[server].name.clone();
         self.checkers.old_primaries.accepted(&name, &self.checkers.primaries.reigns, write);
         let memory = &mut self.checkers.primaries;

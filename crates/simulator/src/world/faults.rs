@@ -151,6 +151,10 @@ impl World {
                     continue;
                 }
                 FaultKind::Gateway => self.gateway_fault(at, lasts, servers, nodes),
+                FaultKind::Silence => {
+                    self.silence(at, lasts);
+                    continue;
+                }
                 FaultKind::Inheritance => {
                     self.inherit_at_the_worst_moment(at);
                     continue;

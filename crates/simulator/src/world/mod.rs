@@ -22,11 +22,13 @@ use crate::scenario::Scenario;
 use crate::trace::Trace;
 use backstay_consensus::Durable;
 use backstay_controller::link::{Link, LinkInput};
+use backstay_lease::Sample;
 use backstay_model::{
     ClusterSpec, Digest, GatewayOrders, Generation, InstanceName, NodeId, NodeName, Now, Order, RunId,
     ServiceName, Term, Time, UnixMicros,
 };
 use backstay_node::{Effect, Input, Node, PeerMessage};
+use gateways::Door;
 use queue::Queue;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -129,6 +131,9 @@ pub(crate) struct Server {
     pub(crate) stream_until: BTreeMap<usize, Time>,
     /// Replicas whose stream does not flow yet: a full copy is linked up before it is served.
     pub(crate) unserved_until: BTreeMap<usize, Time>,
+    /// How far each of its replicas said to be, and when one last said more than before.
+    pub(crate) acknowledged: BTreeMap<usize, u64>,
+    pub(crate) acknowledged_at: Time,
     /// When something last happened to the process or its network.
     pub(crate) disturbed: Time,
 }
@@ -144,6 +149,8 @@ impl Server {
             held: Vec::new(),
             stream_until: BTreeMap::new(),
             unserved_until: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            acknowledged_at: Time::ZERO,
             disturbed: Time::ZERO,
         }
     }
@@ -167,14 +174,17 @@ pub(crate) enum Event {
     PauseOver { server: usize, pause: u64 },
     Loaded { server: usize, run: RunId },
     ReplicationPing,
+    ReplicasAcknowledge,
+    Acknowledged { primary: usize, replica: usize, link: u64, offset: u64 },
     Client { client: usize },
     FromGateway { node: usize, input: Box<Input> },
     GatewayLook { gateway: usize, start: u64 },
     GatewayClient { gateway: usize, start: u64, client: usize },
     GatewayTold { gateway: usize, start: u64, orders: Box<GatewayOrders> },
-    GatewayDialled { gateway: usize, start: u64, connection: Option<ConnectionId> },
+    GatewayDialled { gateway: usize, start: u64, door: Door, connection: Option<ConnectionId> },
     GatewaySends { gateway: usize, start: u64, connection: ConnectionId, request: Request },
     GatewayHears { gateway: usize, start: u64, connection: ConnectionId, response: Option<Response> },
+    GatewaySampled { gateway: usize, start: u64, sample: Box<Sample> },
     GatewayWakes { gateway: usize, start: u64 },
     Fault(Fault),
 }
@@ -245,6 +255,9 @@ impl World {
             self.start_gateway(gateway);
         }
         self.schedule(Duration::from_secs(1), Event::ReplicationPing);
+        if self.scenario.gateways > 0 {
+            self.schedule(Duration::from_millis(1300), Event::ReplicasAcknowledge);
+        }
         self.schedule_faults();
     }
 
@@ -292,6 +305,10 @@ impl World {
             Event::PauseOver { server, pause } => self.pause_over(server, pause),
             Event::Loaded { server, run } => self.loaded(server, &run),
             Event::ReplicationPing => self.replication_pings(),
+            Event::ReplicasAcknowledge => self.replicas_acknowledge(),
+            Event::Acknowledged { primary, replica, link, offset } => {
+                self.acknowledged_by(primary, replica, link, offset);
+            }
             Event::Client { client } => self.client_acts(client),
             Event::FromGateway { node, input } => self.controller_hears(node, input),
             Event::GatewayWakes { gateway, start } => self.wake_gateway(gateway, start),
@@ -300,6 +317,7 @@ impl World {
             | Event::GatewayTold { .. }
             | Event::GatewayDialled { .. }
             | Event::GatewaySends { .. }
+            | Event::GatewaySampled { .. }
             | Event::GatewayHears { .. }) => self.gateway_event(gateways),
             Event::Fault(fault) => self.fault(fault),
         }

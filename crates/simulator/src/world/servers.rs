@@ -54,9 +54,11 @@ impl World {
     /// The replica's link ends; its primary counts one less.
     fn unlink(&mut self, server: usize) {
         self.servers[server].held.clear();
-        if let Some(primary) = self.servers[server].linked_to.take()
-            && let Some(redis) = &mut self.servers[primary].redis
-        {
+        let Some(primary) = self.servers[server].linked_to.take() else {
+            return;
+        };
+        self.servers[primary].acknowledged.remove(&server);
+        if let Some(redis) = &mut self.servers[primary].redis {
             redis.replicas = redis.replicas.saturating_sub(1);
         }
     }
@@ -67,6 +69,7 @@ impl World {
 
     /// All replicas lose their link once everything under way has arrived.
     fn drop_replicas(&mut self, server: usize) {
+        self.servers[server].acknowledged.clear();
         for replica in self.replicas_of(server) {
             self.servers[replica].linked_to = None;
             let unserved = self.servers[server].unserved_until.remove(&replica);

@@ -6,7 +6,7 @@ use super::packet::{Fields, Packet, Packets, write_packet};
 use super::results::{Outcome, Results};
 use super::statements::{self, Following};
 use super::{ConversationError, Settings, info, scramble};
-use backstay_model::{Address, ClientKind, Command, Fault, Reply, Sql};
+use backstay_model::{ClientKind, Command, Fault, Reply, Sql};
 use std::collections::VecDeque;
 
 /// `COM_QUERY` and `COM_PING`.
@@ -169,19 +169,19 @@ impl Conversation {
         match command {
             Command::Ping => (Asked::Ping, None),
             Command::Identify => (Asked::Identity, Some(statements::IDENTITY.to_owned())),
-            Command::Info => (Asked::Info, Some(statements::INFO.to_owned())),
+            Command::Info => (Asked::Info, Some(statements::info(settings))),
             Command::DisconnectClients(ClientKind::Normal) => plain(statements::DISCONNECT),
             Command::Canary(_) => plain(statements::CANARY),
-            // Whom it follows now is what it will follow again.
-            Command::Replicate(address) if *address == Address::nowhere() => {
-                plain(statements::STOP_RECEIVING)
-            }
-            Command::Replicate(address) => secret(statements::replicate(settings, address, &self.following)),
             Command::Sql(Sql::Close) => order(statements::close(settings)),
             Command::Sql(Sql::Open) => order(statements::open(settings)),
             Command::Sql(Sql::StopReceiving) => plain(statements::STOP_RECEIVING),
             Command::Sql(Sql::StartApplying) => plain(statements::START_APPLYING),
-            Command::Sql(Sql::Demote(address)) => secret(statements::demote(settings, address)),
+            Command::Sql(Sql::Follow { primary, acker }) => {
+                secret(statements::follow(settings, primary, *acker, &self.following))
+            }
+            Command::Sql(Sql::Demote { primary, acker }) => {
+                secret(statements::demote(settings, primary, *acker))
+            }
             Command::Sql(Sql::Ascend { replid, offset }) => match statements::ascend(replid, *offset) {
                 Some(text) => order(text),
                 None => (Asked::Never(Fault::Unsuitable), None),
@@ -194,6 +194,7 @@ impl Conversation {
             | Command::EnableWriteGuard
             | Command::Begin
             | Command::Commit
+            | Command::Replicate(_)
             | Command::ReplicateNoOne
             | Command::PauseWrites(_)
             | Command::ResumeWrites => (Asked::Never(Fault::OtherError), None),

@@ -12,6 +12,9 @@ const FALSE_VERSION: &str = "5.5.5-";
 /// The numbers of the first version that is understood.
 const OLDEST: (u32, u32) = (10, 6);
 
+/// How long a commit waits at least: longer than anybody waits for it.
+pub(super) const WAIT_MS: u64 = 3_600_000;
+
 /// One transaction: the domain is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gtid {
@@ -49,16 +52,21 @@ pub(super) fn identity(tables: &[Table]) -> Result<Identity, Fault> {
 
 /// Where it stands, and how it is set up to follow.
 pub(super) fn replication(tables: &[Table]) -> Result<(Info, Following), Fault> {
-    let [own, links] = tables else {
+    let [own, links, acknowledgements @ ..] = tables else {
         return Err(Fault::NotTheEngine);
     };
     let own = own.only().ok_or(Fault::NotTheEngine)?;
+    let status = |name: &str| {
+        let mut rows = acknowledgements.first()?.rows();
+        rows.find(|row| row.get("Variable_name").is_some_and(|it| it.eq_ignore_ascii_case(name)))?
+            .get("Value")
+    };
     let mut links = links.rows();
     let link = links.next();
     if links.len() > 0 {
         return Err(Fault::Unsuitable);
     }
-    let own = Own::read(own).ok_or(Fault::NotTheEngine)?;
+    let own = Own::read(own, status).ok_or(Fault::NotTheEngine)?;
     let Some(link) = link else {
         return Ok((primary(&own), Following::default()));
     };
@@ -70,11 +78,18 @@ pub(super) fn replication(tables: &[Table]) -> Result<(Info, Following), Fault> 
 }
 
 /// What it says of itself.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Own {
     server: u32,
     domain: u32,
     read_only: bool,
     acknowledges: bool,
+    /// It does so at this moment.
+    acks: bool,
+    /// Its commits wait for somebody who does, for longer than anybody waits for them.
+    guarded: bool,
+    /// How many do.
+    ackers: u64,
     /// The last transaction in its binary log.
     written: Option<Gtid>,
     applied: Option<Gtid>,
@@ -83,7 +98,7 @@ struct Own {
 }
 
 impl Own {
-    fn read(row: Row<'_>) -> Option<Self> {
+    fn read<'a>(row: Row<'_>, status: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let domain = row.get("gtid_domain_id")?.parse().ok()?;
         let of_domain = |name: &str| Some(positions(row.get(name)?, Some(domain)).map(|(_, gtid)| gtid));
         let written = highest(of_domain("gtid_binlog_pos")?);
@@ -92,6 +107,11 @@ impl Own {
             domain,
             read_only: is_on(row.get("read_only")?),
             acknowledges: row.get("acknowledges").is_some_and(is_on),
+            acks: status("Rpl_semi_sync_slave_status").is_some_and(is_on),
+            guarded: status("Rpl_semi_sync_master_status").is_some_and(is_on)
+                && row.get("wait_point").is_some_and(|point| point.eq_ignore_ascii_case("AFTER_SYNC"))
+                && row.get("wait_timeout")?.parse::<u64>().is_ok_and(|timeout| timeout >= WAIT_MS),
+            ackers: status("Rpl_semi_sync_master_clients").and_then(|it| it.parse().ok()).unwrap_or(0),
             written,
             applied: highest(of_domain("gtid_slave_pos")?.chain(written)),
             writers: of_domain("gtid_binlog_state")?.collect(),
@@ -115,7 +135,7 @@ fn primary(own: &Own) -> Info {
         previous: elsewhere.map(|gtid| own.named(gtid)),
         offset: ReplOffset(own.written.map_or(0, |gtid| gtid.number)),
         closed: own.read_only,
-        sql: SqlState::default(),
+        sql: SqlState { guarded: own.guarded, ackers: own.ackers, ..SqlState::default() },
     }
 }
 
@@ -142,9 +162,19 @@ fn replica(own: &Own, link: Row<'_>) -> Option<Info> {
             exposed: !own.read_only,
             stalled: link.get("Slave_SQL_Running")? != "Yes",
             unapplied: number.saturating_sub(own.applied.map_or(0, |gtid| gtid.number)),
+            acks: own.acks && receives == "Yes",
+            diverged: is_diverged(link),
+            guarded: false,
+            ackers: 0,
             heartbeats: link.get("Slave_received_heartbeats").and_then(|it| it.parse().ok()).unwrap_or(0),
         },
     })
+}
+
+/// The primary does not know the place from which it is to go on, or gives what stands there already otherwise.
+fn is_diverged(link: Row<'_>) -> bool {
+    let is = |name, codes: &[&str]| link.get(name).is_some_and(|code| codes.contains(&code));
+    is("Last_IO_Errno", &["1236"]) || is("Last_SQL_Errno", &["1032", "1062", "1950"])
 }
 
 fn following(own: &Own, link: Row<'_>) -> Following {

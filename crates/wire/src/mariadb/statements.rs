@@ -25,11 +25,15 @@ pub(super) const IDENTITY: &str = "SELECT @@global.server_id AS server_id, \
      (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES WHERE VARIABLE_NAME = 'WSREP_ON') AS wsrep_on";
 
 /// Where it stands. Without a table: what is selected beside the rows of an empty one is not what it is (seen).
-pub(super) const INFO: &str = "SELECT @@global.server_id AS server_id, @@global.read_only AS read_only, \
+const INFO: &str = "SELECT @@global.server_id AS server_id, @@global.read_only AS read_only, \
      @@global.gtid_domain_id AS gtid_domain_id, @@global.gtid_binlog_pos AS gtid_binlog_pos, \
      @@global.gtid_binlog_state AS gtid_binlog_state, @@global.gtid_slave_pos AS gtid_slave_pos, \
-     @@global.rpl_semi_sync_slave_enabled AS acknowledges; \
+     @@global.rpl_semi_sync_slave_enabled AS acknowledges, \
+     @@global.rpl_semi_sync_master_wait_point AS wait_point, \
+     @@global.rpl_semi_sync_master_timeout AS wait_timeout; \
      SHOW ALL SLAVES STATUS";
+/// And whose acknowledgements it has.
+const ACKNOWLEDGEMENTS: &str = "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_%'";
 
 /// Ends every connection but this one, and those without which nobody replicates. Never only their statements: a commit
 /// that waits for an acknowledgement would be answered as if it had it (seen).
@@ -92,6 +96,13 @@ pub(super) struct Following {
     pub(super) acknowledges: bool,
 }
 
+pub(super) fn info(settings: &Settings) -> String {
+    match settings.spec.durability {
+        Durability::Async => INFO.to_owned(),
+        Durability::Majority => format!("{INFO}; {ACKNOWLEDGEMENTS}"),
+    }
+}
+
 pub(super) fn close(settings: &Settings) -> String {
     let mut parts = vec![READ_ONLY];
     if settings.spec.events {
@@ -118,22 +129,20 @@ pub(super) fn open(settings: &Settings) -> String {
     parts.join("; ")
 }
 
-/// A replica follows `primary`. One that does so already only goes on: to point it there anew would throw away what it
-/// received and did not apply yet.
-pub(super) fn replicate(settings: &Settings, primary: &Address, following: &Following) -> String {
-    let acknowledges = settings.spec.durability == Durability::Majority;
+/// A replica follows `primary`, and acknowledges or not. One that does so already only goes on: to point it there anew
+/// would throw away what it received and did not apply yet.
+pub(super) fn follow(settings: &Settings, primary: &Address, acker: bool, following: &Following) -> String {
     let same = following.exactly
         && following.of.as_ref() == Some(primary)
         && following.user == settings.replication.username;
     let mut text = format!("{READ_ONLY}; SET GLOBAL rpl_semi_sync_master_enabled=OFF; ");
-    if same && (following.acknowledges || !acknowledges) {
+    if same && following.acknowledges == acker {
         text.push_str("START SLAVE");
         return text;
     }
     text.push_str(if same { "STOP SLAVE IO_THREAD; " } else { "STOP SLAVE; " });
-    if acknowledges {
-        text.push_str("SET GLOBAL rpl_semi_sync_slave_enabled=ON; ");
-    }
+    // It holds from the next start of the thread that receives.
+    let _ = write!(text, "SET GLOBAL rpl_semi_sync_slave_enabled={}; ", u8::from(acker));
     if !same {
         change_master(&mut text, settings, primary);
         text.push_str("; ");
@@ -144,15 +153,13 @@ pub(super) fn replicate(settings: &Settings, primary: &Address, following: &Foll
 
 /// A primary becomes a replica. Its clients go first: one that waits for an acknowledgement holds the lock that closing
 /// needs, and must not be told that it has one when that is switched off.
-pub(super) fn demote(settings: &Settings, primary: &Address) -> String {
+pub(super) fn demote(settings: &Settings, primary: &Address, acker: bool) -> String {
     let mut text = format!(
         "{DISCONNECT}; {READ_ONLY}; {DISCONNECT}; {NOBODY_WAITS}; \
          SET GLOBAL gtid_slave_pos=@@global.gtid_binlog_pos; \
-         SET GLOBAL rpl_semi_sync_master_enabled=OFF; "
+         SET GLOBAL rpl_semi_sync_master_enabled=OFF; SET GLOBAL rpl_semi_sync_slave_enabled={}; ",
+        u8::from(acker)
     );
-    if settings.spec.durability == Durability::Majority {
-        text.push_str("SET GLOBAL rpl_semi_sync_slave_enabled=ON; ");
-    }
     change_master(&mut text, settings, primary);
     if *primary != Address::nowhere() {
         text.push_str("; START SLAVE");

@@ -13,6 +13,8 @@ pub(super) fn up(arguments: &LabUp) -> Result<(), Failure> {
     let options = Options {
         controllers: arguments.controllers,
         redis: arguments.redis,
+        mariadb: arguments.mariadb,
+        durability: arguments.durability,
         gateways: arguments.gateways,
         dir: arguments.folder.dir.clone(),
         // Its controllers are this very program.
@@ -51,7 +53,11 @@ fn spinner(options: &Options) -> ProgressBar {
         spinner.set_style(style);
     }
     let (controllers, redis) = (options.controllers, options.redis);
-    spinner.set_message(format!("starting {controllers} controllers and {redis} Redis instances"));
+    let mariadb = match options.mariadb {
+        0 => String::new(),
+        count => format!(", and {count} MariaDB instances"),
+    };
+    spinner.set_message(format!("starting {controllers} controllers and {redis} Redis instances{mariadb}"));
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
 }

@@ -71,6 +71,69 @@ fn of_refused_commands_only_the_one_behind_skip_is_not_answered() {
 }
 
 #[test]
+fn a_request_not_to_be_answered_that_is_itself_refused_has_no_effect() {
+    for (asked, heard) in [
+        (&["GET 1", "CLIENT REPLY SKIP", "GET 2"][..], 3),
+        (&["GET 1", "CLIENT REPLY OFF", "GET 2"], 3),
+        (&["CLIENT REPLY SKIP", "GET 1", "CLIENT REPLY SKIP"], 1),
+    ] {
+        let mut shop = shop();
+        shop.hold(2);
+        shop.say(0, asked);
+        shop.pass(MAX);
+        assert_eq!(answers(&mut shop), vec!["-HOLDTIMEOUT"; heard], "{asked:?}");
+        shop.serve(3);
+        shop.settle();
+        shop.say(0, &["SET b", "SET b"]);
+        assert_eq!(answers(&mut shop), [":7", ":7"], "{asked:?}");
+    }
+    for wrong in ["CLIENT REPLY OFF x", "CLIENT REPLY SKIP x", "CLIENT REPLY", "CLIENT REPLY MAYBE"] {
+        let mut shop = shop();
+        shop.say(0, &[wrong, "SET b"]);
+        assert_eq!(answers(&mut shop), ["-ERR", ":7"], "{wrong}");
+    }
+    let mut shop = shop();
+    shop.say(0, &["CLIENT REPLY OFF", "CLIENT REPLY ON x", "SET b"]);
+    assert_eq!(shop.heard(0), "");
+}
+
+#[test]
+fn skip_behind_skip_is_about_the_command_behind_both() {
+    let mut shop = shop();
+    shop.say(0, &["CLIENT REPLY SKIP", "CLIENT REPLY SKIP", "SET b", "GET 1"]);
+    assert_eq!(answers(&mut shop), ["$1", "x"]);
+}
+
+#[test]
+fn who_hears_nothing_can_have_answers_again_while_its_commands_are_refused() {
+    let mut shop = shop();
+    shop.say(0, &["CLIENT REPLY OFF"]);
+    shop.hold(2);
+    shop.say(0, &["SET b", "CLIENT REPLY ON", "SET b"]);
+    shop.pass(MAX);
+    assert_eq!(answers(&mut shop), ["+OK", "-HOLDTIMEOUT"]);
+    shop.serve(3);
+    shop.settle();
+    shop.say(0, &["SET b"]);
+    assert_eq!(answers(&mut shop), [":7"]);
+}
+
+#[test]
+fn what_follows_upon_a_refused_multi_was_not_part_of_a_transaction_if_it_is_lost() {
+    let mut shop = shop();
+    shop.say(0, &["WATCH a"]);
+    shop.stalled = true;
+    shop.say(0, &["MULTI x", "SET a"]);
+    shop.heard(0);
+    shop.reply("-ERR wrong number of arguments\r\n");
+    shop.lose();
+    shop.serve(2);
+    shop.stalled = false;
+    shop.settle();
+    assert_eq!(answers(&mut shop), ["-ERR", "-UNKNOWNOUTCOME"]);
+}
+
+#[test]
 fn a_request_that_is_too_long_is_refused_behind_the_replies_under_way() {
     let mut shop = Shop::new(1, EndpointLimits { request_bytes_max: 1000, ..EndpointLimits::default() });
     shop.say(0, &["GET 1"]);

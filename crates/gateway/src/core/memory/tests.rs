@@ -155,6 +155,36 @@ fn who_leaves_while_it_waits_for_room_is_gone_at_once() {
 }
 
 #[test]
+fn who_waits_for_room_in_vain_is_told_so_as_soon_as_who_waits_for_a_primary() {
+    let hold = EndpointLimits::default().hold_max;
+    let (mut shop, read) = crowd();
+    let waits = |shop: &Shop, client: usize| !shop.core.wants_input(shop.clients[client]);
+    shop.pass(hold / 2);
+    // What comes later has its own time.
+    shop.ask(0, "GET 1", 1);
+    assert_eq!((1..11).filter(|client| waits(&shop, *client)).count(), 10 - read);
+    shop.pass(hold / 2);
+    for client in 1..11 {
+        let told = shop.heard(client);
+        assert_eq!(
+            told.starts_with("-HOLDTIMEOUT waited 10000 ms for room"),
+            !waits_for_answer(&shop, client)
+        );
+        assert!(!waits(&shop, client), "it may go on: {told}");
+    }
+    assert_eq!((shop.heard(0), waits(&shop, 0)), (String::new(), true));
+    shop.stalled = false;
+    shop.settle();
+    assert_eq!(shop.heard(0), "$1\r\nx\r\n");
+    shop.ask(10, "PING", 1);
+    assert_eq!(shop.heard(10), "+PONG\r\n");
+}
+
+fn waits_for_answer(shop: &Shop, client: usize) -> bool {
+    shop.core.clients.get(shop.clients[client]).unwrap().in_flight > 0
+}
+
+#[test]
 fn what_is_remembered_of_a_client_counts_as_what_it_is_owed() {
     let long = "x".repeat(3 << 20);
     for commands in [

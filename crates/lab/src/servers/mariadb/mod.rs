@@ -12,6 +12,7 @@ use crate::servers::ports::user_id;
 use crate::servers::process::{Launch, Process, find_program};
 use crate::servers::redis::log_tail;
 use crate::wait::poll_every;
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,9 +24,11 @@ const DATA: &str = "data";
 const SOCKET: &str = "mariadb.sock";
 const LOG: &str = "error.log";
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long its end in good order may take: it writes what it has in memory.
+const END_LIMIT: Duration = Duration::from_secs(30);
 const START_PAUSE: Duration = Duration::from_millis(10);
 /// How long an answer to a statement of the lab's own may take.
-pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// One MariaDB server on a loopback port, with a folder of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +139,26 @@ impl MariaDbServer {
     pub fn answers(&self) -> bool {
         let link = Sql::open(&Way::Socket(self.socket()), &Account::root(), ANSWER_LIMIT);
         link.is_ok_and(|mut link| link.ask("DO 1").is_ok())
+    }
+
+    /// Asks it to end in good order. False: it did not do so in time, and still runs.
+    pub fn end(&self, process: Process) -> bool {
+        process.signal(Signal::SIGTERM).is_ok() && process.ends_within(END_LIMIT)
+    }
+
+    /// Gives it an empty data folder instead of the one that it has. It must not run.
+    pub fn empty(&self) -> Result<()> {
+        let data = self.data();
+        if data.exists() {
+            fs::remove_dir_all(&data).map_err(file_error("remove", &data))?;
+        }
+        template::copy_to(&data)
+    }
+
+    /// Whether it follows somebody, or takes no writes and so waits to be told whom to follow.
+    pub fn replicates(&self) -> Result<bool> {
+        let follows = !self.value("SHOW ALL SLAVES STATUS")?.is_empty();
+        Ok(follows || self.value("SELECT @@global.read_only")? == "1")
     }
 
     /// A connection of the superuser, by the Unix socket.

@@ -72,9 +72,13 @@ fn meet(path: &Path, cluster: &ClusterName) -> Found {
         let stream = match connect(path) {
             Ok(stream) => stream,
             Err(error) if is_late(&error) => return Found::Silent,
-            // Nobody is there, or somebody who is none of ours.
+            // Nobody is there, or nobody can know.
             Err(_) => return Found::Nobody,
         };
+        // Root reaches everybody's. Without this it would put its own in that one's place.
+        if !is_ours(&stream) {
+            return stranger(path, "another user runs it");
+        }
         match ask(&stream, cluster) {
             Ok((Answer::Sockets { at, state }, sockets)) => {
                 let sockets = at.into_iter().map(Listen::from).zip(sockets).collect();
@@ -124,13 +128,13 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     socket.connect(&SockAddr::unix(path)?)?;
     socket.set_nonblocking(false)?;
     let stream = UnixStream::from(OwnedFd::from(socket));
-    let uid = sockopt::socket_peercred(&stream)?.uid.as_raw();
-    if !may_ask(uid) {
-        tracing::warn!("{} belongs to another user: it is left alone", path.display());
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
+}
+
+/// Whether whoever listens there is this user, or root.
+fn is_ours(stream: &UnixStream) -> bool {
+    sockopt::socket_peercred(stream).is_ok_and(|peer| may_ask(peer.uid.as_raw()))
 }
 
 fn ask(stream: &UnixStream, cluster: &ClusterName) -> io::Result<(Answer, Vec<OwnedFd>)> {

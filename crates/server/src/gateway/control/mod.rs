@@ -1,11 +1,13 @@
 //! A gateway's control socket: a Unix socket for its owner alone, at which it says what goes through it, and hands its
 //! listening sockets to the gateway that follows. One word per line is asked, one line of JSON answered.
 
+mod claim;
 mod counter;
 mod heir;
 mod succession;
 mod words;
 
+pub(super) use claim::Claim;
 pub(super) use counter::{Asked, Desk, one_turn};
 pub(super) use heir::{Found, Predecessor, find};
 pub(super) use succession::{Succession, Way};
@@ -75,7 +77,7 @@ impl Control {
 
     fn open_in(folder: &Path, name: &GatewayName) -> io::Result<Self> {
         let path = path_in(folder, name)?;
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        make(folder)?;
         if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.file_type().is_socket()) {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there"));
         }
@@ -105,6 +107,10 @@ impl Drop for Control {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)
 }
 
 /// Where the control socket of this gateway is in this folder.

@@ -1,5 +1,6 @@
 //! The way from the gateway before this one to this one: how long it is waited for, and when its place is taken.
 
+use super::claim::Claim;
 use super::heir::{Found, Predecessor, find};
 use super::words::{Answer, Request, State, text};
 use backstay_gateway::Listen;
@@ -54,21 +55,25 @@ enum Said {
 }
 
 impl Succession {
-    /// Returns when this gateway is to accept.
-    pub(crate) async fn run(mut self, mut predecessor: Predecessor) -> Way {
+    /// Returns when this gateway is to accept. The claim is to be kept until it has its own control socket.
+    pub(crate) async fn run(mut self, mut predecessor: Predecessor) -> (Way, Claim) {
         loop {
-            if let Some(way) = self.follow(predecessor).await {
-                return way;
+            if let Some(claim) = self.follow(predecessor).await {
+                return (Way::Free, claim);
             }
             match self.look_again().await {
                 Ok(next) => predecessor = next,
-                Err(way) => return way,
+                Err(found) => return found,
             }
         }
     }
 
+    async fn claim(&self) -> Claim {
+        Claim::lay(&self.folders, &self.name).await
+    }
+
     /// Waits until this gateway may take the other one's place, and tells it. `None`: the conversation has ended before.
-    async fn follow(&mut self, predecessor: Predecessor) -> Option<Way> {
+    async fn follow(&mut self, predecessor: Predecessor) -> Option<Claim> {
         let mut before = predecessor.state;
         let mut line = Line::new(predecessor).ok()?;
         let mut told = None;
@@ -79,15 +84,20 @@ impl Succession {
                 State::Serves => ready,
                 State::Waits => ready || self.since.elapsed() >= LEASES_WAIT,
             };
+            // Once it leaves, it may be gone before this one can be found.
+            let claim = if takes_over { Some(self.claim().await) } else { None };
             let request = if takes_over { self.dismissal() } else { Request::State };
             match line.ask(&request).await {
-                Said::Something(Answer::Leaves) => return Some(Way::Free),
+                Said::Something(Answer::Leaves) => return claim,
                 Said::Something(Answer::State(state)) => before = state,
                 Said::Nothing => {
                     tracing::warn!("the gateway before this one hangs, and leaves when it wakes up");
                     // It finds that then. If there is no room for it, it has found it already.
                     let _ = line.say(&self.dismissal()).await;
-                    return Some(Way::Free);
+                    return match claim {
+                        Some(claim) => Some(claim),
+                        None => Some(self.claim().await),
+                    };
                 }
                 Said::Something(_) | Said::Over => return None,
             }
@@ -104,15 +114,19 @@ impl Succession {
     }
 
     /// Who is in the place of the one that this gateway followed.
-    async fn look_again(&self) -> Result<Predecessor, Way> {
+    async fn look_again(&self) -> Result<Predecessor, (Way, Claim)> {
         loop {
+            let claim = self.claim().await;
             let (folders, cluster, name) = (self.folders.clone(), self.cluster.clone(), self.name.clone());
             let found = tokio::task::spawn_blocking(move || find(&folders, &cluster, &name)).await;
             match found {
                 Ok(Found::Gateway(predecessor, _)) => return Ok(predecessor),
-                Ok(Found::Busy) => sleep(ASKED_EVERY).await,
-                Ok(Found::Stranger) => return Err(Way::WithoutControl),
-                Ok(Found::Nobody | Found::Silent) | Err(_) => return Err(Way::Free),
+                Ok(Found::Busy) => {
+                    drop(claim);
+                    sleep(ASKED_EVERY).await;
+                }
+                Ok(Found::Stranger) => return Err((Way::WithoutControl, claim)),
+                Ok(Found::Nobody | Found::Silent) | Err(_) => return Err((Way::Free, claim)),
             }
         }
     }

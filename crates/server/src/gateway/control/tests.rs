@@ -1,13 +1,13 @@
 use super::*;
 use crate::gateway::control::counter::{Asked, Desk};
 use crate::gateway::control::words::{Request, text};
-use backstay_gateway::{
-    Backend, Endpoint, EndpointKind, EndpointLimits, Gateway, Heritage, Listen, Settings,
-};
+use backstay_gateway::{Endpoint, EndpointKind, Gateway, Heritage, Listen, Settings};
 use backstay_lab::wait::wait_until;
 use backstay_model::{Epoch, ServiceName};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -15,17 +15,7 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn settings(listen: Vec<Listen>) -> Settings {
-    let endpoint = Endpoint {
-        name: "shop".to_owned(),
-        service: "shop".into(),
-        kind: EndpointKind::Primary,
-        listen,
-        users: Vec::new(),
-        backend: Backend::default(),
-        limits: EndpointLimits::default(),
-        tls: None,
-        proxy_protocol: false,
-    };
+    let endpoint = Endpoint { listen, ..Endpoint::new("shop", "shop".into(), EndpointKind::Primary) };
     Settings { zone: String::new(), endpoints: vec![endpoint] }
 }
 
@@ -54,6 +44,7 @@ fn with_desk<T>(folder: &Path, gateway: &Gateway, caller: impl FnOnce(&Path) -> 
                 let mut serving = tokio::spawn(desk.serve(listener));
                 loop {
                     tokio::select! {
+                        biased;
                         Some(asked) = asked.recv() => match asked {
                             Asked::Sockets(give) => gateway.share(move |sockets| drop(give.send(sockets))),
                             Asked::State(give) => give.send(State::Serves).unwrap(),
@@ -332,7 +323,7 @@ impl Scene {
         (control, serving)
     }
 
-    async fn follow(&mut self, serves: &watch::Sender<bool>) -> tokio::task::JoinHandle<Way> {
+    async fn follow(&mut self, serves: &watch::Sender<bool>) -> tokio::task::JoinHandle<(Way, Claim)> {
         let folders = vec![self.folder.path().to_owned()];
         let looked = folders.clone();
         let found = tokio::task::spawn_blocking(move || find(&looked, &"shop".into(), &"app1".into()));
@@ -367,7 +358,7 @@ async fn a_successor_without_leases_waits_while_its_predecessor_serves() {
         let state = becomes.unwrap_or(State::Serves);
         let left = timeout(LIMIT, scene.answer(state, usize::MAX)).await.unwrap().unwrap();
         assert_eq!(left, [scene.gateway.addresses()[0].1.clone()]);
-        assert_eq!(timeout(LIMIT, succession).await.unwrap().unwrap(), Way::Free);
+        assert_eq!(timeout(LIMIT, succession).await.unwrap().unwrap().0, Way::Free);
     }
 }
 
@@ -386,7 +377,7 @@ async fn a_successor_whose_predecessor_hung_up_looks_again_who_is_there() {
     drop((first, second));
     next_serving.abort();
     let way = tokio::select! {
-        way = succession => way.unwrap(),
+        way = succession => way.unwrap().0,
         _ = scene.answer(State::Serves, usize::MAX) => panic!("nobody is told to leave"),
     };
     assert_eq!(way, Way::Free);
@@ -399,7 +390,7 @@ async fn a_predecessor_that_hangs_is_told_for_when_it_wakes_up() {
     let serves = watch::Sender::new(false);
     let succession = scene.follow(&serves).await;
     // Its pilot answers nobody.
-    assert_eq!(timeout(LIMIT, succession).await.unwrap().unwrap(), Way::Free);
+    assert_eq!(timeout(LIMIT, succession).await.unwrap().unwrap().0, Way::Free);
     let left = timeout(LIMIT, scene.answer(State::Serves, usize::MAX)).await.unwrap();
     assert!(left.is_some());
 }
@@ -425,4 +416,65 @@ fn the_unix_socket_of_a_gateway_that_hangs_is_replaced_and_never_removed_by_it()
     assert!(!file.exists());
     let nobody = find(&[folder.path().to_owned()], &"shop".into(), &GatewayName::from("app1"));
     assert!(matches!(nobody, Found::Nobody));
+}
+
+#[tokio::test]
+async fn who_looks_waits_until_nobody_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (folders, name) = (vec![folder.path().join("made"), folder.path().to_owned()], "app1".into());
+    let first = Claim::lay(&folders, &name).await;
+    assert!(timeout(Duration::from_millis(50), Claim::lay(&folders, &name)).await.is_err());
+    // Of another name: it has nothing to do with this one.
+    timeout(LIMIT, Claim::lay(&folders, &"app2".into())).await.unwrap();
+    drop(first);
+    timeout(LIMIT, Claim::lay(&folders, &name)).await.unwrap();
+    // A link leads nowhere, and without a folder there is nothing to wait for.
+    std::os::unix::fs::symlink(folder.path().join("target"), folder.path().join("app3.gateway.lock"))
+        .unwrap();
+    timeout(LIMIT, Claim::lay(&folders[1..], &"app3".into())).await.unwrap();
+    assert!(!folder.path().join("target").exists());
+}
+
+/// Where `listens_as_another_user` shall listen.
+const ELSEWHERE: &str = "BACKSTAY_TEST_SOCKET";
+const NOBODY: u32 = 65534;
+
+#[test]
+#[ignore = "run by another test, as another user"]
+fn listens_as_another_user() {
+    let Some(path) = std::env::var_os(ELSEWHERE) else { return };
+    let listener = UnixListener::bind(path).unwrap();
+    // Until the test hangs up.
+    let _ = io::stdin().read(&mut [0]);
+    drop(listener);
+}
+
+#[test]
+fn another_users_control_socket_is_left_alone_by_root_too() {
+    if !is_root() {
+        eprintln!("only root can be another user");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let (name, path) = (GatewayName::from("app1"), folder.path().join("app1.gateway.sock"));
+    let mut other = Command::new("/proc/self/exe")
+        .args(["--ignored", "--exact", "gateway::control::tests::listens_as_another_user"])
+        .env(ELSEWHERE, &path)
+        .uid(NOBODY)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the socket of another user", LIMIT, || UnixStream::connect(&path).ok()).unwrap();
+    let folders = [folder.path().to_owned()];
+    assert!(matches!(find(&folders, &"shop".into(), &name), Found::Stranger));
+    drop(other.stdin.take());
+    assert!(other.wait().unwrap().success());
+    // It left its file behind, as one that is killed does.
+    assert!(path.exists() && matches!(find(&folders, &"shop".into(), &name), Found::Nobody));
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|this| this.uid() == 0)
 }

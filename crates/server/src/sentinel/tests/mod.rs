@@ -4,4 +4,5 @@ mod conversation;
 mod hostile;
 mod node;
 mod stock;
+mod strangers;
 mod subscribers;

@@ -2,8 +2,8 @@
 
 use crate::sentinel::{Bounds, ServiceTerms, Settings, Source, serve};
 use backstay_model::{
-    Address, ClusterStatus, ControllerStatus, Epoch, Event, EventKind, InstanceStatus, MemberRole,
-    ReplOffset, ServiceStatus, Term, UnixMicros,
+    Address, ClusterStatus, ControllerStatus, EngineKind, Epoch, Event, EventKind, InstanceStatus,
+    MemberRole, ReplOffset, ServiceName, ServiceStatus, Term, Unit, UnixMicros,
 };
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -45,6 +45,9 @@ impl Node {
         };
         let service = |name: &str, epoch, primary: Option<u16>, instances| ServiceStatus {
             name: name.into(),
+            engine: EngineKind::Redis,
+            unit: Unit::Bytes,
+            durability: None,
             epoch: Epoch(epoch),
             phase: if primary.is_some() { "stable" } else { "forming" }.into(),
             primary: primary.map(|_| "r1".into()),
@@ -80,9 +83,27 @@ impl Node {
         Self { picture: Arc::new(Mutex::new(picture)), events: broadcast::Sender::new(64) }
     }
 
+    /// The same, and a MariaDB called `orders`, of which `settings` does not know.
+    pub(super) fn with_orders() -> Self {
+        let node = Self::new();
+        {
+            let mut picture = node.picture.lock().unwrap();
+            let mut orders = picture.services[1].clone();
+            orders.name = "orders".into();
+            orders.engine = EngineKind::MariaDb;
+            picture.services.push(orders);
+        }
+        node
+    }
+
     /// Lets something happen to `mymaster`.
     pub(super) fn tell(&self, kind: EventKind) {
-        let event = Event { at: UnixMicros(0), service: Some("mymaster".into()), kind };
+        self.tell_of("mymaster".into(), kind);
+    }
+
+    /// Lets something happen to a service.
+    pub(super) fn tell_of(&self, service: ServiceName, kind: EventKind) {
+        let event = Event { at: UnixMicros(0), service: Some(service), kind };
         self.events.send(Arc::new(event)).expect("the port listens");
     }
 

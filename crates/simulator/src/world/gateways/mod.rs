@@ -1,10 +1,13 @@
 //! Gateways: the real leases around a small data plane. Client connections send numbered reads and writes; they are
-//! forwarded to the primary on one connection while the lease lasts, and wait otherwise. A gateway may be stopped between
-//! any two of its acts, and wakes with old replies and old orders in its sockets. The failsafe is off: with it two
-//! primaries at a time are what the operator asked for, and there would be nothing to check.
+//! forwarded to the primary on one connection while the lease lasts, and wait otherwise; one more client reads at a reader
+//! endpoint. A gateway may be stopped between
+//! any two of its acts, and wakes with old replies and old orders in its sockets. In some worlds the operator
+//! lets gateways go on without a lease: what is acknowledged then may be lost.
 
+mod failsafe;
 mod faults;
 mod plane;
+mod reader;
 
 use super::{Event, Place, World};
 use crate::redis::{ConnectionId, WriteId};
@@ -21,7 +24,9 @@ pub(crate) type GatewayRun = (usize, u64);
 /// One connection of a client to a run of a gateway.
 pub(crate) type ClientRun = (usize, u64, usize);
 
-const CLIENTS: usize = 2;
+const CLIENTS: usize = 3;
+/// The client of the reader endpoint; the others' commands go to the primary.
+const READER: usize = 2;
 /// How many commands of a client are under way at most.
 const PIPELINE: usize = 3;
 /// How often what may be done is looked at without a cause.
@@ -50,19 +55,47 @@ struct Plane {
     leases: Leases,
     /// When it asks again.
     asks_at: Time,
+    /// When it looks at the primary again, for its failsafe.
+    samples_at: Time,
     clients: Vec<VecDeque<Command>>,
     /// How many commands each client sent.
     sent: Vec<u64>,
-    backend: Option<Backend>,
+    /// The connections to the primary and to what is read from.
+    primary: Option<Backend>,
+    reader: Option<Backend>,
     /// The last epoch in which it confirmed to hold.
     confirmed: Option<Epoch>,
 }
 
-/// The connection to the primary.
+/// Which endpoint of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    Primary,
+    Reader,
+}
+
+impl Door {
+    const BOTH: [Self; 2] = [Self::Primary, Self::Reader];
+
+    const fn of(client: usize) -> Self {
+        if client == READER { Self::Reader } else { Self::Primary }
+    }
+}
+
+impl Plane {
+    const fn backend(&mut self, door: Door) -> &mut Option<Backend> {
+        match door {
+            Door::Primary => &mut self.primary,
+            Door::Reader => &mut self.reader,
+        }
+    }
+}
+
+/// The connection to a server.
 #[derive(Debug)]
 struct Backend {
     epoch: Epoch,
-    primary: Address,
+    target: Address,
     server: usize,
     /// Once it is made.
     connection: Option<ConnectionId>,
@@ -113,7 +146,7 @@ impl World {
     }
 
     pub(crate) fn start_gateway(&mut self, gateway: usize) {
-        let process = self.random.next();
+        let (process, leases) = (self.random.next(), self.new_leases());
         let it = &mut self.gateways[gateway];
         if it.plane.is_some() {
             return;
@@ -123,11 +156,13 @@ impl World {
         it.unread.clear();
         it.plane = Some(Plane {
             id: GatewayId { name: it.name.clone(), process },
-            leases: Leases::default(),
+            leases,
             asks_at: Time::ZERO,
+            samples_at: Time::ZERO,
             clients: (0..CLIENTS).map(|_| VecDeque::new()).collect(),
             sent: vec![0; CLIENTS],
-            backend: None,
+            primary: None,
+            reader: None,
             confirmed: None,
         });
         let start = it.starts;
@@ -145,8 +180,8 @@ impl World {
             return;
         };
         self.trace.line(self.now, "crash", || self.gateways[gateway].name.to_string());
-        if let Some(connection) = plane.backend.and_then(|backend| backend.connection) {
-            self.close_from_client(connection);
+        for backend in [plane.primary, plane.reader].into_iter().flatten() {
+            backend.connection.into_iter().for_each(|connection| self.close_from_client(connection));
         }
         for node in 0..self.controllers.len() {
             let (here, there) = (Place::Gateway(gateway), Place::Controller(node));
@@ -192,6 +227,7 @@ impl World {
             | Event::GatewayTold { gateway, start, .. }
             | Event::GatewayDialled { gateway, start, .. }
             | Event::GatewaySends { gateway, start, .. }
+            | Event::GatewaySampled { gateway, start, .. }
             | Event::GatewayHears { gateway, start, .. } => (*gateway, *start),
             _ => return,
         };
@@ -205,23 +241,30 @@ impl World {
         if it.stopped_until > self.now {
             return it.unread.push(event);
         }
+        self.tell_alarms(gateway, start);
         match event {
             Event::GatewayLook { .. } => self.gateway_looks(gateway, start),
             Event::GatewayClient { client, .. } => self.gateway_client_acts(gateway, start, client),
+            Event::GatewaySampled { sample, .. } => self.gateway_sampled(gateway, *sample),
             Event::GatewayTold { orders, .. } => self.gateway_told(gateway, start, *orders),
-            Event::GatewayDialled { connection, .. } => self.gateway_dialled(gateway, connection),
+            Event::GatewayDialled { door, connection, .. } => {
+                self.gateway_dialled(gateway, door, connection);
+            }
             Event::GatewaySends { connection, request, .. } => self.send_request(connection, vec![request]),
             Event::GatewayHears { connection, response, .. } => {
                 self.gateway_hears(gateway, start, connection, response.as_ref());
             }
             _ => {}
         }
+        self.tell_alarms(gateway, start);
         self.tend_gateway(gateway, start);
+        self.tend_reader(gateway, start);
         self.release_answers(gateway, start);
     }
 
     fn gateway_looks(&mut self, gateway: usize, start: u64) {
         self.schedule(LOOK, Event::GatewayLook { gateway, start });
+        self.gateway_samples(gateway, start);
         let now = self.gateway_clock(gateway);
         if self.gateways[gateway].plane.as_ref().is_some_and(|plane| plane.asks_at <= now) {
             self.gateway_reports(gateway, start);
@@ -264,8 +307,9 @@ impl World {
     }
 
     fn gateway_told(&mut self, gateway: usize, start: u64, orders: GatewayOrders) {
-        self.checkers.lease_at_reply.told((gateway, start), &orders);
         let now = self.gateway_clock(gateway);
+        self.checkers.lease_at_reply.told((gateway, start), now, &orders);
+        self.checkers.readers.told((gateway, start), &orders);
         let Some(plane) = &mut self.gateways[gateway].plane else {
             return;
         };
@@ -282,27 +326,27 @@ impl World {
         let Some(plane) = &self.gateways[gateway].plane else {
             return;
         };
-        let is_idle = plane.backend.as_ref().is_none_or(|backend| backend.in_flight.is_empty());
+        let is_idle = plane.primary.as_ref().is_none_or(|backend| backend.in_flight.is_empty());
         match plane.leases.standing(&self.service, now) {
             Some(Standing::Serve { epoch, primary, until }) => {
-                let other = |backend: &Backend| backend.epoch != epoch || backend.primary != primary;
-                if plane.backend.as_ref().is_some_and(other) {
-                    self.drop_backend(gateway);
+                let other = |backend: &Backend| backend.epoch != epoch || backend.target != primary;
+                if plane.primary.as_ref().is_some_and(other) {
+                    self.drop_backend(gateway, Door::Primary);
                 }
                 if now + MARGIN < until {
-                    self.forward(gateway, start, epoch, primary);
+                    self.forward(gateway, start, Door::Primary, epoch, primary);
                 }
             }
             Some(Standing::Drain { epoch, .. }) if is_idle => {
-                self.drop_backend(gateway);
+                self.drop_backend(gateway, Door::Primary);
                 self.confirm(gateway, start, epoch, "drained");
             }
             Some(Standing::Drain { .. }) => {}
             Some(Standing::Hold { epoch }) => {
-                self.drop_backend(gateway);
+                self.drop_backend(gateway, Door::Primary);
                 self.confirm(gateway, start, epoch, "hold confirmed");
             }
-            None => self.drop_backend(gateway),
+            None => self.drop_backend(gateway, Door::Primary),
         }
     }
 

@@ -1,0 +1,164 @@
+//! Whose acknowledgements count, where a commit waits for one (`Durability::Majority`). MariaDB waits for a single one,
+//! from whomever it may be, so what was acknowledged last may be on any one of them: nobody is promoted before all of
+//! them were read. One that may acknowledge is in the replicated state before it does, and leaves that only when it can
+//! no more, and another one holds everything (safety, sections 3 and 9; what Vitess calls revocation).
+
+use crate::entry::Decided;
+use crate::scene::{Scene, View};
+use crate::state::{Phase, Reign, ServiceState};
+use crate::work::{Work, follows};
+use backstay_model::{
+    Action, Address, Durability, Evidence, Health, InstanceName, ReplOffset, Replication, ServiceSpec, Time,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How many acknowledge. With more the promise would cover fewer losses, not more.
+pub const ACKERS_MAX: usize = 2;
+
+/// One service's, as all controllers agree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Those that may acknowledge to the reigning primary.
+    pub ackers: BTreeSet<InstanceName>,
+    /// Those that may to the one that is being promoted.
+    next: BTreeSet<InstanceName>,
+}
+
+impl Counted {
+    /// Takes up an entry that `state` is about to take up, too.
+    pub(crate) fn apply(&mut self, state: &ServiceState, decision: &Decided) {
+        match decision {
+            Decided::Ackers { ackers, .. } => self.ackers.clone_from(ackers),
+            Decided::SwitchOver { to, .. } => {
+                let old = state.reign.iter().map(|reign| reign.instance.clone());
+                self.next = self.ackers.iter().filter(|one| *one != to).cloned().chain(old).collect();
+            }
+            Decided::Choose { candidate, compared, .. } => {
+                self.next =
+                    compared.iter().filter(|one| *one != candidate).take(ACKERS_MAX).cloned().collect();
+            }
+            Decided::Promoted { .. } => self.ackers = std::mem::take(&mut self.next),
+            _ => {}
+        }
+    }
+}
+
+/// Why nobody may be promoted yet, as a clause: a commit that was acknowledged may be where nobody has looked.
+/// `frozen` says who was read.
+pub(crate) fn unread(
+    state: &ServiceState,
+    scene: &Scene,
+    counted: Option<&Counted>,
+    frozen: impl Fn(&InstanceName) -> bool,
+) -> Option<String> {
+    if !is_majority(&scene.spec) {
+        return None;
+    }
+    let reigned = state.reign.as_ref().map(|reign| &reign.instance);
+    let unread = counted?.ackers.iter().filter(|one| Some(*one) != reigned && !frozen(one));
+    let names: Vec<&str> = unread.map(InstanceName::as_str).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} may hold commits that were acknowledged, and could not be read; start it, or choose an instance with \
+             `backstay decide {} INSTANCE`, and what only the others hold is lost",
+            names.join(", "),
+            scene.spec.name
+        )
+    })
+}
+
+/// Whether commits wait for acknowledgements.
+pub(crate) fn is_majority(spec: &ServiceSpec) -> bool {
+    spec.engine.mariadb().is_some_and(|mariadb| mariadb.durability == Durability::Majority)
+}
+
+/// Keeps the agreed ones acknowledging and nobody else, and agrees on others when that is safe.
+pub(crate) fn keep(work: &mut Work, reign: &Reign, primary: &Address) {
+    if !is_majority(&work.scene.spec) {
+        return;
+    }
+    let agreed = work.ackers();
+    if work.state.phase == Phase::Stable {
+        let wanted = wanted(work, reign, primary, &agreed);
+        if wanted != agreed {
+            return work.propose(Decided::Ackers { epoch: work.state.epoch, ackers: wanted });
+        }
+    }
+    for instance in work.instances() {
+        let Some(seen) = work.current(&instance.name) else {
+            continue;
+        };
+        let acker = agreed.contains(&instance.name);
+        let is_fed = follows(seen).is_some_and(|(of, link_up, _)| of == primary && link_up);
+        if is_fed && seen.sql.acks != acker {
+            let follow = Action::Follow { primary: primary.clone(), disconnect: false, acker };
+            work.order(&instance.name, follow);
+        }
+    }
+    let unguarded = |seen: &Replication| seen.is_primary() && !seen.closed && !seen.sql.guarded;
+    if !agreed.is_empty() && work.current(&reign.instance).is_some_and(unguarded) {
+        work.order(&reign.instance, Action::Open);
+    }
+}
+
+/// Those of the agreed ones that must stay, and those that may join them.
+fn wanted(
+    work: &mut Work,
+    reign: &Reign,
+    primary: &Address,
+    agreed: &BTreeSet<InstanceName>,
+) -> BTreeSet<InstanceName> {
+    let mut wanted = agreed.clone();
+    wanted.remove(&reign.instance);
+    let lost: Vec<InstanceName> =
+        wanted.iter().filter(|one| may_be_dropped(work, reign, agreed, one)).cloned().collect();
+    // One at a time: another one must hold everything.
+    if let Some(lost) = lost.first().filter(|_| wanted.len() > 1) {
+        wanted.remove(lost);
+    }
+    for instance in work.instances() {
+        let fed = work.current(&instance.name).filter(|seen| {
+            let linked = follows(seen).is_some_and(|(of, link_up, _)| of == primary && link_up);
+            linked && !seen.sql.stalled && work.state.trusted.get(&instance.name) == Some(&seen.run_id)
+        });
+        if fed.is_some() && wanted.len() < ACKERS_MAX {
+            wanted.insert(instance.name);
+        }
+    }
+    wanted
+}
+
+/// It acknowledges nothing any more, and will not before it is told to; and another one holds all that the primary had
+/// after that.
+fn may_be_dropped(work: &Work, reign: &Reign, agreed: &BTreeSet<InstanceName>, name: &InstanceName) -> bool {
+    let Some(gone) = work.view(name).and_then(|view| gone_since(work, view)) else {
+        return false;
+    };
+    let Some((at, primary)) = work.view(&reign.instance).and_then(|view| view.sample.as_ref()) else {
+        return false;
+    };
+    // Its own server sees it no more, either: one that shuts down acknowledges for a while behind a closed port.
+    let others = agreed.len().saturating_sub(1) as u64;
+    let held = |offset: ReplOffset, since: Time| {
+        agreed.iter().filter(|one| *one != name).filter_map(|one| work.view(one)?.sample.as_ref()).any(
+            |(at, seen)| *at > since && seen.sql.acks && seen.replid == reign.replid && seen.offset >= offset,
+        )
+    };
+    let unheard = primary.run_id == reign.run_id && *at > gone && primary.sql.ackers <= others;
+    unheard && held(primary.offset, *at)
+}
+
+/// Since when the instance cannot acknowledge: nobody listens there, or another process does than the one that did, which
+/// does not replicate.
+fn gone_since(work: &Work, view: &View) -> Option<Time> {
+    match &view.health {
+        Health::Down(Evidence::Refused) => view.gone,
+        Health::Up => {
+            let (at, seen) = view.sample.as_ref()?;
+            let idle = follows(seen).is_none_or(|(of, link_up, _)| !link_up && *of == Address::nowhere());
+            (idle && *at > work.leads_since).then_some(*at)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,239 @@
+//! What the brain does otherwise for a MariaDB than for a Redis: whose acknowledgements count, histories that are named
+//! by servers, heartbeats as witnesses, appliers that stand.
+
+mod desk;
+
+use backstay_controller::{Decided, Entry, Input, Reign, ServiceState};
+use backstay_model::{
+    Durability, Engine, Epoch, Health, MariaDbSpec, Observation, ReplId, ReplOffset, Replication, Role,
+    SqlState,
+};
+use desk::{Desk, REFUSED, SILENT, address, spec, state};
+use std::collections::BTreeSet;
+
+fn mariadb(durability: Durability) -> Desk {
+    let engine = Engine::MariaDb(MariaDbSpec { durability, events: false });
+    let mut desk = Desk::settled_with(backstay_model::ServiceSpec { engine, ..spec() });
+    desk.orders.clear();
+    desk
+}
+
+fn replica(name: &str, offset: u64, sql: SqlState) -> Replication {
+    let role = Role::Replica { of: address("r1"), link_up: true, syncing: false };
+    Replication { sql, ..state(name, role, offset) }
+}
+
+fn primary(offset: u64, sql: SqlState) -> Replication {
+    Replication { sql, ..state("r1", Role::Primary { replicas: 2 }, offset) }
+}
+
+fn sees(desk: &mut Desk, replication: Replication) {
+    let name = replication.run_id.as_str().trim_start_matches("run-").to_owned();
+    desk.sees(&name, Observation::Replication(replication));
+}
+
+const ACKS: SqlState = SqlState { acks: true, ..PLAIN };
+const PLAIN: SqlState = SqlState {
+    exposed: false,
+    stalled: false,
+    diverged: false,
+    unapplied: 0,
+    guarded: false,
+    ackers: 0,
+    acks: false,
+    heartbeats: 0,
+};
+
+fn ackers(desk: &Desk) -> BTreeSet<String> {
+    let counted = desk.brain.state().counted.get(&"shop".into());
+    counted.map(|it| it.ackers.iter().map(ToString::to_string).collect()).unwrap_or_default()
+}
+
+/// A primary whose commits wait for `r2` or `r3`.
+fn guarded() -> Desk {
+    let mut desk = mariadb(Durability::Majority);
+    for offset in [1010, 1020, 1030] {
+        sees(&mut desk, primary(offset, SqlState { guarded: true, ackers: 2, ..PLAIN }));
+        sees(&mut desk, replica("r2", offset, ACKS));
+        sees(&mut desk, replica("r3", offset, ACKS));
+    }
+    desk.orders.clear();
+    desk
+}
+
+#[test]
+fn who_acknowledges_is_agreed_on_before_it_does() {
+    let mut desk = mariadb(Durability::Majority);
+    desk.quorum_is_slow = true;
+    let decision = Decided::Ackers { epoch: Epoch(1), ackers: BTreeSet::new() };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    desk.orders.clear();
+    sees(&mut desk, replica("r2", 1010, PLAIN));
+    sees(&mut desk, replica("r3", 1010, PLAIN));
+    desk.pass(50);
+    assert!(!desk.orders.iter().any(|order| order.contains("follow")), "{:?}", desk.orders);
+    desk.commit();
+    desk.quorum_is_slow = false;
+    desk.pass(50);
+    sees(&mut desk, replica("r2", 1010, PLAIN));
+    sees(&mut desk, replica("r3", 1010, PLAIN));
+    desk.pass(50);
+    assert_eq!(ackers(&desk), ["r2", "r3"].map(String::from).into());
+    for order in ["r2 follow r1", "r3 follow r1"] {
+        assert!(desk.orders.iter().any(|one| one == order), "{:?}", desk.orders);
+    }
+    // Its commits wait only from then on.
+    sees(&mut desk, primary(1020, PLAIN));
+    assert!(desk.orders.iter().any(|one| one == "r1 open"), "{:?}", desk.orders);
+}
+
+#[test]
+fn nobody_is_promoted_while_one_that_may_hold_an_acknowledged_commit_was_not_read() {
+    let mut desk = guarded();
+    desk.everybody_thinks("r3", &REFUSED);
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(200);
+    desk.link_down("r2", "r1", 1030);
+    desk.frozen("r2", 1030);
+    desk.pass(3000);
+    assert!(!desk.orders.iter().any(|order| order.contains("promote")), "{:?}", desk.orders);
+    let told = desk.told.join("\n");
+    assert!(told.contains("r3 may hold commits that were acknowledged, and could not be read"), "{told}");
+    // Once it was, the one with more is chosen.
+    desk.sees("r3", Observation::Health(Health::Up));
+    desk.link_down("r3", "r1", 1031);
+    desk.frozen("r3", 1031);
+    desk.pass(200);
+    assert!(desk.orders.iter().any(|order| order == "r3 promote"), "{:?} {:?}", desk.told, desk.phase());
+}
+
+#[test]
+fn in_async_the_one_that_answers_takes_over() {
+    let mut desk = mariadb(Durability::Async);
+    desk.everybody_thinks("r3", &REFUSED);
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(200);
+    desk.link_down("r2", "r1", 1030);
+    desk.frozen("r2", 1030);
+    desk.pass(1500);
+    assert!(desk.orders.iter().any(|order| order == "r2 promote"), "{:?}", desk.orders);
+}
+
+#[test]
+fn one_that_is_gone_counts_no_more_once_the_other_holds_everything() {
+    let mut desk = guarded();
+    desk.everybody_thinks("r3", &REFUSED);
+    desk.pass(100);
+    // The primary still hears it: it is shutting down behind a closed port.
+    sees(&mut desk, primary(1040, SqlState { guarded: true, ackers: 2, ..PLAIN }));
+    desk.pass(10);
+    sees(&mut desk, replica("r2", 1040, ACKS));
+    assert_eq!(ackers(&desk).len(), 2);
+    sees(&mut desk, primary(1050, SqlState { guarded: true, ackers: 1, ..PLAIN }));
+    desk.pass(10);
+    sees(&mut desk, replica("r2", 1049, ACKS));
+    assert_eq!(ackers(&desk).len(), 2, "the last commit may be on r3 alone");
+    sees(&mut desk, replica("r2", 1050, ACKS));
+    assert_eq!(ackers(&desk), ["r2".to_owned()].into());
+    // The last one stays, whatever becomes of it.
+    desk.everybody_thinks("r2", &REFUSED);
+    desk.pass(100);
+    sees(&mut desk, primary(1050, SqlState { guarded: true, ackers: 0, ..PLAIN }));
+    assert_eq!(ackers(&desk), ["r2".to_owned()].into());
+}
+
+#[test]
+fn a_replica_that_hangs_goes_on_counting() {
+    let mut desk = guarded();
+    desk.everybody_thinks("r3", &SILENT);
+    desk.pass(100);
+    sees(&mut desk, primary(1050, SqlState { guarded: true, ackers: 1, ..PLAIN }));
+    desk.pass(10);
+    sees(&mut desk, replica("r2", 1050, ACKS));
+    assert_eq!(ackers(&desk).len(), 2, "it may wake up and acknowledge");
+}
+
+#[test]
+fn a_heartbeat_speaks_for_a_primary_that_writes_nothing() {
+    let mut desk = mariadb(Durability::Async);
+    let beats = |heartbeats| SqlState { heartbeats, ..PLAIN };
+    desk.everybody_thinks("r1", &Health::Late);
+    for heartbeat in [5, 6] {
+        sees(&mut desk, replica("r2", 1030, beats(heartbeat)));
+    }
+    desk.everybody_thinks("r1", &SILENT);
+    desk.pass(200);
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    desk.pass(1000);
+    assert_eq!(desk.phase(), "epoch 2 fencing");
+}
+
+#[test]
+fn one_that_does_not_apply_what_it_received_is_not_promoted() {
+    let mut desk = mariadb(Durability::Async);
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(200);
+    for (name, offset, stalled) in [("r2", 1040, true), ("r3", 1030, false)] {
+        desk.link_down(name, "r1", offset);
+        let role = Role::Replica { of: backstay_model::Address::nowhere(), link_up: false, syncing: false };
+        let replication = Replication { sql: SqlState { stalled, ..PLAIN }, ..state(name, role, offset) };
+        desk.sees(name, Observation::Frozen { epoch: Epoch(2), replication });
+    }
+    desk.pass(100);
+    let told = desk.told.join("\n");
+    assert!(told.contains("r2 does not apply what it has received"), "{told}");
+    assert!(!desk.orders.iter().any(|order| order.contains("promote")), "{:?}", desk.orders);
+}
+
+#[test]
+fn a_replica_that_takes_writes_is_closed() {
+    let mut desk = mariadb(Durability::Async);
+    sees(&mut desk, replica("r2", 1030, SqlState { exposed: true, ..PLAIN }));
+    assert!(desk.orders.iter().any(|order| order == "r2 fence"), "{:?}", desk.orders);
+    assert!(
+        desk.told.iter().any(|told| told.contains("r2 is a replica and took clients' writes")),
+        "{:?}",
+        desk.told
+    );
+}
+
+#[test]
+fn something_is_written_now_and_then_so_that_replicas_are_seen_to_receive() {
+    let mut desk = mariadb(Durability::Async);
+    desk.pass(2000);
+    sees(&mut desk, primary(1040, PLAIN));
+    desk.pass(2000);
+    let beats = desk.orders.iter().filter(|order| *order == "r1 canary").count();
+    assert!((3..=10).contains(&beats), "{:?}", desk.orders);
+}
+
+#[test]
+fn what_a_server_wrote_in_an_earlier_reign_of_its_own_is_everybodys_and_what_no_reign_covers_is_surplus() {
+    let state = ServiceState {
+        // Server 1 until 100, server 3 until 150, then server 1 again.
+        endings: [("0-1".into(), ReplOffset(100)), ("0-3".into(), ReplOffset(150))].into(),
+        reign: Some(Reign {
+            epoch: Epoch(3),
+            instance: "r1".into(),
+            run_id: "run-r1".into(),
+            replid: "0-1".into(),
+        }),
+        ..ServiceState::default()
+    };
+    let ended =
+        |history: &str, offset| state.end_of(&ReplId::from(history), ReplOffset(offset)).map(|it| it.0);
+    let reigns = |history: &str, offset| state.is_in_reign(&ReplId::from(history), ReplOffset(offset));
+    assert_eq!((ended("0-1", 90), reigns("0-1", 90)), (Some(100), false));
+    assert_eq!((ended("0-1", 120), reigns("0-1", 120)), (Some(100), false));
+    assert!(reigns("0-1", 170));
+    assert_eq!((ended("0-3", 155), reigns("0-3", 155)), (Some(150), false));
+    assert_eq!(ended("0-2", 10), None);
+}
+
+#[test]
+fn an_entry_about_acknowledgements_of_another_epoch_changes_nothing() {
+    let mut desk = guarded();
+    let decision = Decided::Ackers { epoch: Epoch(9), ackers: BTreeSet::new() };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    assert_eq!(ackers(&desk).len(), 2);
+}

@@ -1,0 +1,172 @@
+//! Follows what the controllers say: where clients are connected to, when they must wait, and when that is confirmed.
+
+use super::parting::Parting;
+use super::{Effect, Exchange};
+use crate::core::{Direction, Key, Source};
+use crate::settings::EndpointKind;
+use crate::sql::exchange::pair::Stage;
+use backstay_lease::MARGIN;
+use backstay_model::{Epoch, ServiceName, Time};
+use std::time::Duration;
+
+/// A replica that was too far behind for less is not left by who is connected to it: moving disturbs them more.
+const FAR_MAX: Duration = Duration::from_secs(5);
+
+impl Exchange {
+    /// Where a service's clients are connected to from now on. A longer lease is told in the same way.
+    pub(crate) fn route(&mut self, service: &ServiceName, direction: &Direction, sources: &[Source]) {
+        let (mut changed, mut known) = (false, false);
+        for number in 0..self.endpoints.len() {
+            if self.endpoints[number].settings.service == *service {
+                known = true;
+                changed |= self.turn(number, direction);
+                let now = self.now;
+                let state = &mut self.endpoints[number];
+                sources.clone_into(&mut state.sources);
+                state.told = true;
+                state.note_lag(now);
+                self.ready.append(&mut state.stalled);
+                self.follow_sources(number);
+                self.seek(number);
+            }
+        }
+        if let Direction::Drain { epoch, .. } | Direction::Hold { epoch } = direction
+            && (changed || !known)
+        {
+            self.unconfirmed.insert(service.clone(), *epoch);
+        } else if changed {
+            self.unconfirmed.remove(service);
+        }
+        self.confirm();
+    }
+
+    /// True: it is a new order, not a longer lease.
+    fn turn(&mut self, number: usize, direction: &Direction) -> bool {
+        let state = &mut self.endpoints[number];
+        if direction.epoch() < state.direction.epoch() {
+            return false;
+        }
+        match (&mut state.direction, direction) {
+            (
+                Direction::Serve { epoch, target, until },
+                Direction::Serve { epoch: new_epoch, target: new_target, until: new_until },
+            ) if epoch == new_epoch && target == new_target => {
+                // A lease that follows upon the failsafe may end earlier than that would have.
+                *until = *new_until;
+                return false;
+            }
+            (Direction::Drain { epoch, until }, Direction::Drain { epoch: new_epoch, until: new_until })
+                if epoch == new_epoch =>
+            {
+                *until = *new_until.max(until);
+                return false;
+            }
+            (Direction::Hold { epoch }, Direction::Hold { epoch: new_epoch }) if epoch == new_epoch => {
+                // The first order of all also says the epoch that a gateway starts with.
+                return *epoch == Epoch(0);
+            }
+            (Direction::Serve { .. }, Direction::Drain { .. }) => {
+                state.direction = direction.clone();
+                self.begin_drain(number);
+                return true;
+            }
+            _ => {}
+        }
+        state.direction = direction.clone();
+        self.lose_primary(number, "the primary changes");
+        true
+    }
+
+    /// The primary is about to move: who is not linked to it yet waits for the next one.
+    fn begin_drain(&mut self, number: usize) {
+        let state = &self.endpoints[number];
+        let before = Time::ZERO + state.until().since(Time::ZERO + MARGIN);
+        let parting = Parting::new(self.now, state.settings.limits.drain_grace, before);
+        let keys = self.at_primary(number);
+        for key in &keys {
+            if self.pairs.get(*key).is_some_and(|pair| pair.stage != Stage::Linked) {
+                self.unlink(*key);
+            }
+        }
+        self.begin_parting(&keys, &parting);
+    }
+
+    /// Who is connected to an endpoint's primary, or about to be; the oldest first.
+    fn at_primary(&self, number: usize) -> Vec<Key> {
+        let here = self.pairs.iter().filter(|(_, pair)| pair.endpoint == number && pair.is_to_primary());
+        here.map(|(key, _)| key).collect()
+    }
+
+    /// Closes everything that leads to an endpoint's primary, at once. Who has heard nothing of it waits for the next one.
+    pub(super) fn lose_primary(&mut self, number: usize, why: &str) {
+        let keys = self.at_primary(number);
+        if !keys.is_empty() {
+            let name = &self.endpoints[number].settings.name;
+            tracing::info!(
+                endpoint = name,
+                connections = keys.len(),
+                why,
+                "closes what leads to the primary"
+            );
+        }
+        for key in keys {
+            match self.pairs.get(key).map(|pair| pair.stage) {
+                Some(Stage::Linked) => self.cut(key),
+                Some(_) => self.unlink(key),
+                None => {}
+            }
+        }
+        // Nothing of the next one's is known.
+        let state = &mut self.endpoints[number];
+        state.places.retain(|_, place| place.links > 0);
+        state.stalled.clear();
+    }
+
+    /// Leaves replicas that are not to be read from any more. While there is nowhere else to go their clients stay: in a
+    /// failover replicas are not listed for a moment, and then they are again.
+    pub(super) fn follow_sources(&mut self, number: usize) {
+        let now = self.now;
+        let state = &self.endpoints[number];
+        if !matches!(state.settings.kind, EndpointKind::Reader { .. }) {
+            return;
+        }
+        let elsewhere = matches!(state.choose(&self.zone, now), super::endpoint::Choice::To { .. });
+        let (mut leave, mut stay) = (Vec::new(), Vec::new());
+        for (key, pair) in self.pairs.iter().filter(|(_, pair)| pair.endpoint == number) {
+            let Some(server) = pair.server.as_ref().filter(|server| !server.primary) else {
+                continue;
+            };
+            if state.lists(server.address, FAR_MAX, now) {
+                stay.push(key);
+            } else if elsewhere {
+                leave.push(key);
+            }
+        }
+        let parting = Parting::new(now, state.settings.limits.drain_grace, Time::MAX);
+        for key in &leave {
+            if self.pairs.get(*key).is_some_and(|pair| pair.stage != Stage::Linked) {
+                self.unlink(*key);
+            }
+        }
+        self.begin_parting(&leave, &parting);
+        for key in stay {
+            self.end_parting(key);
+        }
+    }
+
+    /// Says which holds and drains are carried out.
+    pub(super) fn confirm(&mut self) {
+        if self.unconfirmed.is_empty() {
+            return;
+        }
+        let (endpoints, effects) = (&self.endpoints, &mut self.effects);
+        self.unconfirmed.retain(|service, epoch| {
+            let mut its = endpoints.iter().filter(|endpoint| endpoint.settings.service == *service);
+            let busy = its.any(|endpoint| endpoint.primary_links > 0);
+            if !busy {
+                effects.push_back(Effect::Held(service.clone(), *epoch));
+            }
+            busy
+        });
+    }
+}
