@@ -38,8 +38,7 @@ impl World {
         };
         let (here, there) = (Place::Gateway(gateway), Place::Server(server));
         let passes = self.network.passes(here, there) && self.network.passes(there, here);
-        let Some(redis) = self.servers[server].redis().filter(|redis| passes && redis.replicates())
-        else {
+        let Some(redis) = self.servers[server].redis().filter(|redis| passes && redis.replicates()) else {
             return;
         };
         let trusts = self.scenario.mistake == Some(Mistake::FailsafeTrustsLinks);
