@@ -56,8 +56,11 @@ pub(crate) fn unread(
     if !is_majority(&scene.spec) {
         return None;
     }
-    let reigned = state.reign.as_ref().map(|reign| &reign.instance);
-    let unread = counted?.ackers.iter().filter(|one| Some(*one) != reigned && !frozen(one));
+    let reigned = &state.reign.as_ref()?.instance;
+    // Before anything was agreed on, whoever was part of the group may have been set up to acknowledge.
+    let anybody = || state.known.iter().cloned().collect();
+    let ackers: BTreeSet<InstanceName> = counted.map_or_else(anybody, |counted| counted.ackers.clone());
+    let unread = ackers.iter().filter(|one| *one != reigned && !frozen(one));
     let names: Vec<&str> = unread.map(InstanceName::as_str).collect();
     (!names.is_empty()).then(|| {
         format!(
