@@ -381,12 +381,8 @@ fn before_it_was_agreed_on_who_acknowledges_anybody_may_have() {
     let engine = Engine::MariaDb(MariaDbSpec { durability: Durability::Majority, events: false });
     let mut desk = Desk::leading(backstay_model::ServiceSpec { engine, ..spec() }, Default::default());
     let replicas = [("r2".into(), "run-r2".into()), ("r3".into(), "run-r3".into())].into();
-    let decision = Decided::Adopt {
-        primary: "r1".into(),
-        run_id: "run-r1".into(),
-        replid: "history".into(),
-        replicas,
-    };
+    let decision =
+        Decided::Adopt { primary: "r1".into(), run_id: "run-r1".into(), replid: "history".into(), replicas };
     desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
     for name in ["r1", "r3"] {
         desk.everybody_thinks(name, &REFUSED);

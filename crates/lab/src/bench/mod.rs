@@ -3,6 +3,7 @@
 
 pub mod case;
 pub mod gateway;
+pub mod mariadb;
 pub mod measure;
 pub mod report;
 pub mod scale;

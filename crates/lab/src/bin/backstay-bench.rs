@@ -1,9 +1,10 @@
 //! `backstay-bench failover`: how long writes stop when a Redis primary dies, under Backstay and under stock Sentinel;
 //! `scale`: what a thousand groups cost; `steady`: what an overloaded machine does to one; `gateway`: what Redis costs
-//! and how it fails over behind one address.
+//! and how it fails over behind one address; `mariadb`: the same question of a MariaDB group.
 
 use backstay_lab::bench::case::{BenchFault, Selection, System, WriterKind};
 use backstay_lab::bench::gateway::{self, GatewayOptions, gateway};
+use backstay_lab::bench::mariadb::{MariaDbOptions, mariadb};
 use backstay_lab::bench::scale::{ScaleOptions, scale};
 use backstay_lab::bench::steady::{SteadyOptions, steady};
 use backstay_lab::bench::{BenchOptions, Progress, failover};
@@ -34,6 +35,21 @@ enum Bench {
     Steady(Steady),
     /// Redis through one address: throughput, latency and processor time beside HAProxy and twemproxy, and failovers.
     Gateway(Gateway),
+    /// A MariaDB group through one address: failovers, in both durabilities.
+    Mariadb(Mariadb),
+}
+
+#[derive(Args)]
+struct Mariadb {
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Runs of each fault in each durability.
+    #[arg(long, default_value_t = 10, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    runs: usize,
+    /// The backstay program; by default the one beside this one.
+    #[arg(long, env = "BACKSTAY_EXE")]
+    backstay: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -136,6 +152,7 @@ fn main() -> ExitCode {
         Bench::Scale(arguments) => run_scale(arguments),
         Bench::Steady(arguments) => run_steady(arguments),
         Bench::Gateway(arguments) => run_gateway(arguments),
+        Bench::Mariadb(arguments) => run_mariadb(arguments),
     };
     match outcome {
         Ok(complete) if complete => ExitCode::SUCCESS,
@@ -207,6 +224,14 @@ fn run_gateway(arguments: Gateway) -> Result<bool> {
     };
     check_programs(&options)?;
     let report = gateway(&options, &mut Bar::new())?;
+    print(arguments.json, &report, &report.table());
+    Ok(report.is_complete())
+}
+
+fn run_mariadb(arguments: Mariadb) -> Result<bool> {
+    controller::find_backstay(arguments.backstay.clone())?;
+    let options = MariaDbOptions { runs: arguments.runs, backstay: arguments.backstay };
+    let report = mariadb(&options, &mut Bar::new());
     print(arguments.json, &report, &report.table());
     Ok(report.is_complete())
 }
