@@ -379,7 +379,10 @@ fn an_old_primary_that_was_refused_is_pointed_again_before_the_first_write_is_ac
 #[test]
 fn before_it_was_agreed_on_who_acknowledges_anybody_may_have() {
     let engine = Engine::MariaDb(MariaDbSpec { durability: Durability::Majority, events: false });
-    let mut desk = Desk::leading(backstay_model::ServiceSpec { engine, ..spec() }, Default::default());
+    let mut desk = Desk::leading(
+        backstay_model::ServiceSpec { engine, ..spec() },
+        backstay_controller::State::default(),
+    );
     let replicas = [("r2".into(), "run-r2".into()), ("r3".into(), "run-r3".into())].into();
     let decision =
         Decided::Adopt { primary: "r1".into(), run_id: "run-r1".into(), replid: "history".into(), replicas };
