@@ -9,6 +9,7 @@ use crate::servers::ports::Ports;
 use crate::servers::process::{Liveness, Moment, Process};
 use crate::wait::{poll_every, wait_until};
 use backstay_model::hint;
+use backstay_wire::mariadb::CANARY_RIGHTS;
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::time::Duration;
@@ -232,12 +233,14 @@ pub fn controller() -> Account {
 
 /// The three accounts, the application's database and in it a table `orders`. Replicas get them by replication.
 pub(crate) fn create_accounts(primary: &MariaDbServer) -> Result<()> {
+    let canary = CANARY_RIGHTS.join(", ");
     primary
         .ask(&format!(
             "CREATE USER {REPLICATION_USER}@'%' IDENTIFIED BY '{PASSWORD}'; \
              GRANT REPLICATION SLAVE ON *.* TO {REPLICATION_USER}@'%'; \
              CREATE USER {CONTROLLER_USER}@'%' IDENTIFIED BY '{PASSWORD}'; \
              GRANT {CONTROLLER_RIGHTS} ON *.* TO {CONTROLLER_USER}@'%'; \
+             GRANT {canary} ON backstay.* TO {CONTROLLER_USER}@'%'; \
              CREATE DATABASE {DATABASE}; \
              CREATE USER {APPLICATION_USER}@'%' IDENTIFIED BY '{PASSWORD}'; \
              GRANT ALL ON {DATABASE}.* TO {APPLICATION_USER}@'%'; \
