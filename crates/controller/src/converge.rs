@@ -1,6 +1,7 @@
 //! Between failovers: every instance but the primary follows it. Strays are closed, frozen and new ones re-pointed,
 //! those in step are trusted. Looks only at what is observed, so it does not matter who changed what.
 
+use crate::counted::is_majority;
 use crate::entry::Decided;
 use crate::scene::Unlinked;
 use crate::state::{Phase, Reign};
@@ -125,7 +126,7 @@ fn demote(
         }
         return; // Its `INFO` comes behind the fence, and with it the next look.
     }
-    if reigns && !has_surplus(work, &instance.name) {
+    if reigns && !has_surplus(work, &instance.name) && may_follow(work, &instance.name) {
         work.scene.notes.disconnected.insert(instance.name.clone());
         let acker = work.is_acker(&instance.name);
         let follow = Action::Follow { primary: primary.address.clone(), disconnect: true, acker };
@@ -182,6 +183,7 @@ fn follow(
         && work.is_ours(&instance.name)
         && (*syncs < work.scene.spec.parallel_syncs || !work.manners().copies)
         && !has_surplus(work, &instance.name)
+        && may_follow(work, &instance.name)
     {
         *syncs += 1;
         point(work, instance, primary);
@@ -256,6 +258,11 @@ fn has_surplus(work: &mut Work, name: &InstanceName) -> bool {
     let (epoch, bytes) = (work.state.epoch, surplus.bytes());
     work.propose(Decided::GiveUp { epoch, instance: name.clone(), bytes });
     true
+}
+
+/// In `majority` whoever follows acknowledges, and that is agreed on before.
+fn may_follow(work: &Work, name: &InstanceName) -> bool {
+    !is_majority(&work.scene.spec) || work.is_acker(name)
 }
 
 fn was_ordered(work: &Work, name: &InstanceName, action: &Action) -> bool {

@@ -6,6 +6,7 @@
 use crate::entry::Decided;
 use crate::scene::{Scene, View};
 use crate::state::{Phase, Reign, ServiceState};
+use crate::surplus::surplus;
 use crate::work::{Work, follows};
 use backstay_model::{
     Action, Address, Durability, Evidence, Health, InstanceName, ReplOffset, Replication, ServiceSpec, Time,
@@ -55,8 +56,11 @@ pub(crate) fn unread(
     if !is_majority(&scene.spec) {
         return None;
     }
-    let reigned = state.reign.as_ref().map(|reign| &reign.instance);
-    let unread = counted?.ackers.iter().filter(|one| Some(*one) != reigned && !frozen(one));
+    let reigned = &state.reign.as_ref()?.instance;
+    // Before anything was agreed on, whoever was part of the group may have been set up to acknowledge.
+    let anybody = || state.known.iter().cloned().collect();
+    let ackers: BTreeSet<InstanceName> = counted.map_or_else(anybody, |counted| counted.ackers.clone());
+    let unread = ackers.iter().filter(|one| *one != reigned && !frozen(one));
     let names: Vec<&str> = unread.map(InstanceName::as_str).collect();
     (!names.is_empty()).then(|| {
         format!(
@@ -81,7 +85,7 @@ pub(crate) fn keep(work: &mut Work, reign: &Reign, primary: &Address) {
     let agreed = work.ackers();
     // While the first write is waited for, too: without anybody who acknowledges it never comes.
     if matches!(work.state.phase, Phase::Stable | Phase::Opening) {
-        let wanted = wanted(work, reign, primary, &agreed);
+        let wanted = wanted(work, reign, &agreed);
         if wanted != agreed {
             return work.propose(Decided::Ackers { epoch: work.state.epoch, ackers: wanted });
         }
@@ -104,12 +108,7 @@ pub(crate) fn keep(work: &mut Work, reign: &Reign, primary: &Address) {
 }
 
 /// Those of the agreed ones that must stay, and those that may join them.
-fn wanted(
-    work: &mut Work,
-    reign: &Reign,
-    primary: &Address,
-    agreed: &BTreeSet<InstanceName>,
-) -> BTreeSet<InstanceName> {
+fn wanted(work: &Work, reign: &Reign, agreed: &BTreeSet<InstanceName>) -> BTreeSet<InstanceName> {
     let mut wanted = agreed.clone();
     wanted.remove(&reign.instance);
     let lost: Vec<InstanceName> =
@@ -119,15 +118,20 @@ fn wanted(
         wanted.remove(lost);
     }
     for instance in work.instances() {
-        let fed = work.current(&instance.name).filter(|seen| {
-            let linked = follows(seen).is_some_and(|(of, link_up, _)| of == primary && link_up);
-            linked && !seen.sql.stalled && work.state.trusted.get(&instance.name) == Some(&seen.run_id)
-        });
-        if fed.is_some() && wanted.len() < ACKERS_MAX {
+        if wanted.len() < ACKERS_MAX && instance.name != reign.instance && may_join(work, &instance.name) {
             wanted.insert(instance.name);
         }
     }
     wanted
+}
+
+/// It is about to follow, or does. It acknowledges from the first moment on, for only one that does takes back what it
+/// wrote itself and lost.
+fn may_join(work: &Work, name: &InstanceName) -> bool {
+    let seen = work.current(name).filter(|seen| !seen.is_primary() || seen.closed);
+    seen.is_some_and(|seen| !seen.sql.diverged)
+        && work.is_ours(name)
+        && surplus(work.state, work.scene, name).is_none()
 }
 
 /// It acknowledges nothing any more, and will not before it is told to; and another one holds all that the primary had

@@ -214,7 +214,9 @@ fn instance_status(
         offset: seen.map(|seen| seen.offset),
         lag_bytes: seen.zip(primary).and_then(|(seen, primary)| lag(seen, primary)),
         link_up: seen.and_then(follows).map(|(_, link_up, _)| link_up),
-        in_sync: view.run_id().is_some() && state.trusted.get(&spec.name) == view.run_id(),
+        in_sync: view.run_id().is_some()
+            && state.trusted.get(&spec.name) == view.run_id()
+            && seen.is_none_or(|seen| !seen.sql.stalled && !seen.sql.diverged),
         closed: seen.is_some_and(|seen| seen.closed),
     }
 }

@@ -375,3 +375,22 @@ fn an_old_primary_that_was_refused_is_pointed_again_before_the_first_write_is_ac
     desk.sees("r1", Observation::Replication(refused));
     assert!(desk.orders.contains(&"r1 follow r2".to_owned()), "{:?}", desk.orders);
 }
+
+#[test]
+fn before_it_was_agreed_on_who_acknowledges_anybody_may_have() {
+    let engine = Engine::MariaDb(MariaDbSpec { durability: Durability::Majority, events: false });
+    let mut desk = Desk::leading(backstay_model::ServiceSpec { engine, ..spec() }, Default::default());
+    let replicas = [("r2".into(), "run-r2".into()), ("r3".into(), "run-r3".into())].into();
+    let decision =
+        Decided::Adopt { primary: "r1".into(), run_id: "run-r1".into(), replid: "history".into(), replicas };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    for name in ["r1", "r3"] {
+        desk.everybody_thinks(name, &REFUSED);
+    }
+    desk.follows("r2", "r1", 1030);
+    desk.pass(200);
+    desk.link_down("r2", "r1", 1030);
+    desk.frozen("r2", 1030);
+    desk.pass(3000);
+    assert!(!desk.orders.iter().any(|order| order.contains("promote")), "{:?}", desk.orders);
+}

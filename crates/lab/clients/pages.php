@@ -80,11 +80,11 @@ for ($number = 0; microtime(true) < $until; $number++) {
     $reference = "$worker-$number";
     $page = new Page([$host, $user, $password, $database, (int) $port]);
     $connected = $page->connect();
-    $ok = $connected && $page->query("INSERT INTO orders (reference, status) VALUES ('$reference', 'new')");
+    $ok = $connected && $page->query("INSERT INTO carts (reference, status) VALUES ('$reference', 'new')");
     for ($item = 0; $ok && $item < ITEMS; $item++) {
         $ok = $page->query("INSERT INTO items (reference, item) VALUES ('$reference', $item)");
     }
-    $ok = $ok && $page->query("UPDATE orders SET status = 'paid' WHERE reference = '$reference'");
+    $ok = $ok && $page->query("UPDATE carts SET status = 'paid' WHERE reference = '$reference'");
     if ($connected) {
         $page->close();
     }

@@ -9,8 +9,9 @@ mod tests;
 
 use backstay_config::Config;
 use backstay_controller::link::{Link, LinkInput, LinkOutput, LinkSettings};
-use backstay_model::{Engine, Observation, RedisSpec, Reply, Time};
+use backstay_model::{Command, Durability, Engine, MariaDbSpec, Observation, RedisSpec, Reply, Sql, Time};
 use backstay_wire::frame::{FrameDecoder, encode_frame};
+use backstay_wire::mariadb::{Conversation, Settings, upgrade};
 use backstay_wire::redis::decode_reply;
 use backstay_wire::resp::{Decoder, Limits, Protocol, RequestDecoder, Value, encode_request, encode_value};
 use std::fmt::Debug;
@@ -25,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     ("requests", requests),
     ("frames", frames),
     ("replies", replies),
+    ("mariadb", mariadb),
     ("config", config),
     ("hello", crate::peers::fuzz::hello),
     ("peers", crate::peers::fuzz::letters),
@@ -224,6 +226,67 @@ fn observe(outputs: Vec<LinkOutput>) {
             assert_eq!(postcard::from_bytes(&told).as_ref(), Ok(&seen), "it changes on the way");
         }
     }
+}
+
+/// What a MariaDB says, from its greeting on: the same replies whatever the pieces, at most one for each command, never
+/// more held than allowed, and through a link as `replies`.
+fn mariadb(bytes: &[u8]) {
+    const HELD_BYTES_MAX: usize = 1 << 20;
+    let (size, bytes) = pieces(bytes);
+    let spec = MariaDbSpec { durability: Durability::Majority, events: true };
+    let talk = || Conversation::new(Settings { spec: spec.clone(), ..Settings::default() });
+    let commands = [Command::Identify, Command::Info, Command::Ping, Command::Sql(Sql::Open), Command::Info];
+    let read = |size: usize| {
+        let mut talk = talk();
+        for command in &commands {
+            talk.send(command);
+        }
+        let trace = trace(bytes, size, |piece| {
+            let fed = talk.feed(piece);
+            let drained = drain(fed, || talk.next_reply());
+            assert!(talk.held_bytes() <= HELD_BYTES_MAX, "more is held than allowed");
+            drained
+        });
+        assert!(trace.len() <= commands.len() + 1, "there are more replies than commands");
+        trace
+    };
+    assert_eq!(read(size), read(bytes.len().max(1)), "the pieces change what is read");
+    let _ = upgrade(bytes);
+    let settings = LinkSettings {
+        down_after: Duration::from_millis(500),
+        probe_interval: Duration::from_millis(100),
+        engine: Engine::MariaDb(spec.clone()),
+    };
+    let mut now = Time::from_micros(1_000_000);
+    let mut link = Link::new(settings, now);
+    let mut talk = talk();
+    let _ = link.step(now, LinkInput::Wake);
+    say(&mut talk, link.step(now, LinkInput::Connected));
+    for piece in bytes.chunks(size) {
+        now = now + Duration::from_millis(50);
+        say(&mut talk, link.step(now, LinkInput::Wake));
+        if talk.feed(piece).is_err() {
+            return observe(link.step(now, LinkInput::Closed));
+        }
+        while let Ok(Some(reply)) = talk.next_reply() {
+            assert!(link.awaiting().is_some(), "a reply to nothing");
+            let told = postcard::to_stdvec(&reply).expect("a reply can be told");
+            assert_eq!(postcard::from_bytes::<Reply>(&told).as_ref(), Ok(&reply), "it changes on the way");
+            say(&mut talk, link.step(now, LinkInput::Reply(reply)));
+        }
+    }
+}
+
+fn say(talk: &mut Conversation, outputs: Vec<LinkOutput>) {
+    for output in &outputs {
+        if let LinkOutput::Send(commands) = output {
+            for command in commands {
+                talk.send(command);
+            }
+        }
+    }
+    talk.unsent().clear();
+    observe(outputs);
 }
 
 /// The configuration: every mistake has a place in the file, and what is accepted is accepted when read again.

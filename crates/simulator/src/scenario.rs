@@ -281,11 +281,7 @@ impl Scenario {
         let mut random = Random::new(self.seed ^ 0x005e_9017);
         if random.chance(350) {
             let durability = if random.chance(500) { Durability::Majority } else { Durability::Async };
-            let applier = random.chance(400);
             self.become_mariadb(durability);
-            self.kinds.extend(applier.then_some(FaultKind::Applier));
-            self.kinds.extend(random.chance(300).then_some(FaultKind::Locks));
-            self.refusal_hidden = random.chance(500);
         }
     }
 
@@ -294,6 +290,11 @@ impl Scenario {
     pub fn become_mariadb(&mut self, durability: Durability) {
         let none = [FaultKind::DiskError, FaultKind::Busy, FaultKind::Stranger, FaultKind::Silence];
         self.mariadb = Some(durability);
+        let mut random = Random::new(self.seed ^ 0x0a99_11e5);
+        self.kinds.retain(|kind| ![FaultKind::Applier, FaultKind::Locks].contains(kind));
+        self.kinds.extend(random.chance(400).then_some(FaultKind::Applier));
+        self.kinds.extend(random.chance(300).then_some(FaultKind::Locks));
+        self.refusal_hidden = random.chance(500);
         self.kinds.retain(|kind| !none.contains(kind));
         if self.kinds.is_empty() {
             self.kinds.push(FaultKind::Crash);

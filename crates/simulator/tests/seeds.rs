@@ -1,5 +1,6 @@
 //! The main test: worlds in which things go wrong, without a violation, and the same to the byte when run again.
 
+use backstay_model::Durability;
 use backstay_simulator::{Scenario, run};
 
 #[test]
@@ -28,4 +29,26 @@ fn the_same_seed_gives_the_same_bytes() {
         assert_eq!(first.lines, second.lines, "seed {seed}");
         assert_eq!(first.digest, second.digest, "seed {seed}");
     }
+}
+
+#[test]
+fn worlds_of_mariadbs_keep_every_promise() {
+    let worlds = |durability: Durability| {
+        let scenarios = (1..=150).map(move |seed| {
+            let mut scenario = Scenario::of(seed);
+            scenario.become_mariadb(durability);
+            scenario
+        });
+        let bad = scenarios.map(run).filter(|outcome| outcome.violation.is_some());
+        bad.map(|outcome| format!("seed {}: {:?}", outcome.seed, outcome.violation)).collect::<Vec<_>>()
+    };
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let kinds = [Durability::Async, Durability::Majority].map(|kind| scope.spawn(move || worlds(kind)));
+        kinds.into_iter().flat_map(|handle| handle.join().unwrap()).collect()
+    });
+    assert!(
+        failures.is_empty(),
+        "replay with ./dev sim --seed S --trace --mariadb D\n{}",
+        failures.join("\n")
+    );
 }

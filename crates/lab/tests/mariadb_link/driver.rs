@@ -185,7 +185,9 @@ impl Driver {
                 LinkOutput::Write => self.step(LinkInput::Wrote(None)),
                 LinkOutput::Send(commands) => {
                     if let Some(line) = &mut self.line {
-                        commands.iter().for_each(|command| line.talk.send(command));
+                        for command in &commands {
+                            line.talk.send(command);
+                        }
                         line.flush();
                     }
                     self.sent.extend(commands);

@@ -3,7 +3,7 @@
 use crate::driver::{Driver, grant_events, settings, until, variable};
 use backstay_lab::servers::mariadb::Settings;
 use backstay_lab::stack::mariadb::{MariaDbGroup, await_same};
-use backstay_model::{Action, Durability, MariaDbSpec};
+use backstay_model::{Action, Durability, MariaDbSpec, Replication};
 
 const STATE: &str = "SELECT CONCAT_WS(' ', STATUS, DEFINER, SQL_MODE, TIME_ZONE, CHARACTER_SET_CLIENT, \
      COLLATION_CONNECTION) FROM information_schema.EVENTS WHERE EVENT_NAME = 'a`b'";
@@ -30,7 +30,7 @@ fn events_are_taken_over_as_they_are_and_stop_where_an_instance_is_closed() {
     driver.replication(|_| true);
     let before = variable(replica, "gtid_binlog_pos");
     driver.order(Action::Promote);
-    driver.replication(|seen| seen.is_primary());
+    driver.replication(Replication::is_primary);
     driver.order(Action::Open);
     driver.replication(|seen| !seen.closed);
     until("that its events run", || variable(replica, "event_scheduler") == "ON");

@@ -6,7 +6,7 @@ use crate::driver::{
 };
 use backstay_lab::servers::mariadb::Settings;
 use backstay_lab::stack::mariadb::{DATABASE, MariaDbGroup, await_same};
-use backstay_model::{Action, Fault, ReplOffset, Role};
+use backstay_model::{Action, Fault, ReplOffset, Replication, Role};
 
 #[test]
 fn after_a_crash_a_replica_ascends_closed_is_opened_and_the_other_follows_it() {
@@ -23,7 +23,7 @@ fn after_a_crash_a_replica_ascends_closed_is_opened_and_the_other_follows_it() {
     driver.frozen();
     let mut client = shop(heir);
     driver.order(Action::Promote);
-    let risen = driver.replication(|seen| seen.is_primary());
+    let risen = driver.replication(Replication::is_primary);
     assert!(risen.closed, "it opens only when told to");
     assert_eq!(risen.replid.as_str(), "0-2");
     let (history, offset) = risen.previous.clone().unwrap();

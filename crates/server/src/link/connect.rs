@@ -86,12 +86,11 @@ impl Connector {
                 Ok(Err(_)) | Err(_) => return Err(ConnectFailure::Unreachable),
             }
         }
-        let Some(mut tls) = self.tls.take() else {
+        let Some(tls) = self.tls.as_mut() else {
             return Err(ConnectFailure::Unreachable);
         };
         let peer = stream.peer_addr();
         let shaken = timeout_at(deadline, tls.shake_hands(&self.address.host, stream)).await;
-        self.tls = Some(tls);
         match shaken {
             Ok(Ok(Ok(stream))) => {
                 (self.tls_worked, self.disagreement) = (true, None);

@@ -49,7 +49,7 @@ const CHECKS_TURN: Duration = Duration::from_millis(20);
 const LATE: Duration = Duration::from_millis(20);
 
 type Connecting = Pin<Box<dyn Future<Output = (Connector, Result<Opened, ConnectFailure>)> + Send>>;
-type Writing = Pin<Box<dyn Future<Output = (Writer, Wrote)> + Send>>;
+type Writing = Pin<Box<dyn Future<Output = (Box<Writer>, Wrote)> + Send>>;
 
 /// Starts watching every instance. Orders for one go into its sender.
 pub(crate) fn spawn_all(
@@ -99,7 +99,7 @@ fn spawn(
         instance: instance.clone(),
         probe_interval: service.probe_interval,
         engine: service.engine.clone(),
-        writer: greets.then(writer),
+        writer: greets.then(|| Box::new(writer())),
         writing: None,
         login,
         incoming,
@@ -134,7 +134,7 @@ struct Task {
     checker: Option<Connector>,
     checking: Option<Connecting>,
     /// At home while nothing is being written. Only for engines whose writes go over a connection of their own.
-    writer: Option<Writer>,
+    writer: Option<Box<Writer>>,
     writing: Option<Writing>,
     /// What the link observed and the driver was not told yet.
     observed: VecDeque<Observation>,
@@ -151,7 +151,7 @@ enum Woke {
     Told(LinkInput),
     Connected((Connector, Result<Opened, ConnectFailure>)),
     Checked((Connector, Result<Opened, ConnectFailure>)),
-    Wrote((Writer, Wrote)),
+    Wrote((Box<Writer>, Wrote)),
     Timer(Time),
     Over,
 }

@@ -82,7 +82,7 @@ impl Watched {
         }
     }
 
-    fn health(&mut self, health: Health) {
+    fn health(&mut self, health: &Health) {
         self.until(&format!("{health:?}"), |seen| {
             (*seen == Observation::Health(health.clone())).then_some(())
         });
@@ -152,7 +152,7 @@ fn a_canary_that_nobody_acknowledges_holds_nothing_up_and_its_connection_serves_
     let [primary, replica] = &group.instances()[..] else { panic!() };
     permit_canaries(primary);
     let mut watched = Watched::new(primary, None);
-    watched.health(Health::Up);
+    watched.health(&Health::Up);
     let process = watched.process.clone().unwrap();
     watched.canary();
     assert_eq!(watched.outcome(), Ok(process.clone()));
@@ -198,7 +198,7 @@ fn tls_is_asked_for_before_anything_secret_is_said_and_what_is_wrong_has_a_name(
     let mut group = MariaDbGroup::start(1, &Settings::recipe()).unwrap();
     let server = group.instance("m1").unwrap().clone();
     let mut clear = Watched::new(&server, trusting(&authority));
-    clear.health(Health::Useless(Fault::TlsFailed));
+    clear.health(&Health::Useless(Fault::TlsFailed));
     for (pair, authority, expected) in [
         (&good, &stranger, Health::Useless(Fault::CertificateUntrusted)),
         (&old, &authority, Health::Useless(Fault::CertificateOutdated)),
@@ -208,12 +208,12 @@ fn tls_is_asked_for_before_anything_secret_is_said_and_what_is_wrong_has_a_name(
         server.write_settings(&with(pair)).unwrap();
         group.start_again("m1").unwrap();
         let mut watched = Watched::new(&server, trusting(authority));
-        watched.health(expected);
+        watched.health(&expected);
     }
     server.ask("SET GLOBAL read_only=OFF").unwrap();
     permit_canaries(&server);
     let mut watched = Watched::new(&server, trusting(&authority));
-    watched.health(Health::Up);
+    watched.health(&Health::Up);
     watched.canary();
     assert_eq!(watched.outcome(), Ok(watched.process.clone().unwrap()));
     let mut bare = Watched::new(&server, None);

@@ -38,7 +38,7 @@ impl Writer {
     }
 
     /// Writes once, and comes back with what became of it.
-    pub(super) async fn write(mut self) -> (Self, Wrote) {
+    pub(super) async fn write(mut self: Box<Self>) -> (Box<Self>, Wrote) {
         let kept = self.line.is_some();
         let wrote = match timeout(PATIENCE, self.attempt()).await {
             // A connection that was kept may have ended meanwhile; a write of one row can be tried again.
@@ -74,21 +74,16 @@ impl Writer {
         let Some(line) = &mut self.line else {
             return Ok(None);
         };
-        let done = line.write().await;
-        let trouble = line.socket.trouble().map(|error| (error.code, error.text.clone()));
-        match done {
-            Ok(result) => {
-                if let (Err(fault), Some((code, text))) = (&result, trouble) {
-                    tracing::debug!(instance = %self.instance, %fault, code, %text, "a write was refused");
-                }
-                Ok(line.process.clone().map(|process| (process, result)))
-            }
-            Err(_) => {
-                let process = line.process.clone();
-                self.line = None;
-                Err(process)
-            }
+        let Ok(result) = line.write().await else {
+            let process = line.process.take();
+            self.line = None;
+            return Err(process);
+        };
+        if let (Err(fault), Some(error)) = (&result, line.socket.trouble()) {
+            let (code, text) = (error.code, &error.text);
+            tracing::debug!(instance = %self.instance, %fault, code, %text, "a write was refused");
         }
+        Ok(line.process.clone().map(|process| (process, result)))
     }
 }
 
@@ -102,11 +97,9 @@ impl Line {
     /// Waits for what is unanswered, then writes.
     async fn write(&mut self) -> Result<Result<(), Fault>, Ended> {
         while !self.asked.is_empty() {
-            if let Err(fault) = self.answer().await? {
-                // Who is not let in, or does not know who it is, writes nothing.
-                if self.process.is_none() {
-                    return Err(Ended::NoTls(fault));
-                }
+            // Who is not let in, or does not know whom it talks to, writes nothing.
+            if self.answer().await?.is_err() && self.process.is_none() {
+                return Err(Ended::Closed);
             }
         }
         self.ask(Command::Canary(String::new()));

@@ -78,6 +78,7 @@ pub(super) fn replication(tables: &[Table]) -> Result<(Info, Following), Fault> 
 }
 
 /// What it says of itself.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Own {
     server: u32,
     domain: u32,

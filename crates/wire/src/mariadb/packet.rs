@@ -126,12 +126,12 @@ impl<'a> Fields<'a> {
         self.bytes(count)
     }
 
-    /// The value of a column: `Some(None)` is NULL.
-    pub(super) fn value(&mut self) -> Option<Option<&'a [u8]>> {
+    /// The value of a column; nothing for NULL.
+    pub(super) fn value(&mut self) -> Result<Option<&'a [u8]>, ConversationError> {
         if self.0.first() == Some(&0xfb) {
             self.bytes(1);
-            return Some(None);
+            return Ok(None);
         }
-        self.counted().map(Some)
+        self.counted().map(Some).ok_or(ConversationError::Garbage)
     }
 }

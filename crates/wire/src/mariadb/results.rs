@@ -149,7 +149,7 @@ impl Results {
             let mut fields = Fields(payload);
             let mut values = Vec::new();
             for _ in 0..count {
-                let value = fields.value().ok_or(ConversationError::Garbage)?;
+                let value = fields.value()?;
                 self.weigh(value.map_or(0, <[u8]>::len))?;
                 values.push(value.map(|text| String::from_utf8_lossy(text).into_owned()));
             }

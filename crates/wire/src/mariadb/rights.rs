@@ -1,5 +1,5 @@
 //! What accounts may do at least, on 10.6 and later. Tests on real servers go through every order with exactly these
-//! (crates/lab/tests/mariadb_link/rights.rs).
+//! (crates/lab/tests/mariadb_link).
 
 /// `GRANT … ON *.*` to the user that controllers log in with.
 pub const RIGHTS: &[&str] = &[
@@ -36,3 +36,22 @@ pub const CANARY_RIGHTS: &[&str] = &["CREATE", "DELETE", "INSERT"];
 
 /// `GRANT … ON *.*` to the user that replicas log in with at their primary.
 pub const REPLICATION_RIGHTS: &[&str] = &["REPLICATION SLAVE"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_grants_exactly_these() {
+        let guide = include_str!("../../../../docs/guide/mariadb-users.md");
+        for (rights, on) in [
+            (RIGHTS, "*.*"),
+            (EVENT_RIGHTS, "*.*"),
+            (CANARY_RIGHTS, "backstay.*"),
+            (REPLICATION_RIGHTS, "*.*"),
+        ] {
+            let grant = format!("\nGRANT {} ON {on} TO ", rights.join(", "));
+            assert!(guide.contains(&grant), "{grant}");
+        }
+    }
+}

@@ -129,6 +129,13 @@ pub(super) fn open(settings: &Settings) -> String {
     parts.join("; ")
 }
 
+/// Whether a replica is one that acknowledges. Where nobody waits for that it changes nothing, but for this: what a server
+/// wrote itself and lost in a crash comes back to it under its own name, and in strict mode only one that acknowledges
+/// takes that; any other one passes over it and is silently without it (seen; MDEV-21117, `do_accept_own_server_id`).
+fn acknowledges(settings: &Settings, acker: bool) -> bool {
+    acker || settings.spec.durability == Durability::Async
+}
+
 /// A replica follows `primary`, and acknowledges or not. One that does so already only goes on: to point it there anew
 /// would throw away what it received and did not apply yet.
 pub(super) fn follow(settings: &Settings, primary: &Address, acker: bool, following: &Following) -> String {
@@ -136,6 +143,7 @@ pub(super) fn follow(settings: &Settings, primary: &Address, acker: bool, follow
         && following.of.as_ref() == Some(primary)
         && following.user == settings.replication.username;
     let mut text = format!("{READ_ONLY}; SET GLOBAL rpl_semi_sync_master_enabled=OFF; ");
+    let acker = acknowledges(settings, acker);
     if same && following.acknowledges == acker {
         text.push_str("START SLAVE");
         return text;
@@ -158,7 +166,7 @@ pub(super) fn demote(settings: &Settings, primary: &Address, acker: bool) -> Str
         "{DISCONNECT}; {READ_ONLY}; {DISCONNECT}; {NOBODY_WAITS}; \
          SET GLOBAL gtid_slave_pos=@@global.gtid_binlog_pos; \
          SET GLOBAL rpl_semi_sync_master_enabled=OFF; SET GLOBAL rpl_semi_sync_slave_enabled={}; ",
-        u8::from(acker)
+        u8::from(acknowledges(settings, acker))
     );
     change_master(&mut text, settings, primary);
     if *primary != Address::nowhere() {

@@ -2,7 +2,7 @@
 
 use crate::options::Options;
 use crate::summary::Summary;
-use backstay_simulator::{Outcome, Scenario, run};
+use backstay_simulator::{Outcome, run};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ pub(crate) fn run_all(options: &Options) -> ExitCode {
     std::thread::scope(|scope| {
         for _ in 0..options.jobs {
             let (next, send) = (&next, send.clone());
-            scope.spawn(move || work(next, end, started, options.time, &send));
+            scope.spawn(move || work(next, end, started, options, &send));
         }
         drop(send);
         let mut progress = Progress::new(options, started);
@@ -42,12 +42,12 @@ fn work(
     next: &AtomicU64,
     end: u64,
     started: Instant,
-    time: Option<Duration>,
+    options: &Options,
     outcomes: &mpsc::SyncSender<Outcome>,
 ) {
-    while time.is_none_or(|time| started.elapsed() < time) {
+    while options.time.is_none_or(|time| started.elapsed() < time) {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end || outcomes.send(run(Scenario::of(seed))).is_err() {
+        if seed >= end || outcomes.send(run(options.scenario(seed))).is_err() {
             return;
         }
     }

@@ -4,7 +4,7 @@ mod batch;
 mod options;
 mod summary;
 
-use backstay_simulator::{Outcome, Scenario, run};
+use backstay_simulator::{Outcome, run};
 use options::Options;
 use std::process::ExitCode;
 
@@ -17,13 +17,14 @@ fn main() -> ExitCode {
         }
     };
     match options.one {
-        Some(seed) => one(seed, options.trace),
+        Some(seed) => one(&options, seed),
         None => batch::run_all(&options),
     }
 }
 
-fn one(seed: u64, trace: bool) -> ExitCode {
-    let mut scenario = Scenario::of(seed);
+fn one(options: &Options, seed: u64) -> ExitCode {
+    let trace = options.trace;
+    let mut scenario = options.scenario(seed);
     scenario.trace = trace;
     let outcome = run(scenario);
     for line in outcome.lines.iter().filter(|_| trace || outcome.violation.is_some()) {
@@ -33,7 +34,7 @@ fn one(seed: u64, trace: bool) -> ExitCode {
         "seed {seed}: {} writes acknowledged, {} lost, failovers {:?} ms, digest {:016x}",
         outcome.acknowledged, outcome.lost, outcome.failover_ms, outcome.digest
     );
-    match complaint(&outcome) {
+    match complaint(options, &outcome) {
         Some(complaint) => {
             println!("{complaint}");
             ExitCode::FAILURE
@@ -43,8 +44,8 @@ fn one(seed: u64, trace: bool) -> ExitCode {
 }
 
 /// What is wrong with a world, and how to see it again.
-fn complaint(outcome: &Outcome) -> Option<String> {
+fn complaint(options: &Options, outcome: &Outcome) -> Option<String> {
     let (property, what) = outcome.violation.as_ref()?;
-    let seed = outcome.seed;
-    Some(format!("VIOLATION of \"{property}\": {what}\nreplay: ./dev sim --seed {seed} --trace"))
+    let replay = options.replay(outcome.seed);
+    Some(format!("VIOLATION of \"{property}\": {what}\nreplay: {replay}"))
 }

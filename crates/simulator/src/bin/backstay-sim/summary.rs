@@ -113,7 +113,7 @@ impl Summary {
             println!("violated {count} times: {property}");
         }
         for outcome in self.bad.iter().take(10) {
-            println!("seed {}:\n{}", outcome.seed, complaint(outcome).unwrap_or_default());
+            println!("seed {}:\n{}", outcome.seed, complaint(options, outcome).unwrap_or_default());
         }
     }
 }
