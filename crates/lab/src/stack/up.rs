@@ -1,6 +1,7 @@
 //! Bringing a lab up: folder, ports, files, processes, and the wait until all of it answers. The state file is written
 //! before each process counts on it, so a lab that fails half-way can be taken down like any other.
 
+use crate::admin;
 use crate::error::{LabError, Result, file_error};
 use crate::servers::controller::{ControllerServer, Join, find_backstay};
 use crate::servers::gateway::{GatewayServer, SqlPorts};
@@ -210,6 +211,18 @@ fn await_stream(options: &Options, instances: &[RedisServer]) -> Result<()> {
     })
 }
 
+/// Whether it knows a primary of every service. The Sentinel port knows those of Redis alone.
+fn names_primaries(options: &Options, controller: &ControllerServer) -> bool {
+    if controller.primary(&options.service).is_none() {
+        return false;
+    }
+    options.mariadb == 0
+        || admin::status(&controller.admin).is_ok_and(|status| {
+            let orders = status.services.iter().find(|service| service.name.as_str() == databases::SERVICE);
+            orders.is_some_and(|orders| orders.primary.is_some())
+        })
+}
+
 /// Waits until every controller names a primary; gives up as soon as one has ended.
 fn await_primary(options: &Options, state: &LabState) -> Result<()> {
     let outcome = poll_until(options.ready_limit, || {
@@ -221,15 +234,15 @@ fn await_primary(options: &Options, state: &LabState) -> Result<()> {
                 }));
             }
         }
-        let ready = |member: &Member<ControllerServer>| member.server.primary(&options.service).is_some();
-        state.controllers.iter().all(ready).then_some(Ok(()))
+        state.controllers.iter().all(|member| names_primaries(options, &member.server)).then_some(Ok(()))
     });
     outcome.unwrap_or_else(|| {
-        let silent =
-            state.controllers.iter().find(|member| member.server.primary(&options.service).is_none());
+        let silent = state.controllers.iter().find(|member| !names_primaries(options, &member.server));
         let hint = silent.map(|member| log_tail(&member.server.log)).unwrap_or_default();
+        let also =
+            if options.mariadb > 0 { format!(" and of '{}'", databases::SERVICE) } else { String::new() };
         Err(LabError::Deadline {
-            what: format!("that every controller names a primary of '{}'", options.service),
+            what: format!("that every controller names a primary of '{}'{also}", options.service),
             waited: options.ready_limit,
             hint,
         })
