@@ -46,5 +46,9 @@ fn worlds_of_mariadbs_keep_every_promise() {
         let kinds = [Durability::Async, Durability::Majority].map(|kind| scope.spawn(move || worlds(kind)));
         kinds.into_iter().flat_map(|handle| handle.join().unwrap()).collect()
     });
-    assert!(failures.is_empty(), "replay with ./dev sim --seed S --trace --mariadb D\n{}", failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "replay with ./dev sim --seed S --trace --mariadb D\n{}",
+        failures.join("\n")
+    );
 }
