@@ -40,7 +40,7 @@ pub(super) fn form(work: &mut Work) {
         (Some(stray), _) => stuck_on(work, &stray),
         // Restarted, it came back closed, and may lack what its replicas hold.
         (None, [(_, _, replication, _)]) if replication.closed && is_behind(replication, &seen) => {
-            begin(work)
+            begin(work);
         }
         (None, [(primary, address, replication, _)]) => {
             adopt(work, primary, replication, replicas_of(&seen, address, replication));
