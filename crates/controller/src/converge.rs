@@ -172,7 +172,8 @@ fn follow(
         } else if !work.manners().copies && reigns && work.is_ours(&instance.name) {
             point(work, instance, primary);
         }
-        if link_up && !syncing && !seen.sql.stalled && seen.replid == reign.replid {
+        let in_step = seen.replid == reign.replid && work.state.is_in_reign(&seen.replid, seen.offset);
+        if link_up && !syncing && !seen.sql.stalled && in_step {
             trust(work, &instance.name, seen);
         } else {
             work.watch(&instance.name, Duration::from_millis(10));

@@ -397,3 +397,117 @@ fn before_it_was_agreed_on_who_acknowledges_anybody_may_have() {
     desk.pass(3000);
     assert!(!desk.orders.iter().any(|order| order.contains("promote")), "{:?}", desk.orders);
 }
+
+fn nowhere(name: &str, replid: &str, offset: u64, sql: SqlState) -> Replication {
+    let role = Role::Replica { of: backstay_model::Address::nowhere(), link_up: false, syncing: false };
+    Replication { replid: replid.into(), sql, ..state(name, role, offset) }
+}
+
+/// r2 was chosen at 1040 and is to be promoted.
+fn promoting() -> Desk {
+    let desk = crashed(
+        Durability::Async,
+        &[("r2", 1040, SqlState { unapplied: 9, ..PLAIN }), ("r3", 1030, PLAIN)],
+        spec(),
+    );
+    assert_eq!(desk.orders.last().map(String::as_str), Some("r2 promote"));
+    desk
+}
+
+#[test]
+fn a_candidate_that_threw_away_what_it_had_received_is_compared_anew() {
+    let mut desk = promoting();
+    desk.sees("r2", Observation::Replication(nowhere("r2", "history", 1031, PLAIN)));
+    assert_eq!(desk.phase(), "epoch 3 fencing");
+}
+
+#[test]
+fn a_leader_that_did_not_freeze_the_candidate_looks_before_it_promotes() {
+    let mut desk = mariadb(Durability::Async);
+    let at = desk.clock().unix;
+    let cause = backstay_controller::Cause::Crashed { votes: 2 };
+    let begin = Decided::Begin { epoch: Epoch(2), cause, suspected: at, verdict: at };
+    let choose = Decided::Choose {
+        epoch: Epoch(2),
+        candidate: "r2".into(),
+        run_id: "run-r2".into(),
+        offset: ReplOffset(1040),
+        surplus: Vec::new(),
+        compared: vec!["r2".into(), "r3".into()],
+        reason: String::new(),
+        committed: at,
+        fenced: at,
+    };
+    desk.quorum_is_slow = true;
+    for decision in [begin, choose] {
+        desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    }
+    desk.pass(100);
+    // What it saw last is from before the freeze.
+    assert!(!desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.orders);
+    desk.sees("r2", Observation::Replication(nowhere("r2", "history", 1040, PLAIN)));
+    assert!(desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.orders);
+}
+
+/// r1 reigns as server 1 from 150 on, as it did before until 100; server 3 reigned in between. Then it dies, and r2 stands
+/// here.
+fn dies_in_its_second_reign(replid: &str, offset: u64) -> Desk {
+    let engine = Engine::MariaDb(MariaDbSpec { durability: Durability::Async, events: false });
+    let reign =
+        Reign { epoch: Epoch(3), instance: "r1".into(), run_id: "run-r1".into(), replid: "0-1".into() };
+    let service = ServiceState {
+        epoch: Epoch(3),
+        phase: backstay_controller::Phase::Stable,
+        endings: [("0-1".into(), ReplOffset(100)), ("0-3".into(), ReplOffset(150))].into(),
+        trusted: ["r1", "r2", "r3"].map(|name| (name.into(), format!("run-{name}").into())).into(),
+        known: ["r1", "r2", "r3"].map(Into::into).into(),
+        reign: Some(reign),
+        ..ServiceState::default()
+    };
+    let state =
+        backstay_controller::State { services: [("shop".into(), service)].into(), ..Default::default() };
+    let mut desk = Desk::leading(backstay_model::ServiceSpec { engine, ..spec() }, state);
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.everybody_thinks("r3", &REFUSED);
+    desk.follows("r2", "r1", offset);
+    desk.pass(200);
+    let seen = nowhere("r2", replid, offset, PLAIN);
+    desk.sees("r2", Observation::Replication(seen.clone()));
+    desk.sees("r2", Observation::Frozen { epoch: Epoch(4), replication: seen });
+    desk.pass(2000);
+    desk
+}
+
+#[test]
+fn one_that_stands_in_an_earlier_reign_of_the_same_server_does_not_inherit() {
+    for (replid, offset, inherits) in
+        [("0-1", 160, true), ("0-3", 150, true), ("0-1", 90, false), ("0-3", 149, false), ("0-2", 170, false)]
+    {
+        let desk = dies_in_its_second_reign(replid, offset);
+        let promoted = desk.orders.contains(&"r2 promote".to_owned());
+        assert_eq!(promoted, inherits, "{replid} at {offset}: {:?}", desk.told);
+    }
+}
+
+#[test]
+fn a_primary_that_came_back_closed_and_lacks_what_its_replicas_hold_is_not_adopted() {
+    let engine = Engine::MariaDb(MariaDbSpec::default());
+    let mut desk = Desk::leading(backstay_model::ServiceSpec { engine, ..spec() }, Default::default());
+    desk.follows("r2", "r1", 1000);
+    desk.follows("r3", "r1", 1000);
+    desk.primary("r1", 999);
+    // Its first sample did not say that it is closed; a group that just runs looks like that.
+    assert_eq!(desk.phase(), "epoch 1 stable");
+    let mut desk = Desk::leading(
+        backstay_model::ServiceSpec { engine: Engine::MariaDb(MariaDbSpec::default()), ..spec() },
+        Default::default(),
+    );
+    desk.follows("r2", "r1", 1000);
+    desk.follows("r3", "r1", 1000);
+    let identity =
+        backstay_model::Identity { run_id: "run-r1".into(), version: "10".into(), keys: 5, loading: false };
+    desk.sees("r1", Observation::Identity(identity));
+    desk.sees("r1", Observation::Health(Health::Up));
+    desk.sees("r1", Observation::Replication(Replication { closed: true, ..primary(999, PLAIN) }));
+    assert_eq!(desk.phase(), "epoch 1 fencing");
+}

@@ -37,10 +37,16 @@ fn a_state_that_was_cut_is_never_taken_for_an_older_one() {
         let cut = decode_state(&snapshot(VERSION, &whole[..len]));
         assert!(cut.is_err(), "the first {len} of {} bytes: {cut:?}", whole.len());
     }
-    // At a time when no gateway could be registered yet, it may end before the registry, and only there.
+    // At a time when nobody could be registered yet, it may end before that, and only there.
     let services = encode(&state().services).len();
-    for len in (0..whole.len()).filter(|len| *len != services) {
-        assert!(decode_state(&snapshot(GATEWAYS - 1, &whole[..len])).is_err(), "the first {len} bytes");
+    let gateways = services + encode(&state().gateways).len();
+    for (level, ends) in [(GATEWAYS - 1, vec![services, gateways]), (ACKERS - 1, vec![gateways])] {
+        for len in (0..whole.len()).filter(|len| !ends.contains(len)) {
+            assert!(decode_state(&snapshot(level, &whole[..len])).is_err(), "the first {len} bytes");
+        }
+        for len in ends {
+            assert!(decode_state(&snapshot(level, &whole[..len])).is_ok(), "the first {len} bytes");
+        }
     }
 }
 

@@ -64,11 +64,12 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Count
             },
         };
     }
-    let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one)).collect();
+    let named_by_servers = !Manners::of(&scene.spec.engine).copies;
+    let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one, named_by_servers)).collect();
     // One that was restarted has thrown away what it had not applied.
     let is_read = |name: &InstanceName| {
         let frozen = frozen.iter().find(|one| one.spec.name == *name);
-        frozen.is_some_and(|one| heirs.is_empty() || is_heir(state, one))
+        frozen.is_some_and(|one| heirs.is_empty() || is_trusted(state, one) && !one.replication.sql.diverged)
     };
     if let Some(reason) = unread(state, scene, counted, is_read) {
         return Choice::Nobody { reason };
@@ -122,21 +123,31 @@ fn frozen<'a>(state: &ServiceState, scene: &'a Scene, spec: &'a InstanceSpec) ->
     Some(Frozen { spec, replication, keys })
 }
 
-/// The same process that was trusted, in the history of the reign.
-fn is_heir(state: &ServiceState, one: &Frozen) -> bool {
+fn is_trusted(state: &ServiceState, one: &Frozen) -> bool {
+    state.trusted.get(&one.spec.name) == Some(&one.replication.run_id)
+}
+
+/// The same process that was trusted, in the history of the reign. Where histories are named by their servers a name comes
+/// again, and one that received nothing in the reign still stands in the history before, where that ended.
+fn is_heir(state: &ServiceState, one: &Frozen, named_by_servers: bool) -> bool {
     let Some(reign) = &state.reign else {
         return false;
     };
     let seen = one.replication;
-    let trusted = state.trusted.get(&one.spec.name) == Some(&seen.run_id);
+    if named_by_servers {
+        let began = state.endings.back();
+        let at_begin = began.is_some_and(|(replid, at)| *replid == seen.replid && *at == seen.offset);
+        // What another history's transactions stand in the way of was received, and will never be applied.
+        let fit = is_trusted(state, one) && !seen.sql.diverged;
+        return fit && (at_begin || state.is_in_reign(&seen.replid, seen.offset));
+    }
     // Made the candidate's replica by a planned move, the primary took over the name of its history.
     let demoted = reign.instance == one.spec.name && state.demotions().next().is_some();
     // A candidate whose promotion ran but was never observed wrote nothing (it was closed): it still ends where the
     // reign's history ended for it.
     let promoted_unseen = seen.previous.as_ref().is_some_and(|(replid, _)| *replid == reign.replid)
         && (state.possible_primaries.contains(&one.spec.name) || demoted);
-    // What another history's transactions stand in the way of was received, and will never be applied.
-    trusted && !seen.sql.diverged && (seen.replid == reign.replid || promoted_unseen)
+    is_trusted(state, one) && (seen.replid == reign.replid || promoted_unseen)
 }
 
 fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {

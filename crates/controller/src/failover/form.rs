@@ -38,6 +38,10 @@ pub(super) fn form(work: &mut Work) {
     let all_empty = seen.iter().all(|(.., keys)| *keys == 0);
     match (stray, primaries.as_slice()) {
         (Some(stray), _) => stuck_on(work, &stray),
+        // Restarted, it came back closed, and may lack what its replicas hold.
+        (None, [(_, _, replication, _)]) if replication.closed && is_behind(replication, &seen) => {
+            begin(work);
+        }
         (None, [(primary, address, replication, _)]) => {
             adopt(work, primary, replication, replicas_of(&seen, address, replication));
         }
@@ -51,6 +55,10 @@ pub(super) fn form(work: &mut Work) {
             );
         }
     }
+}
+
+fn is_behind(primary: &Replication, seen: &[(InstanceName, Address, Replication, u64)]) -> bool {
+    seen.iter().any(|(_, _, other, _)| other.replid == primary.replid && other.offset > primary.offset)
 }
 
 fn adopt(

@@ -3,8 +3,8 @@
 
 use crate::Mistake;
 use crate::entry::{Cause, Decided};
-use crate::work::Work;
-use backstay_model::{Action, Health, InstanceName, RunId};
+use crate::work::{Work, follows};
+use backstay_model::{Action, Address, Health, InstanceName, RunId};
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(2);
@@ -17,7 +17,10 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
     let fresh = sampled.is_some_and(|at| at >= started.time);
     let seen =
         work.current(candidate).filter(|seen| fresh && seen.run_id == *run_id && seen.is_primary()).cloned();
-    if let Some(seen) = seen {
+    let frozen = work.view(candidate).and_then(|view| view.frozen_in(epoch)).map(|frozen| frozen.offset);
+    let lost_some =
+        work.current(candidate).is_some_and(|seen| frozen.is_some_and(|frozen| seen.offset < frozen));
+    if let Some(seen) = seen.filter(|_| !lost_some) {
         // Only what is closed is safe to announce: otherwise close it first.
         if seen.closed {
             let offset = seen.previous.as_ref().map_or(seen.offset, |(_, ended)| *ended);
@@ -33,7 +36,8 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
         work.scene.notes.promoting = None;
         return work.watch(candidate, POLL);
     }
-    if gone || work.now.time.since(started.time) > work.manners().promotion_patience {
+    // One that lost what it had when it was chosen is compared anew.
+    if gone || lost_some || work.now.time.since(started.time) > work.manners().promotion_patience {
         if work.mistake == Some(Mistake::NextCandidateInSameEpoch) {
             return promote_another(work, candidate);
         }
@@ -41,9 +45,20 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
         let unix = work.now.unix;
         return work.propose(Decided::Begin { epoch: epoch.next(), cause, suspected: unix, verdict: unix });
     }
-    work.order(candidate, Action::Promote);
+    if frozen.is_some() || work.manners().copies || (fresh && stands(work, candidate)) {
+        work.order(candidate, Action::Promote);
+    }
     work.watch(candidate, POLL);
     work.look_again(Duration::from_millis(20));
+}
+
+/// It was just seen to receive nothing. One that is promoted throws away what it received and did not apply, beyond what
+/// was last seen here: for a leader that did not freeze it that may be long ago.
+fn stands(work: &Work, candidate: &InstanceName) -> bool {
+    let seen = work.current(candidate);
+    seen.is_some_and(|seen| {
+        follows(seen).is_none_or(|(of, link_up, _)| !link_up && *of == Address::nowhere())
+    })
 }
 
 /// The planted mistake of that name.

@@ -2,7 +2,7 @@
 //! and depend on what the instance was last seen to be.
 
 use super::Link;
-use backstay_model::{Action, Address, ClientKind, Command, Info, Role, Sql};
+use backstay_model::{Action, Address, ClientKind, Command, Role, Sql};
 use std::time::Duration;
 
 /// Who it is comes first: health is only ever of a known process.
@@ -31,7 +31,11 @@ pub(super) fn commands(link: &Link, action: &Action) -> Vec<Command> {
         Action::Fence => vec![CLIENTS, Command::Sql(Sql::Close), CLIENTS, Command::Identify, Command::Info],
         // What was closed stays closed; whoever waits for a paused write was told that there is none.
         Action::Promote | Action::Resume => LOOK.to_vec(),
-        Action::Freeze if is_replica => freeze(seen),
+        // Never applying, neither stopped nor started: with both threads stopped, START SLAVE of one throws away what was
+        // received (seen), and what was last seen of them may be as old as another controller's freeze.
+        Action::Freeze if is_replica => {
+            vec![Command::Sql(Sql::StopReceiving), Command::Identify, Command::Info]
+        }
         Action::Freeze => {
             let demote = Sql::Demote { primary: Address::nowhere(), acker: false };
             vec![Command::Sql(demote), Command::Identify, Command::Info]
@@ -49,13 +53,4 @@ pub(super) fn commands(link: &Link, action: &Action) -> Vec<Command> {
             [vec![Command::Sql(follow)], clients, LOOK.to_vec()].concat()
         }
     }
-}
-
-/// Stops receiving, never applying: in the history that GTIDs make, both stopped and the second started again throws away
-/// what was received (seen).
-fn freeze(seen: &Info) -> Vec<Command> {
-    let receives = matches!(&seen.role, Role::Replica { of, .. } if *of != Address::nowhere());
-    let apply =
-        if seen.sql.stalled && receives { vec![Command::Sql(Sql::StartApplying)] } else { Vec::new() };
-    [apply, vec![Command::Sql(Sql::StopReceiving), Command::Identify, Command::Info]].concat()
 }

@@ -54,6 +54,11 @@ impl Memory {
         self.acked.extend(writes);
     }
 
+    /// Nothing is asked any more for what is not in here.
+    pub(super) fn forget_without(&mut self, data: &Writes) {
+        self.acked = std::mem::take(&mut self.acked).intersection(data);
+    }
+
     /// A write that clients were told of and that is not in here.
     pub(super) fn acknowledged_without(&self, data: &Writes) -> Option<WriteId> {
         self.acked.without(data).first()
@@ -155,7 +160,7 @@ impl World {
             let what = format!("{} is promoted without write {write}, which had reached it", reign.instance);
             return self.violate("what reached the promoted replica survives", what);
         }
-        self.check_majority(reign.instance.as_str(), &data);
+        self.check_majority(reign.instance.as_str(), &data, begun.is_some() && !counted);
         if is_planned(state) {
             self.coverage.decision("switchover completed");
         }
@@ -211,7 +216,7 @@ impl World {
         let process = self.servers[primary].process.as_ref();
         let data: Writes = process.map(|it| it.data().iter().collect()).unwrap_or_default();
         let name = self.servers[primary].name.to_string();
-        self.check_majority(&name, &data);
+        self.check_majority(&name, &data, false);
         let memory = &mut self.checkers.writes;
         memory.lost = memory.acked.without(&data).count();
         let Some(reign) = &memory.reign else {

@@ -58,7 +58,8 @@ impl World {
 
     /// The replica's link ends; its primary counts one less.
     pub(super) fn unlink(&mut self, server: usize) {
-        self.servers[server].held.clear();
+        // A process' own timers are not the link's.
+        self.servers[server].held.retain(|event| matches!(event, Event::Sql(_)));
         let Some(primary) = self.servers[server].linked_to.take() else {
             return;
         };
