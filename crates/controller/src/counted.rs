@@ -131,7 +131,7 @@ fn may_join(work: &Work, name: &InstanceName) -> bool {
     let seen = work.current(name).filter(|seen| !seen.is_primary() || seen.closed);
     seen.is_some_and(|seen| !seen.sql.diverged)
         && work.is_ours(name)
-        && surplus(work.state, work.scene, name).is_none()
+        && (surplus(work.state, work.scene, name).is_none() || work.state.given_up.contains(name))
 }
 
 /// It acknowledges nothing any more, and will not before it is told to; and another one holds all that the primary had
