@@ -492,7 +492,10 @@ fn one_that_stands_in_an_earlier_reign_of_the_same_server_does_not_inherit() {
 #[test]
 fn a_primary_that_came_back_closed_and_lacks_what_its_replicas_hold_is_not_adopted() {
     let engine = Engine::MariaDb(MariaDbSpec::default());
-    let mut desk = Desk::leading(backstay_model::ServiceSpec { engine, ..spec() }, Default::default());
+    let mut desk = Desk::leading(
+        backstay_model::ServiceSpec { engine, ..spec() },
+        backstay_controller::State::default(),
+    );
     desk.follows("r2", "r1", 1000);
     desk.follows("r3", "r1", 1000);
     desk.primary("r1", 999);
@@ -500,7 +503,7 @@ fn a_primary_that_came_back_closed_and_lacks_what_its_replicas_hold_is_not_adopt
     assert_eq!(desk.phase(), "epoch 1 stable");
     let mut desk = Desk::leading(
         backstay_model::ServiceSpec { engine: Engine::MariaDb(MariaDbSpec::default()), ..spec() },
-        Default::default(),
+        backstay_controller::State::default(),
     );
     desk.follows("r2", "r1", 1000);
     desk.follows("r3", "r1", 1000);
@@ -510,4 +513,18 @@ fn a_primary_that_came_back_closed_and_lacks_what_its_replicas_hold_is_not_adopt
     desk.sees("r1", Observation::Health(Health::Up));
     desk.sees("r1", Observation::Replication(Replication { closed: true, ..primary(999, PLAIN) }));
     assert_eq!(desk.phase(), "epoch 1 fencing");
+}
+
+#[test]
+fn one_that_could_not_apply_is_read_again_once_somebody_mended_it() {
+    let stands = SqlState { stalled: true, unapplied: 1, ..PLAIN };
+    let mut desk = crashed(Durability::Async, &[("r2", 1031, stands), ("r3", 1030, PLAIN)], spec());
+    assert!(!desk.orders.iter().any(|order| order.ends_with("promote")), "{:?}", desk.orders);
+    desk.orders.clear();
+    let mended = nowhere("r2", "history", 1031, PLAIN);
+    desk.sees("r2", Observation::Replication(mended.clone()));
+    assert_eq!(desk.orders, ["r2 freeze"]);
+    desk.sees("r2", Observation::Frozen { epoch: Epoch(2), replication: mended });
+    desk.pass(50);
+    assert!(desk.orders.contains(&"r2 promote".to_owned()), "{:?}", desk.told);
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How often offsets are read while replicas drain.
 const DRAIN_POLL: Duration = Duration::from_millis(2);
+/// How often one is looked at that cannot apply what it received.
+const MENDED_POLL: Duration = Duration::from_millis(100);
 /// An offset that did not change for this long stands still.
 const STILL: Duration = Duration::from_millis(10);
 /// How long the others are waited for once the first one stands still after a blackout.
@@ -91,6 +93,7 @@ fn freeze_all(work: &mut Work, cause: &Cause, started: Moment) -> bool {
             continue; // Whose it is, its `INFO` tells in a moment.
         }
         if work.view(name).is_some_and(|view| view.frozen_in(epoch).is_some()) {
+            freeze_again_once_mended(work, name);
             continue;
         }
         work.watch(name, DRAIN_POLL);
@@ -107,6 +110,22 @@ fn freeze_all(work: &mut Work, cause: &Cause, started: Moment) -> bool {
         waiting |= is_waited_for(work, name, elapsed);
     }
     waiting
+}
+
+/// One whose applier stands is looked at again: somebody may mend it, and then what it holds is no longer what was found.
+fn freeze_again_once_mended(work: &mut Work, name: &InstanceName) {
+    let Some(view) = work.view(name) else {
+        return;
+    };
+    let found = view.frozen_in(work.state.epoch).filter(|found| found.sql.stalled);
+    let Some(found) = found.map(|found| found.sql) else {
+        return;
+    };
+    let now = view.replication().map(|seen| seen.sql);
+    if now.is_some_and(|now| now.stalled != found.stalled || now.unapplied != found.unapplied) {
+        work.order(name, Action::Freeze);
+    }
+    work.watch(name, MENDED_POLL);
 }
 
 fn is_or_may_be_primary(work: &Work, name: &InstanceName) -> bool {

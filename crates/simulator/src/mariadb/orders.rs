@@ -144,7 +144,7 @@ impl MariaDb {
     }
 
     /// `START SLAVE SQL_THREAD`: if neither thread ran, what was received is thrown away first (R3, T1).
-    fn start_applying(&mut self, deeds: &mut Vec<Deed>) {
+    pub(super) fn start_applying(&mut self, deeds: &mut Vec<Deed>) {
         if self.follows.is_none() {
             return;
         }

@@ -137,14 +137,17 @@ impl MariaDb {
         self.breaks = breaks;
     }
 
-    /// Somebody mends what it could not apply, and starts the thread again if it has stopped.
-    pub(crate) fn mend(&mut self) -> Vec<Deed> {
+    /// Somebody mends what it could not apply, and starts the thread again if it has stopped. If nothing is received
+    /// meanwhile, that throws away what was (R3, T1). True: it did.
+    pub(crate) fn mend(&mut self) -> (Vec<Deed>, bool) {
         let mut deeds = Vec::new();
         self.hamper(super::PACE, false);
-        if !self.applies && self.follows.is_some() && self.receiver != Receiver::Stopped {
-            self.applies = true;
+        let before = self.relay.len();
+        if !self.applies && before > 0 {
+            self.start_applying(&mut deeds);
         }
+        let threw_away = self.relay.len() < before;
         self.apply_soon(&mut deeds);
-        deeds
+        (deeds, threw_away)
     }
 }

@@ -373,7 +373,11 @@ impl World {
     pub(super) fn mend_appliers(&mut self) {
         for server in 0..self.servers.len() {
             if let Some(mariadb) = self.servers[server].mariadb_mut() {
-                let deeds = mariadb.mend();
+                let (deeds, threw_away) = mariadb.mend();
+                if threw_away {
+                    // By an operator's hand, who accepts that one as it is now.
+                    self.checkers.decided.insert(self.servers[server].name.clone());
+                }
                 self.carry_out(server, deeds);
             }
         }
