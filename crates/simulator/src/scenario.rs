@@ -99,6 +99,8 @@ pub enum FaultKind {
     Applier,
     /// A client of a MariaDB locks tables and forgets about it.
     Locks,
+    /// Only one replica of a MariaDB receives, and dies together with the primary.
+    OneAck,
     /// A gateway stops, is killed, or is cut off in one direction.
     Gateway,
     /// The primary hangs and the leader dies while a gateway still holds a lease of its and can be told nothing; then the
@@ -291,9 +293,10 @@ impl Scenario {
         let none = [FaultKind::DiskError, FaultKind::Busy, FaultKind::Stranger, FaultKind::Silence];
         self.mariadb = Some(durability);
         let mut random = Random::new(self.seed ^ 0x0a99_11e5);
-        self.kinds.retain(|kind| ![FaultKind::Applier, FaultKind::Locks].contains(kind));
+        self.kinds.retain(|kind| ![FaultKind::Applier, FaultKind::Locks, FaultKind::OneAck].contains(kind));
         self.kinds.extend(random.chance(400).then_some(FaultKind::Applier));
         self.kinds.extend(random.chance(300).then_some(FaultKind::Locks));
+        self.kinds.extend(random.chance(150).then_some(FaultKind::OneAck));
         self.refusal_hidden = random.chance(500);
         self.kinds.retain(|kind| !none.contains(kind));
         if self.kinds.is_empty() {

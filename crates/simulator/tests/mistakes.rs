@@ -58,6 +58,9 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             scenario.kinds =
                 vec![FaultKind::Crash, FaultKind::Hang, FaultKind::Partition, FaultKind::Applier];
             scenario.become_mariadb(Durability::Majority);
+            if mistake == Mistake::PromoteUnread {
+                scenario.kinds = vec![FaultKind::OneAck];
+            }
             scenario.faults = 12;
         }
         _ => {}

@@ -45,7 +45,8 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
         return work.hand_over(better);
     }
     let compared = frozen_instances(work);
-    let counted = work.counted.filter(|_| work.mistake != Some(Mistake::PromoteUnread));
+    let nobody = crate::Counted::default();
+    let counted = if work.mistake == Some(Mistake::PromoteUnread) { Some(&nobody) } else { work.counted };
     match choose(work.state, work.scene, counted) {
         Choice::Winner { candidate, run_id, offset, surplus, reason } => {
             if !work.gateways_hold() {

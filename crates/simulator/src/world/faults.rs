@@ -66,6 +66,7 @@ pub(crate) enum Fault {
         primary: bool,
     },
     UnlockTables,
+    LeaveOneAcker,
     Stranger {
         server: usize,
         primary: bool,
@@ -106,6 +107,7 @@ impl Fault {
             Self::Hamper { breaks: true, .. } => "replica cannot apply",
             Self::Hamper { .. } => "replica applies slowly",
             Self::LockTables { .. } => "tables locked",
+            Self::LeaveOneAcker => "one replica receives, and dies with the primary",
             Self::Stranger { .. } => "stranger at an address",
             Self::Settings { .. } => "controller with another file",
             Self::Clock { .. } => "wall clock set",
@@ -194,6 +196,7 @@ impl World {
         let ail = |ailment| (Fault::Ail { server, primary, ailment }, Some(Fault::Recover));
         match kind {
             FaultKind::Busy => ail(Ailment::Busy),
+            FaultKind::OneAck => (Fault::LeaveOneAcker, None),
             FaultKind::Locks => (Fault::LockTables { server, primary }, Some(Fault::UnlockTables)),
             FaultKind::Applier => {
                 let breaks = self.random.chance(400);
@@ -370,6 +373,7 @@ impl World {
                 self.lock_tables(server);
             }
             Fault::UnlockTables => self.unlock_tables(),
+            Fault::LeaveOneAcker => self.leave_one_acker(),
             Fault::Stranger { server, primary } => {
                 let server = self.primary_instead(server, primary);
                 self.checkers.fault_began(self.now, self.primary() == Some(server));

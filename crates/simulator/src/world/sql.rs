@@ -1,7 +1,7 @@
 //! MariaDBs in the world: links between a primary's binary log and a replica's relay log, and acknowledgements on their
 //! way back.
 
-use super::{Event, Place, World};
+use super::{Event, Fault, Place, World};
 use crate::instance::Instance;
 use crate::mariadb::{MariaDb, Transaction};
 use crate::redis::{ConnectionId, Deed};
@@ -350,6 +350,27 @@ impl World {
         if let Some(mariadb) = self.servers[server].mariadb_mut() {
             mariadb.hamper(pace, breaks);
             self.trace.line(self.now, "hamper", || format!("{} breaks={breaks}", self.servers[server].name));
+        }
+    }
+
+    /// The primary and all replicas but one lose each other; what that one acknowledges it takes with it when both die.
+    pub(super) fn leave_one_acker(&mut self) {
+        let (count, Some(primary)) = (self.servers.len(), self.primary()) else {
+            return;
+        };
+        let acker = (primary + 1) % count;
+        for other in (0..count).filter(|other| *other != primary && *other != acker) {
+            let (here, there) = (Place::Server(primary), Place::Server(other));
+            for (from, to) in [(here, there), (there, here)] {
+                self.fault(Fault::Block(from, to));
+                self.schedule(Duration::from_secs(2), Event::Fault(Fault::Unblock(from, to)));
+            }
+        }
+        for server in [primary, acker] {
+            let dies = self.random.micros(800_000, 803_000);
+            self.schedule(dies, Event::Fault(Fault::KillServer { server, primary: false }));
+            let back = self.random.micros(2_000_000, 4_000_000);
+            self.schedule(back, Event::Fault(Fault::StartServer { server, empty: false }));
         }
     }
 
