@@ -669,3 +669,24 @@ fn a_new_leader_does_not_take_a_historys_new_name_back_by_what_it_saw_before_it_
     desk.primary("r1", 2000);
     assert_eq!(recorded(&desk), before);
 }
+
+#[test]
+fn a_first_primary_that_counts_its_stream_anew_is_taken_as_it_is() {
+    let mut desk = Desk::leading(spec(), State::default());
+    for name in ["r1", "r2", "r3"] {
+        desk.follows(name, name, 10);
+        let of = backstay_model::Address::nowhere();
+        let role = Role::Replica { of, link_up: false, syncing: false };
+        desk.sees(name, Observation::Replication(state(name, role, 10)));
+    }
+    desk.pass(200);
+    for name in ["r1", "r2", "r3"] {
+        desk.frozen(name, 10);
+    }
+    desk.pass(50);
+    // Without a replica yet it has no stream, and says 0.
+    let mut seen = state("r1", Role::Primary { replicas: 0 }, 0);
+    seen.closed = true;
+    desk.sees("r1", Observation::Replication(seen));
+    assert_eq!(desk.phase(), "epoch 1 opening", "{:#?}", desk.told);
+}
