@@ -31,6 +31,13 @@ fn the_same_seed_gives_the_same_bytes() {
     }
 }
 
+/// An operator chose one whose binary log was cut. It gave a number out again, and one that held more follows it since,
+/// with another write under that number: no promise covers that.
+#[test]
+fn a_write_whose_number_was_given_out_again_after_a_decision_is_not_asked_for() {
+    assert_eq!(run(Scenario::of(80_001_855)).violation, None);
+}
+
 #[test]
 fn worlds_of_mariadbs_keep_every_promise() {
     let worlds = |durability: Durability| {

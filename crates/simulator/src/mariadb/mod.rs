@@ -204,6 +204,14 @@ impl MariaDb {
         self.binlog.iter().chain(&self.relay).filter_map(|it| it.write).collect()
     }
 
+    /// Its writes whose names the other one has for something else.
+    pub(crate) fn named_otherwise(&self, other: &Self) -> Vec<WriteId> {
+        let here = self.binlog.iter().chain(&self.relay);
+        let pairs = here.zip(other.binlog.iter().chain(&other.relay));
+        let differs = pairs.filter(|(here, there)| here.gtid == there.gtid && here.write != there.write);
+        differs.filter_map(|(here, _)| here.write).collect()
+    }
+
     pub(crate) fn holds_lately(&self, write: WriteId) -> bool {
         self.binlog.iter().rev().any(|it| it.write == Some(write))
     }
