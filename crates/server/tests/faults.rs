@@ -84,7 +84,7 @@ async fn something_that_is_no_redis_is_named() {
     until("it is named", async || {
         let service = cluster.service().await?;
         let instance = service.instances.into_iter().find(|it| it.name.as_str() == "r2")?;
-        instance.health.contains("not Redis").then_some(())
+        instance.health.contains("not what the file names").then_some(())
     })
     .await;
 }
