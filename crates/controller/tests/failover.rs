@@ -675,7 +675,7 @@ fn a_first_primary_that_counts_its_stream_anew_is_taken_as_it_is() {
     let mut desk = Desk::leading(spec(), State::default());
     for name in ["r1", "r2", "r3"] {
         desk.follows(name, name, 10);
-        let of = backstay_model::Address::nowhere();
+        let of = Address::nowhere();
         let role = Role::Replica { of, link_up: false, syncing: false };
         desk.sees(name, Observation::Replication(state(name, role, 10)));
     }
