@@ -294,7 +294,8 @@ fn no_password_shows_anywhere_but_in_what_is_sent() {
     let mut conversation = Conversation::new(settings(Durability::Majority));
     conversation.feed(&admitted()).unwrap();
     assert_eq!(conversation.next_reply(), Ok(None));
-    conversation.send(&Command::Replicate("db:3306".parse().unwrap()));
+    let primary = "db:3306".parse().unwrap();
+    conversation.send(&Command::Sql(Sql::Follow { primary, acker: true }));
     conversation.feed(&error(1064, "#42000", "near 'MASTER_PASSWORD='hush''")).unwrap();
     assert_eq!(conversation.next_reply(), Ok(Some(Reply::Refused(Fault::OtherError))));
     assert_eq!(conversation.trouble().map(|error| (error.code, error.text.as_str())), Some((1064, "")));
