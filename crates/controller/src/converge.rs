@@ -119,17 +119,12 @@ fn demote(
         return; // `problems` names it.
     }
     if !seen.closed {
-        let fresh = !was_ordered(work, &instance.name, &Action::Fence);
-        work.order(&instance.name, Action::Fence);
-        if fresh {
-            work.tell(EventKind::StrayPrimaryClosed { instance: instance.name.clone() });
-        }
+        fence(work, EventKind::StrayPrimaryClosed { instance: instance.name.clone() }, &instance.name);
         return; // Its `INFO` comes behind the fence, and with it the next look.
     }
     if reigns && !has_surplus(work, &instance.name) && may_follow(work, &instance.name) {
         work.scene.notes.disconnected.insert(instance.name.clone());
-        let acker = work.is_acker(&instance.name);
-        let follow = Action::Follow { primary: primary.address.clone(), disconnect: true, acker };
+        let follow = follow_order(work, &instance.name, primary, true);
         work.order(&instance.name, follow);
         work.watch(&instance.name, Duration::from_millis(10));
     }
@@ -148,11 +143,7 @@ fn follow(
         return;
     };
     if seen.sql.exposed && work.is_ours(&instance.name) {
-        let fresh = !was_ordered(work, &instance.name, &Action::Fence);
-        work.order(&instance.name, Action::Fence);
-        if fresh {
-            work.tell(EventKind::ExposedReplicaClosed { instance: instance.name.clone() });
-        }
+        fence(work, EventKind::ExposedReplicaClosed { instance: instance.name.clone() }, &instance.name);
     }
     if *of == primary.address {
         if work.state.possible_primaries.contains(&instance.name)
@@ -163,8 +154,7 @@ fn follow(
                 return;
             }
             work.scene.notes.disconnected.insert(instance.name.clone());
-            let acker = work.is_acker(&instance.name);
-            let follow = Action::Follow { primary: primary.address.clone(), disconnect: true, acker };
+            let follow = follow_order(work, &instance.name, primary, true);
             work.order(&instance.name, follow);
         }
         if link_up {
@@ -205,8 +195,7 @@ fn point(work: &mut Work, instance: &InstanceSpec, primary: &InstanceSpec) {
             return work.look_again(wait);
         }
     }
-    let acker = work.is_acker(&instance.name);
-    let follow = Action::Follow { primary: primary.address.clone(), disconnect: false, acker };
+    let follow = follow_order(work, &instance.name, primary, false);
     let again = before.is_some() && !work.manners().copies;
     if !again && !was_ordered(work, &instance.name, &follow) {
         let (instance, primary) = (instance.name.clone(), primary.name.clone());
@@ -244,7 +233,7 @@ fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {
     }
     if !known || work.state.possible_primaries.contains(name) || work.state.given_up.contains(name) {
         let (epoch, run_id) = (work.state.epoch, seen.run_id.clone());
-        let full_copy = !known;
+        let full_copy = !known && work.manners().copies;
         work.propose(Decided::Trust { epoch, instance: name.clone(), run_id, full_copy });
     }
 }
@@ -256,9 +245,22 @@ fn has_surplus(work: &mut Work, name: &InstanceName) -> bool {
     else {
         return false;
     };
-    let (epoch, bytes) = (work.state.epoch, surplus.bytes());
+    let (epoch, bytes) = (work.state.epoch, surplus.count());
     work.propose(Decided::GiveUp { epoch, instance: name.clone(), bytes });
     true
+}
+
+fn follow_order(work: &Work, name: &InstanceName, primary: &InstanceSpec, disconnect: bool) -> Action {
+    Action::Follow { primary: primary.address.clone(), disconnect, acker: work.is_acker(name) }
+}
+
+/// Closes one that takes writes and must not, and lets that be known once.
+fn fence(work: &mut Work, told: EventKind, name: &InstanceName) {
+    let fresh = !was_ordered(work, name, &Action::Fence);
+    work.order(name, Action::Fence);
+    if fresh {
+        work.tell(told);
+    }
 }
 
 /// In `majority` whoever follows acknowledges, and that is agreed on before.

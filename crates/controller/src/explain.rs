@@ -247,7 +247,7 @@ pub(crate) fn candidates(state: &ServiceState, scene: &Scene) -> Vec<CandidateSt
                 (None, lag) => format!("is {} behind", unit.count(lag.unwrap_or(0))),
             };
             let reason = match surplus(state, scene, &spec.name) {
-                Some(surplus) => format!("{reason}; {}", surplus.clause()),
+                Some(surplus) => format!("{reason}; {}", surplus.clause(unit)),
                 None => reason,
             };
             let eligible = fault.is_none();

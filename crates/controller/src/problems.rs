@@ -53,12 +53,12 @@ pub const CATALOGUE: &[Problem] = &[
     row("ServedWithoutLease", Severity::Error, served_without_lease),
     row("ConfigurationsDiffer", Severity::Error, |s| s.disagreement.clone()),
     row("PasswordRefused", Severity::Error, |s| replicas_faulty(s, |fault| fault == Fault::WrongPassword)),
+    row("ReplicaDiverged", Severity::Error, replica_diverged),
     row("SentinelsUnseen", Severity::Warning, sentinels_unseen),
     row("ReplicaOfStranger", Severity::Warning, replica_of_stranger),
     row("NothingToFailOverTo", Severity::Warning, nothing_to_fail_over_to),
     row("ReplicaDown", Severity::Warning, replica_down),
     row("ReplicaFaulty", Severity::Warning, |s| replicas_faulty(s, |fault| fault != Fault::WrongPassword)),
-    row("ReplicaDiverged", Severity::Error, replica_diverged),
     row("ReplicaStalled", Severity::Warning, replica_stalled),
     row("AckerMissing", Severity::Warning, acker_missing),
     row("ReplicaNotInSync", Severity::Warning, replica_not_in_sync),
@@ -178,12 +178,17 @@ const fn remedy(fault: Fault) -> &'static str {
         }
         Fault::Locked => "see who holds it (SHOW PROCESSLIST) and end that",
         Fault::Draining => "wait until it has",
-        Fault::Unsuitable => "see which of its settings `backstay doctor` names, or look at its log",
+        Fault::Unsuitable => {
+            "let it replicate by GTID from one primary, in one domain (docs/guide/configure.md)"
+        }
         Fault::HostRefused => {
             "let Backstay's user in from the controllers' hosts; if it blocked one after too many errors, FLUSH HOSTS and \
              raise max_connect_errors; no failover is made for this"
         }
-        Fault::Stalled => "see Last_SQL_Error in SHOW ALL SLAVES STATUS, mend it and START SLAVE",
+        Fault::Stalled => {
+            "see Last_SQL_Error in SHOW ALL SLAVES STATUS; while it receives nothing, START SLAVE throws away what it received: \
+             apply its relay log by hand (docs/guide/mariadb.md)"
+        }
         Fault::Unacknowledged => {
             "see whether its replicas are connected and acknowledge (SHOW ALL SLAVES STATUS there)"
         }
@@ -209,7 +214,9 @@ fn primary_closed(s: &Snapshot) -> Option<String> {
     let (name, view) = s.primary()?;
     let closed = s.state.phase == Phase::Stable && view.replication()?.closed;
     closed.then(|| {
-        format!("the primary {name} is closed for writes (min-replicas-to-write); it is being opened")
+        format!(
+            "the primary {name} is closed for writes (min-replicas-to-write, read_only); it is being opened"
+        )
     })
 }
 

@@ -3,30 +3,30 @@
 
 use crate::scene::{Scene, View};
 use crate::state::ServiceState;
-use backstay_model::{InstanceName, ReplId, ReplOffset, Replication};
+use backstay_model::{InstanceName, ReplId, ReplOffset, Replication, Unit};
 
 /// Writes of one instance that the reign's primary lacks, as far as can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Surplus {
-    /// So many bytes of replication stream; never zero.
-    Bytes(u64),
+    /// So many bytes of replication stream, or transactions; never zero.
+    Known(u64),
     /// It may hold some, and nothing tells how many.
     Unknown,
 }
 
 impl Surplus {
     /// The number, if it can be told.
-    pub(crate) const fn bytes(self) -> Option<u64> {
+    pub(crate) const fn count(self) -> Option<u64> {
         match self {
-            Self::Bytes(bytes) => Some(bytes),
+            Self::Known(count) => Some(count),
             Self::Unknown => None,
         }
     }
 
     /// As the end of a sentence that begins with the instance.
-    pub(crate) fn clause(self) -> String {
+    pub(crate) fn clause(self, unit: Unit) -> String {
         match self {
-            Self::Bytes(bytes) => format!("it holds {bytes} bytes that the primary never received"),
+            Self::Known(count) => format!("it holds {} that the primary never received", unit.count(count)),
             Self::Unknown => {
                 "it holds data of which nothing tells whether the primary ever received all of it".to_owned()
             }
@@ -50,8 +50,8 @@ pub(crate) fn surplus(state: &ServiceState, scene: &Scene, name: &InstanceName) 
         return None; // The history that the primary writes.
     }
     let beyond = |ended: ReplOffset| {
-        let bytes = seen.offset.ahead_of(ended);
-        (bytes > 0).then_some(Surplus::Bytes(bytes))
+        let count = seen.offset.ahead_of(ended);
+        (count > 0).then_some(Surplus::Known(count))
     };
     if let Some(ended) = end_of(state, primary, replid, seen.offset) {
         return beyond(ended);

@@ -182,7 +182,7 @@ fn one_that_does_not_apply_what_it_received_is_not_promoted() {
     }
     desk.pass(100);
     let told = desk.told.join("\n");
-    assert!(told.contains("r2 does not apply what it has received"), "{told}");
+    assert!(told.contains("r2 has received what it does not apply"), "{told}");
     assert!(!desk.orders.iter().any(|order| order.contains("promote")), "{:?}", desk.orders);
 }
 

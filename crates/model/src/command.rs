@@ -31,7 +31,7 @@ pub enum Command {
     Commit,
     /// Disconnect every other client, pub/sub included (`CLIENT KILL TYPE normal`, `pubsub`).
     DisconnectClients(ClientKind),
-    /// Replicate from this address (`REPLICAOF`; MariaDB: `CHANGE MASTER TO` of a replica).
+    /// Replicate from this address (`REPLICAOF`).
     Replicate(Address),
     /// Become a primary (`REPLICAOF NO ONE`).
     ReplicateNoOne,
@@ -54,9 +54,6 @@ pub enum Sql {
     Open,
     /// Receive nothing more; what was received is still applied (`STOP SLAVE IO_THREAD`).
     StopReceiving,
-    /// Apply what is received (`START SLAVE SQL_THREAD`). While nothing is being received it would throw away what was
-    /// (seen).
-    StartApplying,
     /// A replica follows this address, and acknowledges what it receives or does not.
     Follow {
         /// Whom.

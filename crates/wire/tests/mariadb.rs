@@ -147,7 +147,6 @@ fn every_command() -> Vec<Command> {
         Command::Sql(Sql::Close),
         Command::Sql(Sql::Open),
         Command::Sql(Sql::StopReceiving),
-        Command::Sql(Sql::StartApplying),
         Command::Sql(Sql::Demote { primary: address, acker: true }),
         Command::Sql(Sql::Demote { primary: Address::nowhere(), acker: false }),
         Command::Sql(Sql::Ascend { replid: "0-1".into(), offset: ReplOffset(12) }),

@@ -64,7 +64,7 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Count
             },
         };
     }
-    let named_by_servers = !Manners::of(&scene.spec.engine).copies;
+    let named_by_servers = Manners::of(&scene.spec.engine).named_by_servers;
     let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one, named_by_servers)).collect();
     // One that was restarted has thrown away what it had not applied.
     let is_read = |name: &InstanceName| {
@@ -80,7 +80,7 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Count
         // Nothing that was acknowledged is given up for a preference where that was promised.
         let given_up_max = if is_majority(&scene.spec) { 0 } else { scene.spec.preference.max_lag_bytes };
         let preference = Preference { max_lag_bytes: given_up_max, ..scene.spec.preference.clone() };
-        inherit(Manners::of(&scene.spec.engine).unit, &preference, &heirs, &OldPrimary::of(state))
+        inherit(scene.spec.engine.kind().unit(), &preference, &heirs, &OldPrimary::of(state))
     }
 }
 
@@ -169,7 +169,11 @@ fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
         let stalled = wanted.iter().find(|one| cannot_apply(one));
         let why = match stalled {
             Some(one) => {
-                format!("{} does not apply what it has received; mend its replication", one.spec.name)
+                format!(
+                    "{} has received what it does not apply: START SLAVE would throw that away now; apply its relay \
+                     log by hand (docs/guide/mariadb.md)",
+                    one.spec.name
+                )
             }
             None => "the most advanced instances have priority 0; raise a priority".to_owned(),
         };

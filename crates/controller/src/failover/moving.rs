@@ -123,7 +123,7 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
         let behind = lag(work, &reign.instance, to);
         Some(behind.map_or_else(
             || format!("{to} was not seen in step"),
-            |much| format!("{to} stays {} behind", work.manners().unit.count(much)),
+            |much| format!("{to} stays {} behind", work.scene.spec.engine.kind().unit().count(much)),
         ))
     } else if work.scene.notes.paused.is_none() {
         unfit(work.state, work.scene, to)

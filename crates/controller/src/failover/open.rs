@@ -40,8 +40,7 @@ pub(super) fn open(work: &mut Work) {
     }
     work.order(&reign.instance, Action::Open);
     // Written on a connection of its own it would be refused before it is open, and tried again late.
-    let own_connection = work.manners().heartbeat.is_some();
-    if !own_connection || work.current(&reign.instance).is_some_and(|seen| !seen.closed) {
+    if !work.manners().writes_apart || work.current(&reign.instance).is_some_and(|seen| !seen.closed) {
         work.order(&reign.instance, Action::Canary);
     }
 }

@@ -19,9 +19,9 @@ pub(super) fn promote(work: &mut Work, candidate: &InstanceName, run_id: &RunId)
         work.current(candidate).filter(|seen| fresh && seen.run_id == *run_id && seen.is_primary()).cloned();
     let frozen = work.view(candidate).and_then(|view| view.frozen_in(epoch)).map(|frozen| frozen.offset);
     // A Redis that never had a replica counts anew as a primary (seen).
-    let counts_on = !work.manners().copies;
     let behind = |offset| frozen.is_some_and(|frozen| offset < frozen);
-    let lost_some = counts_on && work.current(candidate).is_some_and(|seen| behind(seen.offset));
+    let lost_some =
+        work.manners().named_by_servers && work.current(candidate).is_some_and(|seen| behind(seen.offset));
     if let Some(seen) = seen.filter(|_| !lost_some) {
         // Only what is closed is safe to announce: otherwise close it first.
         if seen.closed {

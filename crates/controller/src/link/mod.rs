@@ -1,9 +1,9 @@
 //! One controller's link to one instance: when to connect, what to send, what the replies mean. A value-in, value-out
 //! machine; whoever owns the socket feeds it and does what it says.
 //!
-//! There is one connection per link, and everything but a MariaDB's canary goes over it in order. That order carries promises: a fence behind
-//! an older unanswered `PING` lets nothing through, a revocation behind a promotion runs with nothing in between, and
-//! an `INFO` behind a freeze is what the freeze found (safety, sections 2 and 4).
+//! There is one connection per link, and everything but a MariaDB's canary goes over it in order. That order carries
+//! promises: a fence behind an older unanswered `PING` lets nothing through, a revocation behind a promotion runs with
+//! nothing in between, and an `INFO` behind a freeze is what the freeze found (safety, sections 2 and 4).
 //!
 //! It holds no opinion but its own instance's health, and knows nothing of quorums.
 

@@ -59,10 +59,6 @@ impl MariaDb {
                 Some(Reply::Done)
             }
             Sql::StopReceiving => self.stop_receiving(connection, deeds),
-            Sql::StartApplying => {
-                self.start_applying(deeds);
-                Some(Reply::Done)
-            }
             Sql::Follow { primary, acker } => self.close(connection, After::Follow { primary, acker }, deeds),
             Sql::Demote { primary, acker } => {
                 self.disconnect_others(connection, deeds);

@@ -175,7 +175,6 @@ impl Conversation {
             Command::Sql(Sql::Close) => order(statements::close(settings)),
             Command::Sql(Sql::Open) => order(statements::open(settings)),
             Command::Sql(Sql::StopReceiving) => plain(statements::STOP_RECEIVING),
-            Command::Sql(Sql::StartApplying) => plain(statements::START_APPLYING),
             Command::Sql(Sql::Follow { primary, acker }) => {
                 secret(statements::follow(settings, primary, *acker, &self.following))
             }

@@ -46,7 +46,6 @@ pub(super) const DISCONNECT: &str = "BEGIN NOT ATOMIC \
 /// At most a second: a commit that waits for an acknowledgement, and `LOCK TABLES`, hold the lock that it takes.
 pub(super) const READ_ONLY: &str = "SET STATEMENT lock_wait_timeout=1 FOR SET GLOBAL read_only=1";
 pub(super) const STOP_RECEIVING: &str = "STOP SLAVE IO_THREAD";
-pub(super) const START_APPLYING: &str = "START SLAVE SQL_THREAD";
 
 /// One that was started with `event_scheduler=DISABLED` runs no events, whatever it is told.
 const EVENTS_OFF: &str = "BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR 1290 BEGIN END; \
