@@ -1,6 +1,7 @@
 //! The nouns of Backstay, in the words of the glossary: time, identities, specifications, observations, orders,
 //! events. Every other crate speaks in these values. Nothing here reads a clock, a file or a socket.
 
+mod agent;
 mod command;
 mod event;
 mod flapping;
@@ -15,6 +16,7 @@ mod time;
 mod traffic;
 pub mod unknown_bytes;
 
+pub use agent::{AgentOrders, AgentReport, Method, Progress, Rebuild};
 pub use command::{CLOSED, ClientKind, Command, Info, Reply, Sql};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
 pub use flapping::Flapping;

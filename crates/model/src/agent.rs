@@ -1,0 +1,96 @@
+//! What agents and controllers tell each other. An agent runs on a database's own host and does there what no connection
+//! to the database can: it stops and starts it, saves what only it holds, and puts a copy of another instance in the place
+//! of its data.
+//!
+//! As with gateways, report and answer carry the whole picture, so that a lost one costs nothing but time.
+
+use crate::ids::{Address, Epoch, InstanceName, ServiceName};
+use serde::{Deserialize, Serialize};
+
+/// What a controller wants done with one instance, as agreed in the replicated state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebuild {
+    /// Names this rebuild; a later one of the same instance has a larger one.
+    pub number: u64,
+    /// Of which service.
+    pub service: ServiceName,
+    /// Whose data is replaced.
+    pub instance: InstanceName,
+    /// The primary's epoch when it was agreed on.
+    pub epoch: Epoch,
+    /// The instance that is copied from, or compared with.
+    pub donor: InstanceName,
+    /// Where the donor's agent listens.
+    pub donor_agent: Address,
+    /// How.
+    pub method: Method,
+}
+
+/// How an instance gets rid of what only it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Flashback where everything to take back are rows and their images are whole, a copy otherwise.
+    Auto,
+    /// Take back the rows that only it changed (`mariadb-binlog --flashback`).
+    Flashback,
+    /// A copy of the donor's data (`mariadb-backup`).
+    Copy,
+}
+
+/// How far an agent is with a rebuild.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// The instance is being stopped, and what only it holds written to a file.
+    Saving,
+    /// The instance is stopped, and what only it held lies in `file` (`None`: there was nothing). From now on its data may
+    /// be discarded, once the leader says so (`AgentOrders::discard`).
+    Saved {
+        /// On the agent's host.
+        file: Option<String>,
+        /// How many transactions.
+        transactions: u64,
+    },
+    /// Its own changes are being taken back.
+    TakingBack,
+    /// The donor's data arrives.
+    Copying {
+        /// So far.
+        bytes: u64,
+    },
+    /// What arrived is made consistent (`mariadb-backup --prepare`).
+    Preparing,
+    /// It is being started on its new data.
+    Starting,
+    /// It runs.
+    Done {
+        /// What was done in the end: never `Auto`.
+        method: Method,
+        /// Why not the other one, as a clause.
+        because: String,
+    },
+    /// It ended; the sentence says what the data is.
+    Failed {
+        /// What happened and what to do, as a sentence.
+        why: String,
+    },
+}
+
+/// From an agent to every controller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentReport {
+    /// Counts up with every report of this process.
+    pub number: u64,
+    /// The rebuild that it was last told of, and how far that is.
+    pub rebuild: Option<(u64, Progress)>,
+}
+
+/// From the leader to an agent: an answer to each report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentOrders {
+    /// What to do. `None`: nothing; what runs is ended where that loses nothing.
+    pub rebuild: Option<Rebuild>,
+    /// The instance's data may be discarded: it counts for no acknowledgement, and the primary reigns.
+    pub discard: bool,
+}
