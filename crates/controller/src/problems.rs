@@ -6,8 +6,8 @@ use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::{follows, is_of_a_stranger};
 use backstay_model::{
-    Address, Evidence, FailsafeRun, Fault, GatewayName, Health, InstanceName, ProblemStatus, Replication,
-    Sentinels, Severity, UnixMicros,
+    Address, Evidence, FailsafeRun, Fault, GatewayName, Health, InstanceName, ProblemStatus,
+    Replication, Sentinels, Severity, UnixMicros,
 };
 
 /// What the matchers look at.
@@ -191,6 +191,9 @@ const fn remedy(fault: Fault) -> &'static str {
         }
         Fault::Unacknowledged => {
             "see whether its replicas are connected and acknowledge (SHOW ALL SLAVES STATUS there)"
+        }
+        Fault::NeedsTls => {
+            "add tls to the service in the file, or let the user log in by another plugin; no failover is made for this"
         }
         Fault::PrimaryLost | Fault::OtherError => "look at its log",
     }
