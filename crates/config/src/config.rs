@@ -201,10 +201,11 @@ impl File {
         }
         let redis = services(EngineKind::Redis, &mut top, findings);
         let mariadb = services(EngineKind::MariaDb, &mut top, findings);
+        let mysql = services(EngineKind::MySql, &mut top, findings);
         let example = "[[endpoints]]";
         let endpoints = top.tables("endpoints", findings, "an endpoint", example);
         let controllers = controllers.unwrap_or_default().into_iter();
-        let sections = redis.into_iter().chain(mariadb);
+        let sections = redis.into_iter().chain(mariadb).chain(mysql);
         let controllers = controllers.map(|section| ControllerDraft::read(section, findings)).collect();
         let services: Vec<_> =
             sections.map(|(kind, section)| ServiceDraft::read(kind, section, findings)).collect();

@@ -63,9 +63,9 @@ pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> D
             canonical.number(redis.min_replicas_to_write);
             canonical.text(&redis.canary_key);
         }
-        Engine::MariaDb(mariadb) => {
-            canonical.text(mariadb.durability.word());
-            canonical.text(if mariadb.events { "events" } else { "no events" });
+        Engine::MariaDb(sql) | Engine::MySql(sql) => {
+            canonical.text(sql.durability.word());
+            canonical.text(if sql.events { "events" } else { "no events" });
         }
     }
     canonical.optional(spec.preference.site.as_ref());

@@ -176,7 +176,7 @@ impl EndpointDraft {
         let service = service.map(|it| At { value: ServiceName::from(it.value), span: it.span });
         let engine = service.as_ref().and_then(|service| engine(&service.value));
         let protocol = match engine {
-            Some(EngineKind::MariaDb) => EndpointProtocol::Sql,
+            Some(EngineKind::MariaDb | EngineKind::MySql) => EndpointProtocol::Sql,
             Some(EngineKind::Redis) | None => EndpointProtocol::Redis,
         };
         refuse(engine, s, findings);
@@ -245,7 +245,7 @@ impl EndpointDraft {
 /// Refuses what the service's engine has no use for.
 fn refuse(engine: Option<EngineKind>, s: &mut Section<'_>, findings: &mut Findings) {
     let (other, keys): (_, &[(&'static str, &str)]) = match engine {
-        Some(EngineKind::MariaDb) => ("Redis", &REDIS_ALONE),
+        Some(EngineKind::MariaDb | EngineKind::MySql) => ("Redis", &REDIS_ALONE),
         Some(EngineKind::Redis) => ("MariaDB", &SQL_ALONE),
         // That was, or will be, noted.
         None => return,

@@ -1,5 +1,5 @@
-//! What only `[[redis]]` has, and what only `[[mariadb]]` has: a setting in a section of the other kind is refused by
-//! name, with what to do instead.
+//! What only `[[redis]]` has, and what only `[[mariadb]]` and `[[mysql]]` have: a setting in a section of the other kind is
+//! refused by name, with what to do instead.
 
 use crate::config::{ReplicationUser, SecretSource};
 use crate::finding::Findings;
@@ -35,6 +35,13 @@ pub(crate) const fn words(kind: EngineKind) -> &'static Words {
             address: "10.0.0.1:3306",
             authority: "/etc/backstay/mariadb-ca.pem",
         },
+        EngineKind::MySql => &Words {
+            service: "a MySQL service",
+            service_name: "orders",
+            instance: "{ name = \"db1\", address = \"10.0.0.1:3306\" }",
+            address: "10.0.0.1:3306",
+            authority: "/etc/backstay/mysql-ca.pem",
+        },
     }
 }
 
@@ -42,6 +49,7 @@ pub(crate) const fn words(kind: EngineKind) -> &'static Words {
 pub(crate) enum EngineDraft {
     Redis(RedisDraft),
     MariaDb(MariaDbDraft),
+    MySql(MariaDbDraft),
 }
 
 /// What only `[[redis]]` has.
@@ -51,10 +59,10 @@ pub(crate) struct RedisDraft {
     canary_key: String,
 }
 
-/// What only `[[mariadb]]` has.
+/// What only `[[mariadb]]` and `[[mysql]]` have.
 pub(crate) struct MariaDbDraft {
     pub(crate) durability: At<Durability>,
-    events: bool,
+    pub(crate) events: At<bool>,
     pub(crate) replication: ReplicationDraft,
 }
 
@@ -70,7 +78,8 @@ impl EngineDraft {
     pub(crate) fn read(kind: EngineKind, section: &mut Section<'_>, findings: &mut Findings) -> Self {
         match kind {
             EngineKind::Redis => Self::Redis(RedisDraft::read(section, findings)),
-            EngineKind::MariaDb => Self::MariaDb(MariaDbDraft::read(section, findings)),
+            EngineKind::MariaDb => Self::MariaDb(MariaDbDraft::read("MariaDB", section, findings)),
+            EngineKind::MySql => Self::MySql(MariaDbDraft::read("MySQL", section, findings)),
         }
     }
 
@@ -81,9 +90,8 @@ impl EngineDraft {
                 min_replicas_to_write: redis.min_replicas_to_write.value,
                 ignore_sentinels: redis.ignore_sentinels,
             }),
-            Self::MariaDb(mariadb) => {
-                Engine::MariaDb(MariaDbSpec { durability: mariadb.durability.value, events: mariadb.events })
-            }
+            Self::MariaDb(mariadb) => Engine::MariaDb(mariadb.spec()),
+            Self::MySql(mysql) => Engine::MySql(mysql.spec()),
         }
     }
 
@@ -91,11 +99,14 @@ impl EngineDraft {
         match self {
             Self::Redis(_) => EngineKind::Redis,
             Self::MariaDb(_) => EngineKind::MariaDb,
+            Self::MySql(_) => EngineKind::MySql,
         }
     }
 
     pub(crate) fn replication(&self) -> Option<ReplicationUser> {
-        let Self::MariaDb(MariaDbDraft { replication, .. }) = self else {
+        let (Self::MariaDb(MariaDbDraft { replication, .. }) | Self::MySql(MariaDbDraft { replication, .. })) =
+            self
+        else {
             return None;
         };
         Some(ReplicationUser {
@@ -130,14 +141,20 @@ const IN_REDIS_ITSELF: &str =
     "Leave it out: Redis' own file says whom replicas log in as, with masteruser and masterauth.";
 
 impl MariaDbDraft {
-    fn read(s: &mut Section<'_>, findings: &mut Findings) -> Self {
+    const fn spec(&self) -> MariaDbSpec {
+        MariaDbSpec { durability: self.durability.value, events: self.events.value }
+    }
+
+    fn read(engine: &str, s: &mut Section<'_>, findings: &mut Findings) -> Self {
+        let no_keys = format!("Leave it out: {engine} has no keys.");
+        let no_sentinel = format!("Leave it out: no Sentinel manages a {engine}.");
         for (key, help) in [
-            ("canary_key", "Leave it out: MariaDB has no keys."),
+            ("canary_key", no_keys.as_str()),
             (
                 "min_replicas_to_write",
                 "Leave it out. With durability = \"majority\" every commit waits for a replica.",
             ),
-            ("ignore_sentinels", "Leave it out: no Sentinel manages a MariaDB."),
+            ("ignore_sentinels", no_sentinel.as_str()),
         ] {
             s.refuse(key, findings, format!("{key} is a setting of [[redis]]"), help);
         }
@@ -145,7 +162,7 @@ impl MariaDbDraft {
             durability: s
                 .optional("durability", findings, values::durability)
                 .unwrap_or_else(|| s.default(Durability::Async)),
-            events: s.flag("events", findings),
+            events: s.placed_flag("events", findings),
             replication: ReplicationDraft {
                 username: s.optional("replication_username", findings, values::identifier),
                 password: password(s, findings, &Password::REPLICATION),
@@ -160,6 +177,7 @@ pub(crate) fn failsafe(kind: EngineKind, s: &mut Section<'_>, findings: &mut Fin
     let parse = match kind {
         EngineKind::Redis => values::failsafe,
         EngineKind::MariaDb => values::no_failsafe,
+        EngineKind::MySql => values::no_failsafe_of_mysql,
     };
     s.optional("failsafe", findings, parse).unwrap_or_else(|| s.default(Failsafe::Off))
 }

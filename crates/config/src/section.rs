@@ -138,6 +138,12 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// As `flag`, with the place where it stands.
+    pub(crate) fn placed_flag(&mut self, key: &'static str, findings: &mut Findings) -> At<bool> {
+        let span = if self.has(key) { self.key_span(key) } else { self.span.clone() };
+        At { value: self.flag(key, findings), span }
+    }
+
     /// A table inside this one.
     pub(crate) fn table(
         &mut self,

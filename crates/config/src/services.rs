@@ -1,4 +1,4 @@
-//! `[[redis]]` and `[[mariadb]]`: one section into one draft, with its defaults and the bounds of every number. What only
+//! `[[redis]]`, `[[mariadb]]` and `[[mysql]]`: one section into one draft, with its defaults and the bounds of every number. What only
 //! one of them has, and what settings mean together, is elsewhere.
 
 use crate::config::{Credentials, SecretSource};

@@ -71,9 +71,9 @@ impl Config {
                 out.line(&format!("min_replicas_to_write = {}", redis.min_replicas_to_write));
                 out.line(&format!("ignore_sentinels = {}", redis.ignore_sentinels));
             }
-            Engine::MariaDb(mariadb) => {
-                out.text("durability", mariadb.durability.word());
-                out.line(&format!("events = {}", mariadb.events));
+            Engine::MariaDb(sql) | Engine::MySql(sql) => {
+                out.text("durability", sql.durability.word());
+                out.line(&format!("events = {}", sql.events));
             }
         }
         out.text("failsafe", service.failsafe.word());

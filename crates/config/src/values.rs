@@ -139,11 +139,20 @@ pub(crate) fn failsafe(text: &str) -> Result<Failsafe, Refusal> {
 
 /// The only thing to say about the failsafe of a MariaDB.
 pub(crate) fn no_failsafe(text: &str) -> Result<Failsafe, Refusal> {
+    off_alone("MariaDB", text)
+}
+
+/// And of a MySQL.
+pub(crate) fn no_failsafe_of_mysql(text: &str) -> Result<Failsafe, Refusal> {
+    off_alone("MySQL", text)
+}
+
+fn off_alone(engine: &str, text: &str) -> Result<Failsafe, Refusal> {
     if text == Failsafe::Off.word() {
         return Ok(Failsafe::Off);
     }
     refuse(
-        "a MariaDB service has no failsafe yet".into(),
+        format!("a {engine} service has no failsafe yet"),
         "Leave it out, or write \"off\": its gateways hold when no controller tells them anything.",
     )
 }

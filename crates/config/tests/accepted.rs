@@ -1,9 +1,9 @@
 //! Files that are taken: what they mean, what is the default, what they are doubted for.
 
 use backstay_config::{
-    Config, Endpoint, EndpointProtocol, EndpointRole, Otherwise, ReplicationUser, SecretSource,
+    Config, Endpoint, EndpointProtocol, EndpointRole, Finding, Otherwise, ReplicationUser, SecretSource,
 };
-use backstay_model::{Durability, Failsafe, MariaDbSpec, ServiceSpec};
+use backstay_model::{Durability, EngineKind, Failsafe, MariaDbSpec, ServiceSpec};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../examples/backstay.toml");
@@ -330,6 +330,33 @@ fn a_mariadb_is_a_service_with_its_own_settings() {
     let again = parsed(&config.show());
     assert_eq!((&again.spec, &again.credentials), (&config.spec, &config.credentials));
     insta::assert_snapshot!(config.show());
+}
+
+#[test]
+fn a_mysql_is_set_up_as_a_mariadb_and_everybody_is_told_that_it_is_untried() {
+    let text = MARIADB.replace("[[mariadb]]", "[[mysql]]").replace(
+        "password_env",
+        "durability = \"async\"\nreplication_username = \"r\"\nreplication_password_file = \"/r\"\npassword_env",
+    );
+    let config = parsed(&text);
+    let service = &config.spec.services[0];
+    assert_eq!((service.engine.word(), service.engine.kind()), ("mysql", EngineKind::MySql));
+    assert_eq!(service.engine.mariadb(), Some(&MariaDbSpec::default()));
+    let mut told = config.warnings.iter().map(Finding::note).map(|note| (note.line, note.message));
+    assert!(told.any(|it| it == (4, "MySQL is not yet tried on a real server".to_owned())));
+    let again = parsed(&config.show());
+    assert_eq!((&again.spec, &again.credentials), (&config.spec, &config.credentials));
+    assert_ne!(digest(&text), digest(&text.replace("[[mysql]]", "[[mariadb]]")));
+    let endpoints = parsed(&format!("{text}{SQL_ENDPOINTS}")).endpoints;
+    assert!(endpoints.iter().all(|endpoint| endpoint.protocol == EndpointProtocol::Sql));
+}
+
+#[test]
+fn the_mysql_of_the_example_is_taken() {
+    let config = parsed(&with_block("[[mysql]]", &[]));
+    let service = &config.spec.services[1];
+    assert_eq!((service.name.as_str(), service.engine.word()), ("stock", "mysql"));
+    assert_eq!(config.credentials(&service.name).unwrap().replication_user().unwrap().username, "replica");
 }
 
 #[test]

@@ -362,6 +362,24 @@ replication_password_file = "/etc/replica.pass"
 }
 
 #[test]
+fn what_is_not_tried_on_a_mysql_is_refused() {
+    insta::assert_snapshot!(rendered(
+        r#"cluster = "shop"
+controllers = [ { name = "a", address = "127.0.0.1:7601" } ]
+
+[[mysql]]
+name = "orders"
+durability = "majority"
+events = true
+failsafe = "risk-two-primaries"
+canary_key = "k"
+flavour = "mysql"
+instances = [ { name = "db1", address = "10.0.0.1:3306" }, { name = "db2", address = "10.0.0.2:3306" } ]
+"#
+    ));
+}
+
+#[test]
 fn a_majority_of_a_mariadb_is_of_three() {
     let file = |count: u16| {
         let instances = (1..=count).map(|n| format!("{{ name = \"db{n}\", address = \"10.0.0.{n}:3306\" }}"));

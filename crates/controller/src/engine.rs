@@ -51,7 +51,7 @@ impl Manners {
     pub(crate) const fn of(engine: &Engine) -> &'static Self {
         match engine {
             Engine::Redis(_) => &Self::REDIS,
-            Engine::MariaDb(_) => &Self::MARIADB,
+            Engine::MariaDb(_) | Engine::MySql(_) => &Self::MARIADB,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::{follows, is_of_a_stranger};
 use backstay_model::{
-    Address, Evidence, FailsafeRun, Fault, GatewayName, Health, InstanceName, ProblemStatus,
+    Address, Engine, Evidence, FailsafeRun, Fault, GatewayName, Health, InstanceName, ProblemStatus,
     Replication, Sentinels, Severity, UnixMicros,
 };
 
@@ -62,6 +62,7 @@ pub const CATALOGUE: &[Problem] = &[
     row("ReplicaStalled", Severity::Warning, replica_stalled),
     row("AckerMissing", Severity::Warning, acker_missing),
     row("ReplicaNotInSync", Severity::Warning, replica_not_in_sync),
+    row("EngineUntried", Severity::Warning, engine_untried),
     row("FailoverRunning", Severity::Warning, failover_running),
     row("Paused", Severity::Warning, paused),
 ];
@@ -298,10 +299,14 @@ fn replica_down(s: &Snapshot) -> Option<String> {
 
 fn replica_diverged(s: &Snapshot) -> Option<String> {
     let diverged = s.others().filter(|(_, view)| view.replication().is_some_and(|seen| seen.sql.diverged));
+    let (save, copy) = match s.scene.spec.engine {
+        Engine::MySql(_) => ("mysqlbinlog --include-gtids", "CLONE INSTANCE FROM"),
+        _ => ("mariadb-binlog", "mariadb-backup"),
+    };
     list(diverged.map(|(name, _)| name)).map(|names| {
         format!(
             "{names} holds transactions that the primary does not have, or lacks some that it no longer has: save what \
-             only it holds (mariadb-binlog), then rebuild it from a replica's copy (mariadb-backup)"
+             only it holds ({save}), then rebuild it from a replica's copy ({copy})"
         )
     })
 }
@@ -312,8 +317,12 @@ fn replica_stalled(s: &Snapshot) -> Option<String> {
             seen.sql.stalled && !seen.sql.diverged && follows(seen).is_some_and(|(_, link_up, _)| link_up)
         })
     });
+    let (see, start) = match s.scene.spec.engine {
+        Engine::MySql(_) => ("SHOW REPLICA STATUS", "START REPLICA SQL_THREAD"),
+        _ => ("SHOW ALL SLAVES STATUS", "START SLAVE SQL_THREAD"),
+    };
     list(stalled.map(|(name, _)| name)).map(|names| {
-        format!("{names} receives but applies nothing; see Last_SQL_Error in SHOW ALL SLAVES STATUS, then START SLAVE SQL_THREAD")
+        format!("{names} receives but applies nothing; see Last_SQL_Error in {see}, then {start}")
     })
 }
 
@@ -342,6 +351,15 @@ fn replica_not_in_sync(s: &Snapshot) -> Option<String> {
         view.health == Health::Up && !(linked && s.state.trusted.get(*name) == view.run_id())
     });
     list(behind.map(|(name, _)| name)).map(|names| format!("{names} is not in step with the primary yet"))
+}
+
+fn engine_untried(s: &Snapshot) -> Option<String> {
+    let untried = matches!(s.scene.spec.engine, Engine::MySql(_));
+    untried.then(|| {
+        "this is MySQL, and Backstay's words for MySQL are not yet tried on a real server, but only on replies as its \
+         manual gives them: try every move on a copy before you rely on it (docs/guide/mysql.md)"
+            .to_owned()
+    })
 }
 
 fn failover_running(s: &Snapshot) -> Option<String> {

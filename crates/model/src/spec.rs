@@ -77,6 +77,8 @@ pub enum Engine {
     Redis(RedisSpec),
     /// MariaDB, 10.6 or later.
     MariaDb(MariaDbSpec),
+    /// MySQL, 8.0.26 or later: as a MariaDB, in other words. Not yet tried on a real server.
+    MySql(MariaDbSpec),
 }
 
 /// What only a Redis group has.
@@ -90,7 +92,7 @@ pub struct RedisSpec {
     pub ignore_sentinels: bool,
 }
 
-/// What only a MariaDB group has.
+/// What only a MariaDB or MySQL group has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MariaDbSpec {
     /// When a commit is acknowledged.
@@ -128,6 +130,8 @@ pub enum EngineKind {
     Redis,
     /// MariaDB.
     MariaDb,
+    /// MySQL.
+    MySql,
 }
 
 impl EngineKind {
@@ -136,6 +140,7 @@ impl EngineKind {
         match self {
             Self::Redis => "redis",
             Self::MariaDb => "mariadb",
+            Self::MySql => "mysql",
         }
     }
 
@@ -143,7 +148,7 @@ impl EngineKind {
     pub const fn unit(self) -> Unit {
         match self {
             Self::Redis => Unit::Bytes,
-            Self::MariaDb => Unit::Transactions,
+            Self::MariaDb | Self::MySql => Unit::Transactions,
         }
     }
 }
@@ -184,6 +189,7 @@ impl Engine {
         match self {
             Self::Redis(_) => EngineKind::Redis,
             Self::MariaDb(_) => EngineKind::MariaDb,
+            Self::MySql(_) => EngineKind::MySql,
         }
     }
 
@@ -196,15 +202,15 @@ impl Engine {
     pub const fn redis(&self) -> Option<&RedisSpec> {
         match self {
             Self::Redis(redis) => Some(redis),
-            Self::MariaDb(_) => None,
+            Self::MariaDb(_) | Self::MySql(_) => None,
         }
     }
 
-    /// The settings that only MariaDB has.
+    /// The settings that only MariaDB and MySQL have.
     pub const fn mariadb(&self) -> Option<&MariaDbSpec> {
         match self {
             Self::Redis(_) => None,
-            Self::MariaDb(mariadb) => Some(mariadb),
+            Self::MariaDb(sql) | Self::MySql(sql) => Some(sql),
         }
     }
 }

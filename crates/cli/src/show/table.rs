@@ -135,6 +135,7 @@ pub(super) fn service(name: &ServiceName, engine: EngineKind, paint: Paint) -> S
     match engine {
         EngineKind::Redis => name,
         EngineKind::MariaDb => format!("{name} (MariaDB)"),
+        EngineKind::MySql => format!("{name} (MySQL)"),
     }
 }
 

@@ -43,7 +43,7 @@ fn service(file: &File, endpoint: &EndpointDraft, findings: &mut Findings) {
     }
     let help = match nearest(wanted.value.as_str(), names()) {
         Some(meant) => format!("Did you mean '{meant}'?"),
-        None => "Write the name of a [[redis]] or [[mariadb]] of this file.".to_owned(),
+        None => "Write the name of a [[redis]], [[mariadb]] or [[mysql]] of this file.".to_owned(),
     };
     findings.error(&wanted.span, format!("there is no service called '{}'", wanted.value), help);
 }

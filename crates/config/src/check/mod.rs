@@ -21,7 +21,7 @@ pub(crate) fn all(file: &File, findings: &mut Findings) {
         service::all(service, findings);
     }
     if file.services.is_empty() && !findings.has_errors() {
-        let help = "Write [[redis]] or [[mariadb]] for each, with name and instances.";
+        let help = "Write [[redis]], [[mariadb]] or [[mysql]] for each, with name and instances.";
         findings.warning(&(0..0), "there is no service to watch", help);
     }
 }

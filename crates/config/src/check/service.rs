@@ -17,8 +17,13 @@ pub(super) fn all(service: &ServiceDraft, findings: &mut Findings) {
         EngineDraft::Redis(redis) => guard(service, redis, findings),
         EngineDraft::MariaDb(mariadb) => {
             majority(service, mariadb, findings);
-            user(service, findings);
+            user("MariaDB", service, findings);
             replication(&mariadb.replication, findings);
+        }
+        EngineDraft::MySql(mysql) => {
+            unproven(service, mysql, findings);
+            user("MySQL", service, findings);
+            replication(&mysql.replication, findings);
         }
     }
     preference(service, findings);
@@ -104,12 +109,33 @@ fn majority(service: &ServiceDraft, mariadb: &MariaDbDraft, findings: &mut Findi
         .also(service.instances_span.clone(), "listed here");
 }
 
-/// Unlike Redis, MariaDB lets nobody in without a name.
-fn user(service: &ServiceDraft, findings: &mut Findings) {
+/// What was only ever said to recorded replies promises nothing; and somebody must know that.
+fn unproven(service: &ServiceDraft, mysql: &MariaDbDraft, findings: &mut Findings) {
+    if mysql.durability.value == Durability::Majority {
+        let message = "a MySQL service has no durability = \"majority\" yet";
+        let help = "Write durability = \"async\": what is said to MySQL's semi-synchronous replication is not yet tried on a \
+                    real server, so Backstay cannot promise that no acknowledged commit is lost.";
+        findings.error(&mysql.durability.span, message, help);
+    }
+    if mysql.events.value {
+        let message = "Backstay does not move the events of a MySQL yet";
+        let help = "Leave events out. A MySQL runs no events that came to it by replication: after a failover, switch them \
+                    on by hand (ALTER EVENT ... ENABLE).";
+        findings.error(&mysql.events.span, message, help);
+    }
+    let message = "MySQL is not yet tried on a real server";
+    let help = "Backstay's words for it follow its manual, and are tried on recorded replies only. Try every move on a copy \
+                before you rely on it; see docs/guide/mysql.md.";
+    findings.warning(&service.span, message, help);
+}
+
+/// Unlike Redis, MariaDB and MySQL let nobody in without a name.
+fn user(engine: &str, service: &ServiceDraft, findings: &mut Findings) {
     if !service.has_username {
         let help = "Add username = \"backstay\" and password_file = \"/path\" or password_env = \"NAME\": without a user \
                     Backstay cannot log in.";
-        findings.error(&service.span, "a MariaDB service has no username", help).labelled("missing here");
+        let message = format!("a {engine} service has no username");
+        findings.error(&service.span, message, help).labelled("missing here");
     }
 }
 

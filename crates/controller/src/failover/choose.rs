@@ -7,7 +7,7 @@ use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::is_of_a_stranger;
 use backstay_model::{
-    Health, InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId, Unit,
+    EngineKind, Health, InstanceName, InstanceSpec, LostWrites, Preference, ReplOffset, Replication, RunId,
 };
 use std::cmp::Reverse;
 
@@ -80,7 +80,7 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Count
         // Nothing that was acknowledged is given up for a preference where that was promised.
         let given_up_max = if is_majority(&scene.spec) { 0 } else { scene.spec.preference.max_lag_bytes };
         let preference = Preference { max_lag_bytes: given_up_max, ..scene.spec.preference.clone() };
-        inherit(scene.spec.engine.kind().unit(), &preference, &heirs, &OldPrimary::of(state))
+        inherit(scene.spec.engine.kind(), &preference, &heirs, &OldPrimary::of(state))
     }
 }
 
@@ -150,7 +150,7 @@ fn is_heir(state: &ServiceState, one: &Frozen, named_by_servers: bool) -> bool {
     is_trusted(state, one) && (seen.replid == reign.replid || promoted_unseen)
 }
 
-fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
+fn inherit(engine: EngineKind, preference: &Preference, heirs: &[&Frozen], old: &OldPrimary) -> Choice {
     let another = heirs.iter().any(|one| !old.is(one) && one.spec.priority > 0);
     let wanted: Vec<&Frozen> =
         heirs.iter().copied().filter(|one| !(old.unwanted && old.is(one) && another)).collect();
@@ -168,6 +168,10 @@ fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
     let Some(best) = eligible.min_by_key(rank) else {
         let stalled = wanted.iter().find(|one| cannot_apply(one));
         let why = match stalled {
+            Some(one) if engine == EngineKind::MySql => format!(
+                "{} has received what it does not apply: see Last_SQL_Error there, then START REPLICA SQL_THREAD",
+                one.spec.name
+            ),
             Some(one) => {
                 format!(
                     "{} has received what it does not apply: START SLAVE would throw that away now; apply its relay \
@@ -195,7 +199,7 @@ fn inherit(unit: Unit, preference: &Preference, heirs: &[&Frozen], old: &OldPrim
         (true, _) => format!("{equals} instances received equally much, and it is preferred"),
         (false, _) => format!(
             "it is preferred, and {} behind the most advanced one are allowed",
-            unit.count(newest.ahead_of(best.replication.offset))
+            engine.unit().count(newest.ahead_of(best.replication.offset))
         ),
     };
     winner(best, surplus.collect(), reason)

@@ -256,7 +256,7 @@ impl Link {
         self.sentinels = Sentinels::Unknown;
         let hello = match self.settings.engine {
             Engine::Redis(_) => redis::HELLO.to_vec(),
-            Engine::MariaDb(_) => mariadb::HELLO.to_vec(),
+            Engine::MariaDb(_) | Engine::MySql(_) => mariadb::HELLO.to_vec(),
         };
         self.send(now, hello, &Purpose::Probe, out);
     }
@@ -444,7 +444,7 @@ impl Link {
                 self.next_info = now + interval;
                 let (mut look, is_redis) = match self.settings.engine {
                     Engine::Redis(_) => (redis::LOOK.to_vec(), true),
-                    Engine::MariaDb(_) => (mariadb::LOOK.to_vec(), false),
+                    Engine::MariaDb(_) | Engine::MySql(_) => (mariadb::LOOK.to_vec(), false),
                 };
                 if is_redis && now >= self.next_sentinels && !self.awaits(&Command::Sentinels) {
                     self.next_sentinels = now + SENTINELS_INTERVAL;

@@ -63,7 +63,7 @@ impl Link {
     fn commands(&self, action: &Action) -> Vec<Command> {
         match &self.settings.engine {
             Engine::Redis(settings) => redis::commands(self, settings, action),
-            Engine::MariaDb(_) => mariadb::commands(self, action),
+            Engine::MariaDb(_) | Engine::MySql(_) => mariadb::commands(self, action),
         }
     }
 

@@ -39,6 +39,9 @@ impl Talk {
             Engine::MariaDb(spec) => {
                 Self::MariaDb(Box::new(Conversation::new(login.mariadb_settings(spec.clone()))))
             }
+            Engine::MySql(spec) => {
+                Self::MariaDb(Box::new(Conversation::with_mysql(login.mariadb_settings(spec.clone()))))
+            }
         }
     }
 
