@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-targets=(resp requests frames replies mariadb config hello peers gateways sentinel state admin
+targets=(resp requests frames replies mariadb mysql config hello peers gateways sentinel state admin
     gateway-scan gateway-play gateway-proxied gateway-sql)
 usage() {
     echo "usage: ./dev fuzz [TARGET] [--minutes N]     (each for 1 minute unless told otherwise)"
@@ -14,6 +14,7 @@ usage() {
   frames    what carries letters between controllers
   replies   what a Redis answers: INFO and the like, through a link
   mariadb   what a MariaDB says, from its greeting on, through a link
+  mysql     what a MySQL says, likewise
   config    the configuration file, and how its mistakes are shown
   hello     the first words on the peer port
   peers     letters of a broken peer, to a controller that takes them

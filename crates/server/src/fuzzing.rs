@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("frames", frames),
     ("replies", replies),
     ("mariadb", mariadb),
+    ("mysql", mysql),
     ("config", config),
     ("hello", crate::peers::fuzz::hello),
     ("peers", crate::peers::fuzz::letters),
@@ -231,10 +232,21 @@ fn observe(outputs: Vec<LinkOutput>) {
 /// What a MariaDB says, from its greeting on: the same replies whatever the pieces, at most one for each command, never
 /// more held than allowed, and through a link as `replies`.
 fn mariadb(bytes: &[u8]) {
+    let spec = MariaDbSpec { durability: Durability::Majority, events: true };
+    let settings = Settings { spec: spec.clone(), ..Settings::default() };
+    sql(bytes, Engine::MariaDb(spec), || Conversation::new(settings.clone()));
+}
+
+/// What a MySQL says, likewise.
+fn mysql(bytes: &[u8]) {
+    let spec = MariaDbSpec { durability: Durability::Majority, events: false };
+    let settings = Settings { spec: spec.clone(), ..Settings::default() };
+    sql(bytes, Engine::MySql(spec), || Conversation::with_mysql(settings.clone()));
+}
+
+fn sql(bytes: &[u8], engine: Engine, talk: impl Fn() -> Conversation) {
     const HELD_BYTES_MAX: usize = 1 << 20;
     let (size, bytes) = pieces(bytes);
-    let spec = MariaDbSpec { durability: Durability::Majority, events: true };
-    let talk = || Conversation::new(Settings { spec: spec.clone(), ..Settings::default() });
     let commands = [Command::Identify, Command::Info, Command::Ping, Command::Sql(Sql::Open), Command::Info];
     let read = |size: usize| {
         let mut talk = talk();
@@ -255,7 +267,7 @@ fn mariadb(bytes: &[u8]) {
     let settings = LinkSettings {
         down_after: Duration::from_millis(500),
         probe_interval: Duration::from_millis(100),
-        engine: Engine::MariaDb(spec.clone()),
+        engine,
     };
     let mut now = Time::from_micros(1_000_000);
     let mut link = Link::new(settings, now);
