@@ -79,6 +79,8 @@ fn who_acknowledges_is_agreed_on_before_it_does() {
     sees(&mut desk, replica("r3", 1010, PLAIN));
     desk.pass(50);
     assert_eq!(ackers(&desk), ["r2", "r3"].map(String::from).into());
+    let told = desk.told.join("\n");
+    assert!(told.contains("epoch 1: commits are acknowledged by r2 or r3"), "{told}");
     for order in ["r2 follow r1", "r3 follow r1"] {
         assert!(desk.orders.iter().any(|one| one == order), "{:?}", desk.orders);
     }
