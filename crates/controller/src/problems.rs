@@ -158,7 +158,10 @@ const fn remedy(fault: Fault) -> &'static str {
     match fault {
         Fault::Loading => "wait, or fail over to a replica",
         Fault::Busy => "stop the script with SCRIPT KILL",
-        Fault::DiskError => "free disk space or mend the disk",
+        Fault::DiskError => {
+            "free disk space or mend the disk; if that takes long and another instance has room, `backstay failover` \
+             moves the service there"
+        }
         Fault::WrongPassword => {
             "correct password_file, password_env or username in the file; no failover is made for this"
         }

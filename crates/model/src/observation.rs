@@ -126,7 +126,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Loading => "is still loading its data",
             Self::Busy => "is busy running a script",
-            Self::DiskError => "refuses writes because it cannot save to disk",
+            Self::DiskError => "cannot save to disk, so it takes no writes",
             Self::PrimaryLost => "lost its primary and serves no stale data",
             Self::WrongPassword => "refuses the password",
             Self::NoPermission => "denies a command that Backstay needs",

@@ -174,6 +174,7 @@ impl Conversation {
             Command::Canary(_) => plain(statements::CANARY),
             Command::Sql(Sql::Close) => order(statements::close(settings)),
             Command::Sql(Sql::Open) => order(statements::open(settings)),
+            Command::Sql(Sql::Delay) => plain(statements::DELAY),
             Command::Sql(Sql::StopReceiving) => plain(statements::STOP_RECEIVING),
             Command::Sql(Sql::Follow { primary, acker }) => {
                 secret(statements::follow(settings, primary, *acker, &self.following))
