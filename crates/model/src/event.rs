@@ -264,13 +264,7 @@ impl fmt::Display for EventKind {
             Self::GatewayLeft { gateway } => write!(f, "gateway {gateway} is registered no more"),
             Self::GatewaysHeld { epoch, how } => write!(f, "epoch {epoch}: every gateway holds: {how}"),
             Self::ServedWithoutLease { gateway, run } => write!(f, "gateway {gateway} {run}"),
-            Self::AckersAgreed { epoch, ackers } if ackers.is_empty() => {
-                write!(f, "epoch {epoch}: nobody acknowledges commits; they wait")
-            }
-            Self::AckersAgreed { epoch, ackers } => {
-                let names: Vec<&str> = ackers.iter().map(InstanceName::as_str).collect();
-                write!(f, "epoch {epoch}: commits are acknowledged by {}", names.join(" or "))
-            }
+            Self::AckersAgreed { epoch, ackers } => acknowledge(f, *epoch, ackers),
             Self::ExposedReplicaClosed { instance } => {
                 write!(f, "{instance} is a replica and took clients' writes; it was closed (read_only)")
             }
@@ -295,6 +289,14 @@ impl fmt::Display for EventKind {
                 )
             }
         }
+    }
+}
+
+fn acknowledge(f: &mut fmt::Formatter<'_>, epoch: Epoch, ackers: &BTreeSet<InstanceName>) -> fmt::Result {
+    let names: Vec<&str> = ackers.iter().map(InstanceName::as_str).collect();
+    match names.as_slice() {
+        [] => write!(f, "epoch {epoch}: nobody acknowledges commits; they wait"),
+        names => write!(f, "epoch {epoch}: commits are acknowledged by {}", names.join(" or ")),
     }
 }
 

@@ -44,7 +44,7 @@ impl Watched {
     fn new(server: &MariaDbServer, tls: Option<ServiceTls>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let password = folder.path().join("password");
-        std::fs::write(&password, PASSWORD).unwrap();
+        fs::write(&password, PASSWORD).unwrap();
         let login = Login::new(Credentials {
             username: Some(CONTROLLER_USER.to_owned()),
             password: Some(SecretSource::File(password)),
