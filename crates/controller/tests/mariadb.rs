@@ -201,6 +201,29 @@ fn a_replica_that_takes_writes_is_closed() {
 }
 
 #[test]
+fn what_is_wrong_with_a_group_has_a_name() {
+    let mut desk = guarded();
+    let codes = |desk: &Desk| -> Vec<String> {
+        let problems = desk.brain.status(desk.clock()).services.remove(0).problems;
+        problems.into_iter().map(|problem| problem.code).collect()
+    };
+    assert_eq!(codes(&desk), Vec::<String>::new());
+    sees(&mut desk, replica("r2", 1030, SqlState { unapplied: 2001, ..ACKS }));
+    assert_eq!(codes(&desk), ["ReplicaBehind"], "what it received and did not apply cannot be read there");
+    let lag = desk.brain.status(desk.clock()).services.remove(0).instances[1].lag_bytes;
+    assert_eq!(lag, Some(2001));
+    sees(&mut desk, replica("r2", 1030, SqlState { exposed: true, ..ACKS }));
+    assert_eq!(codes(&desk), ["ReplicaWritable"]);
+    sees(&mut desk, replica("r2", 1030, SqlState { stalled: true, ..ACKS }));
+    assert_eq!(codes(&desk), ["ReplicaStalled"]);
+    sees(&mut desk, replica("r2", 1030, ACKS));
+    sees(&mut desk, primary(1030, SqlState { ackers: 2, ..PLAIN }));
+    assert_eq!(codes(&desk), ["CommitsUnguarded"]);
+    desk.pass(100);
+    assert!(desk.orders.iter().any(|order| order == "r1 open"), "{:?}", desk.orders);
+}
+
+#[test]
 fn something_is_written_now_and_then_so_that_replicas_are_seen_to_receive() {
     let mut desk = mariadb(Durability::Async);
     desk.pass(2000);

@@ -184,6 +184,11 @@ impl Replication {
     pub const fn is_primary(&self) -> bool {
         matches!(self.role, Role::Primary { .. })
     }
+
+    /// How far what can be read here is behind `offset`: what it has not received, and what it has not applied yet.
+    pub const fn lag_behind(&self, offset: ReplOffset) -> u64 {
+        offset.ahead_of(self.offset) + self.sql.unapplied
+    }
 }
 
 /// What a MariaDB says of itself beyond what every engine does. The default for others.

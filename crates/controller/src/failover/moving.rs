@@ -225,7 +225,7 @@ fn lag(work: &Work, from: &InstanceName, to: &InstanceName) -> Option<u64> {
     let fresh = |view: &View| view.sample.as_ref().is_some_and(|(at, _)| *at >= started);
     let offset = |name| work.view(name).filter(|view| fresh(view)).and_then(View::replication);
     let candidate = offset(to)?;
-    Some(offset(from)?.offset.ahead_of(candidate.offset) + candidate.sql.unapplied)
+    Some(candidate.lag_behind(offset(from)?.offset))
 }
 
 /// Why the service cannot be moved at all now, as a sentence's end.
