@@ -297,7 +297,7 @@ fn nothing_to_fail_over_to(s: &Snapshot) -> Option<String> {
 fn replica_down(s: &Snapshot) -> Option<String> {
     let down = s.others().filter(|(_, view)| matches!(view.health, Health::Down(_)));
     list(down.map(|(name, _)| name))
-        .map(|names| format!("{names} does not answer; start it or mend its network"))
+        .map(|names| format!("{names} does not answer; start it or mend its network, or if it hangs see why in its log (a full disk?)"))
 }
 
 fn replica_diverged(s: &Snapshot) -> Option<String> {
