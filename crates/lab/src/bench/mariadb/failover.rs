@@ -1,7 +1,8 @@
-//! The MariaDB benchmark: failovers as four writers of single-row commits see them through one gateway: how long nobody
+//! Failovers as four writers of single-row commits see them through one gateway: how long nobody
 //! gets a commit acknowledged, how many errors there are, and what of the acknowledged is missing afterwards.
 
 use crate::bench::Progress;
+use crate::bench::mariadb::MariaDbOptions;
 use crate::error::{LabError, Result};
 use crate::load::orders::OrderWriters;
 use crate::servers::mariadb::MariaDbServer;
@@ -27,19 +28,10 @@ const SPREAD: u64 = 1000;
 /// Commits after it.
 const AFTER: u64 = 500;
 
-/// What to measure.
-#[derive(Clone, Debug)]
-pub struct MariaDbOptions {
-    /// How often each fault happens in each durability.
-    pub runs: usize,
-    /// The `backstay` program; none: it is looked for.
-    pub backstay: Option<PathBuf>,
-}
-
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum MariaDbFault {
+pub(super) enum MariaDbFault {
     /// `kill -9` of the primary.
     Crash,
     /// SIGSTOP of the primary.
@@ -52,21 +44,15 @@ impl MariaDbFault {
     const ALL: [Self; 3] = [Self::Crash, Self::Hang, Self::Switchover];
 }
 
-/// All rows.
-#[derive(Clone, Debug, Serialize)]
-pub struct MariaDbReport {
-    bench: &'static str,
-    failover: Vec<Row>,
-}
-
 /// One fault in one durability.
 #[derive(Clone, Debug, Serialize)]
-struct Row {
+pub(super) struct Row {
     fault: MariaDbFault,
     durability: Durability,
     runs: usize,
     failed: usize,
-    longest_gap_ms: Percentiles,
+    /// The longest time without an acknowledged commit: what clients see of a failover.
+    rto_ms: Percentiles,
     errors: u64,
     acked: u64,
     lost: u64,
@@ -86,7 +72,7 @@ struct Sample {
     lost: u64,
 }
 
-struct Run(MariaDbFault, Durability);
+pub(super) struct Run(MariaDbFault, Durability);
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,13 +85,15 @@ impl fmt::Display for Run {
     }
 }
 
-/// Measures every fault in both durabilities, in turn.
-pub fn mariadb(options: &MariaDbOptions, progress: &mut impl Progress) -> MariaDbReport {
-    let cases: Vec<Run> = [Durability::Majority, Durability::Async]
-        .into_iter()
-        .flat_map(|durability| MariaDbFault::ALL.map(|fault| Run(fault, durability)))
-        .collect();
-    progress.begin(cases.len() * options.runs);
+/// Every fault in both durabilities.
+pub(super) fn cases() -> Vec<Run> {
+    let durabilities = [Durability::Majority, Durability::Async].into_iter();
+    durabilities.flat_map(|durability| MariaDbFault::ALL.map(|fault| Run(fault, durability))).collect()
+}
+
+/// Measures them in turn.
+pub(super) fn fail_over(options: &MariaDbOptions, progress: &mut impl Progress) -> Vec<Row> {
+    let cases = cases();
     let mut samples: Vec<Vec<Result<Sample>>> = cases.iter().map(|_| Vec::new()).collect();
     for _ in 0..options.runs {
         for (case, samples) in cases.iter().zip(&mut samples) {
@@ -124,8 +112,7 @@ pub fn mariadb(options: &MariaDbOptions, progress: &mut impl Progress) -> MariaD
             samples.push(outcome);
         }
     }
-    let rows = cases.iter().zip(samples).map(|(case, samples)| Row::of(case, samples)).collect();
-    MariaDbReport { bench: "mariadb", failover: rows }
+    cases.iter().zip(samples).map(|(case, samples)| Row::of(case, samples)).collect()
 }
 
 fn measure(run: &Run, backstay: Option<PathBuf>) -> Result<Sample> {
@@ -208,10 +195,7 @@ impl Row {
             durability: run.1,
             runs,
             failed: runs - good.len(),
-            longest_gap_ms: Percentiles {
-                p50: rank(0.5).unwrap_or_default(),
-                p99: rank(0.99).unwrap_or_default(),
-            },
+            rto_ms: Percentiles { p50: rank(0.5).unwrap_or_default(), p99: rank(0.99).unwrap_or_default() },
             errors: good.iter().map(|it| it.errors).sum(),
             acked: good.iter().map(|it| it.acked).sum(),
             lost: good.iter().map(|it| it.lost).sum(),
@@ -219,32 +203,35 @@ impl Row {
     }
 }
 
-impl MariaDbReport {
-    /// No run failed.
-    pub fn is_complete(&self) -> bool {
-        self.failover.iter().all(|row| row.failed == 0)
+impl Row {
+    pub(super) fn is_complete(&self) -> bool {
+        self.failed == 0
     }
 
-    /// For people.
-    pub fn table(&self) -> String {
-        let mut text = String::from(
-            "fault in durability        runs  failed  gap p50 ms  gap p99 ms  errors   acked  lost\n",
-        );
-        for row in &self.failover {
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                text,
-                "{:<25} {:>5} {:>7} {:>11.1} {:>11.1} {:>7} {:>7} {:>5}",
-                Run(row.fault, row.durability).to_string(),
-                row.runs,
-                row.failed,
-                row.longest_gap_ms.p50,
-                row.longest_gap_ms.p99,
-                row.errors,
-                row.acked,
-                row.lost
-            );
-        }
-        text
+    pub(super) fn was_run(&self) -> bool {
+        self.runs > 0
     }
+}
+
+/// For people.
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "fault in durability        runs  failed  gap p50 ms  gap p99 ms  errors   acked  lost\n",
+    );
+    for row in rows {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{:<25} {:>5} {:>7} {:>11.1} {:>11.1} {:>7} {:>7} {:>5}",
+            Run(row.fault, row.durability).to_string(),
+            row.runs,
+            row.failed,
+            row.rto_ms.p50,
+            row.rto_ms.p99,
+            row.errors,
+            row.acked,
+            row.lost
+        );
+    }
+    text
 }
