@@ -3,7 +3,7 @@
 use super::fault::ServerError;
 use super::handshake::{Greeting, write_answer};
 use super::packet::{Fields, Packet, Packets, write_packet};
-use super::results::{Outcome, Results};
+use super::results::{Outcome, Results, Table};
 use super::statements::{self, Following};
 use super::{ConversationError, Settings, info, scramble};
 use backstay_model::{ClientKind, Command, Fault, Reply, Sql};
@@ -37,6 +37,8 @@ pub struct Conversation {
     following: Following,
     /// The last error of the server, and nothing secret.
     trouble: Option<ServerError>,
+    /// What the last question was answered with.
+    answer: Option<Result<Vec<Table>, ServerError>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,11 @@ enum Asked {
         /// A password was in it: the server may quote it in an error.
         secret: bool,
     },
+    /// Somebody's own words: what they are answered with is kept for `take_answer`.
+    Question {
+        /// As with `Order`.
+        secret: bool,
+    },
     /// Answered with this, whatever the server says.
     Never(Fault),
 }
@@ -80,6 +87,7 @@ impl Conversation {
             unsent: Vec::new(),
             following: Following::default(),
             trouble: None,
+            answer: None,
         }
     }
 
@@ -90,6 +98,19 @@ impl Conversation {
         }
         let (asked, query) = self.translate(command);
         self.ask(asked, query.as_deref());
+    }
+
+    /// As `send`, in the asker's own words. The reply to it says only that there is an answer: see `take_answer`.
+    pub(super) fn question(&mut self, text: &str, secret: bool) {
+        if self.asked.len() >= UNANSWERED_MAX {
+            return self.end(ConversationError::TooLong);
+        }
+        self.ask(Asked::Question { secret }, Some(text));
+    }
+
+    /// What the question that was replied to last was answered with.
+    pub(super) const fn take_answer(&mut self) -> Option<Result<Vec<Table>, ServerError>> {
+        self.answer.take()
     }
 
     /// Takes bytes as they arrive.
@@ -212,7 +233,7 @@ impl Conversation {
             return Ok(Step::On);
         }
         let asked = *self.asked.front().ok_or(ConversationError::Garbage)?;
-        let keeps = matches!(asked, Asked::Identity | Asked::Info);
+        let keeps = matches!(asked, Asked::Identity | Asked::Info | Asked::Question { .. });
         let Some(outcome) = self.results.take(payload, keeps)? else {
             return Ok(Step::On);
         };
@@ -318,6 +339,10 @@ impl Conversation {
                 Reply::Info(info)
             }),
             Asked::Order { .. } => Ok(Reply::Done),
+            Asked::Question { .. } => {
+                self.answer = Some(Ok(tables));
+                Ok(Reply::Done)
+            }
             Asked::Never(fault) => Err(fault),
         };
         Ok(Step::Reply(told.unwrap_or_else(Reply::Refused)))
@@ -333,8 +358,12 @@ impl Conversation {
             (Asked::Identity | Asked::Info, 1064 | 1193) => Fault::NotTheEngine,
             _ => error.fault(),
         };
-        if asked == (Asked::Order { secret: true }) {
+        if matches!(asked, Asked::Order { secret: true } | Asked::Question { secret: true }) {
             error.text.clear();
+        }
+        if matches!(asked, Asked::Question { .. }) {
+            self.answer = Some(Err(error));
+            return Ok(Step::Reply(Reply::Done));
         }
         if asked == Asked::Setup {
             self.refuse(fault, Some(error));

@@ -8,6 +8,7 @@ mod conversation;
 mod fault;
 mod handshake;
 mod info;
+mod interview;
 mod packet;
 mod results;
 mod rights;
@@ -17,6 +18,8 @@ mod statements;
 pub use conversation::Conversation;
 pub use fault::ServerError;
 pub use handshake::{Upgrade, upgrade};
+pub use interview::{Answer, Interview};
+pub use results::{Row, Table};
 pub use rights::{CANARY_RIGHTS, EVENT_RIGHTS, REPLICATION_RIGHTS, RIGHTS};
 
 use backstay_model::MariaDbSpec;
