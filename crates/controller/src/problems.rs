@@ -199,6 +199,9 @@ const fn remedy(fault: Fault) -> &'static str {
         Fault::Unacknowledged => {
             "see whether its replicas are connected and acknowledge (SHOW ALL SLAVES STATUS there)"
         }
+        Fault::NeedsTls => {
+            "add tls to the service in the file, or let the user log in by another plugin; no failover is made for this"
+        }
         Fault::PrimaryLost | Fault::OtherError => "look at its log",
     }
 }

@@ -119,6 +119,8 @@ pub enum Fault {
     Stalled,
     /// Wrote, and no replica acknowledges it.
     Unacknowledged,
+    /// Lets this user in over TLS only (MySQL: 3159, or a password that it does not remember).
+    NeedsTls,
 }
 
 impl fmt::Display for Fault {
@@ -143,6 +145,7 @@ impl fmt::Display for Fault {
             Self::HostRefused => "lets nobody in from this host",
             Self::Stalled => "applies nothing of what it received",
             Self::Unacknowledged => "waits for an acknowledgement that does not come",
+            Self::NeedsTls => "lets the user in over TLS only",
         })
     }
 }

@@ -1,11 +1,12 @@
 //! One connection's talk: commands in, bytes out, bytes in, replies out.
 
+mod login;
+
 use super::fault::ServerError;
-use super::handshake::{Greeting, write_answer};
-use super::packet::{Fields, Packet, Packets, write_packet};
+use super::packet::{Packet, Packets, write_packet};
 use super::results::{Outcome, Results, Table};
 use super::statements::{self, Following};
-use super::{ConversationError, Settings, info, scramble};
+use super::{ConversationError, Settings, Unfit, info, mysql};
 use backstay_model::{ClientKind, Command, Fault, Reply, Sql};
 use std::collections::VecDeque;
 
@@ -14,13 +15,12 @@ const QUERY: u8 = 3;
 const PING: u8 = 14;
 /// How many commands may be unanswered. A link does not come near.
 const UNANSWERED_MAX: usize = 1024;
-/// How often a server may ask for a proof.
-const LOGIN_ROUNDS_MAX: u8 = 4;
 
 /// See the module's head. After `feed` and `send`, write what `unsent` holds, and take replies until there is none.
 #[derive(Debug)]
 pub struct Conversation {
     settings: Settings,
+    dialect: Dialect,
     phase: Phase,
     /// What became of the login.
     login: Option<Result<(), Fault>>,
@@ -30,6 +30,9 @@ pub struct Conversation {
     results: Results,
     /// What was sent or waits for the login, and is not answered yet.
     asked: VecDeque<Asked>,
+    /// An order of several packets that is under way, and what waits for its end.
+    script: Option<mysql::Script>,
+    held: VecDeque<Command>,
     /// Packets that wait for the login.
     waiting: Vec<u8>,
     unsent: Vec<u8>,
@@ -39,6 +42,13 @@ pub struct Conversation {
     trouble: Option<ServerError>,
     /// What the last question was answered with.
     answer: Option<Result<Vec<Table>, ServerError>>,
+}
+
+/// Whose words are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    MariaDb,
+    MySql,
 }
 
 #[derive(Debug)]
@@ -68,21 +78,35 @@ enum Asked {
         /// As with `Order`.
         secret: bool,
     },
+    /// One packet of the script.
+    Step,
     /// Answered with this, whatever the server says.
     Never(Fault),
 }
 
 impl Conversation {
-    /// Nothing was received yet.
+    /// With a MariaDB. Nothing was received yet.
     pub fn new(settings: Settings) -> Self {
+        Self::with(Dialect::MariaDb, settings)
+    }
+
+    /// With a MySQL. Nothing was received yet.
+    pub fn with_mysql(settings: Settings) -> Self {
+        Self::with(Dialect::MySql, settings)
+    }
+
+    fn with(dialect: Dialect, settings: Settings) -> Self {
         Self {
             settings,
+            dialect,
             phase: Phase::Greeting,
             login: None,
             login_rounds: 0,
             packets: Packets::default(),
             results: Results::default(),
             asked: VecDeque::new(),
+            script: None,
+            held: VecDeque::new(),
             waiting: Vec::new(),
             unsent: Vec::new(),
             following: Following::default(),
@@ -93,11 +117,13 @@ impl Conversation {
 
     /// Asks. Before the login is over it waits inside.
     pub fn send(&mut self, command: &Command) {
-        if self.asked.len() >= UNANSWERED_MAX {
+        if self.asked.len() + self.held.len() >= UNANSWERED_MAX {
             return self.end(ConversationError::TooLong);
         }
-        let (asked, query) = self.translate(command);
-        self.ask(asked, query.as_deref());
+        if self.script.is_some() {
+            return self.held.push_back(command.clone());
+        }
+        self.begin(command);
     }
 
     /// As `send`, in the asker's own words. The reply to it says only that there is an answer: see `take_answer`.
@@ -169,6 +195,64 @@ impl Conversation {
         self.results = Results::default();
         self.asked.clear();
         self.waiting.clear();
+        self.script = None;
+        self.held.clear();
+    }
+
+    /// Says a command, or the first part of it.
+    fn begin(&mut self, command: &Command) {
+        let (asked, query) = match (self.dialect, command) {
+            (Dialect::MariaDb, _) => self.translate(command),
+            (Dialect::MySql, Command::Ping) => (Asked::Ping, None),
+            (Dialect::MySql, Command::Identify) => (Asked::Identity, Some(mysql::IDENTITY.to_owned())),
+            (Dialect::MySql, Command::Info) => (Asked::Info, Some(mysql::info(&self.settings))),
+            (Dialect::MySql, _) => match mysql::script(&self.settings, command, &self.following) {
+                Ok(script) => {
+                    self.script = Some(script);
+                    self.go_on();
+                    return;
+                }
+                Err(fault) => (Asked::Never(fault), None),
+            },
+        };
+        self.ask(asked, query.as_deref());
+    }
+
+    /// The script's next packets; the reply to its order once it is over, and then what waited for that.
+    fn go_on(&mut self) -> Option<Reply> {
+        let script = self.script.as_mut()?;
+        let secret = script.secret;
+        let result = match script.next() {
+            mysql::Next::Wait => return None,
+            mysql::Next::Send(texts) => {
+                for text in texts {
+                    self.ask(Asked::Step, Some(&text));
+                }
+                return None;
+            }
+            mysql::Next::Done(result) => result,
+        };
+        self.script = None;
+        while self.script.is_none()
+            && let Some(command) = self.held.pop_front()
+        {
+            self.begin(&command);
+        }
+        Some(match result {
+            Ok(()) => Reply::Done,
+            Err(unfit) => self.unfit(unfit, secret),
+        })
+    }
+
+    /// What is refused, and why, unless that could quote a password.
+    fn unfit(&mut self, unfit: Unfit, secret: bool) -> Reply {
+        if let Some(mut error) = unfit.error {
+            if secret {
+                error.text.clear();
+            }
+            self.trouble = Some(error);
+        }
+        Reply::Refused(unfit.fault)
     }
 
     fn ask(&mut self, asked: Asked, query: Option<&str>) {
@@ -233,77 +317,18 @@ impl Conversation {
             return Ok(Step::On);
         }
         let asked = *self.asked.front().ok_or(ConversationError::Garbage)?;
-        let keeps = matches!(asked, Asked::Identity | Asked::Info | Asked::Question { .. });
-        let Some(outcome) = self.results.take(payload, keeps)? else {
+        let keeps = matches!(asked, Asked::Identity | Asked::Info | Asked::Question { .. } | Asked::Step);
+        let Some(mut outcome) = self.results.take(payload, keeps)? else {
             return Ok(Step::On);
         };
-        self.results = Results::default();
+        let results = std::mem::take(&mut self.results);
+        if let (Dialect::MySql, Asked::Info, Err(error)) = (self.dialect, asked, &outcome)
+            && mysql::is_missing_canary(error.code)
+        {
+            outcome = Ok(results.into_tables());
+        }
         self.asked.pop_front();
         self.answered(asked, outcome)
-    }
-
-    /// A packet before the login is over.
-    fn greet(&mut self, sequence: u8, payload: &[u8]) -> Result<(), ConversationError> {
-        match self.phase {
-            Phase::Greeting => match Greeting::read(payload)? {
-                Ok(greeting) => self.introduce(&greeting, sequence),
-                Err(error) => self.refuse(error.fault(), Some(error)),
-            },
-            _ => match payload.split_first() {
-                Some((0, _)) => self.open(),
-                Some((0xff, _)) => {
-                    let error = ServerError::read(payload).ok_or(ConversationError::Garbage)?;
-                    self.refuse(error.fault(), Some(error));
-                }
-                Some((0xfe, question)) => self.prove(question, sequence)?,
-                // In MySQL's own way: what is remembered there suffices, or the password itself is wanted.
-                Some((1, [3])) => {}
-                Some((1, [4])) if self.settings.encrypted => {
-                    let password = [self.settings.login.password.as_bytes(), &[0]].concat();
-                    write_packet(&mut self.unsent, sequence.wrapping_add(1), &password);
-                }
-                Some((1, [4])) => self.refuse(Fault::WrongPassword, None),
-                _ => return Err(ConversationError::Garbage),
-            },
-        }
-        Ok(())
-    }
-
-    fn introduce(&mut self, greeting: &Greeting, sequence: u8) {
-        if let Err(fault) = info::version(&greeting.version) {
-            return self.refuse(fault, None);
-        }
-        // Between the two there was a request for TLS.
-        let encrypted = self.settings.encrypted;
-        let sequence = sequence.wrapping_add(1 + u8::from(encrypted));
-        write_answer(&mut self.unsent, greeting, &self.settings.login, sequence, encrypted);
-        self.phase = Phase::Login;
-    }
-
-    /// The account has another way to log in than the greeting said.
-    fn prove(&mut self, question: &[u8], sequence: u8) -> Result<(), ConversationError> {
-        self.login_rounds += 1;
-        if self.login_rounds > LOGIN_ROUNDS_MAX {
-            return Err(ConversationError::Garbage);
-        }
-        let mut fields = Fields(question);
-        let plugin = String::from_utf8_lossy(fields.text().unwrap_or_default()).into_owned();
-        let nonce = fields.0.strip_suffix(&[0]).unwrap_or(fields.0);
-        match scramble::answer(&plugin, &self.settings.login.password, nonce) {
-            Some(proof) => write_packet(&mut self.unsent, sequence.wrapping_add(1), &proof),
-            None => self.refuse(
-                Fault::WrongPassword,
-                Some(ServerError {
-                    code: 0,
-                    state: String::new(),
-                    text: format!(
-                        "the account logs in by '{}', which is not known here",
-                        plugin.escape_debug()
-                    ),
-                }),
-            ),
-        }
-        Ok(())
     }
 
     /// The login is over: everything that waited goes out.
@@ -311,18 +336,19 @@ impl Conversation {
         self.phase = Phase::Open;
         let waiting = std::mem::take(&mut self.waiting);
         let others = std::mem::take(&mut self.asked);
-        self.ask(Asked::Setup, Some(statements::SETUP));
+        let setup = match self.dialect {
+            Dialect::MariaDb => statements::SETUP,
+            Dialect::MySql => mysql::SETUP,
+        };
+        self.ask(Asked::Setup, Some(setup));
         self.asked.extend(others);
         self.unsent.extend(waiting);
     }
 
-    fn refuse(&mut self, fault: Fault, error: Option<ServerError>) {
-        self.login = Some(Err(fault));
-        self.trouble = error;
-        self.phase = Phase::Refused(fault);
-    }
-
     fn answered(&mut self, asked: Asked, outcome: Outcome) -> Result<Step, ConversationError> {
+        if asked == Asked::Step {
+            return self.stepped(outcome);
+        }
         let tables = match outcome {
             Ok(tables) => tables,
             Err(error) => return self.failed(asked, error),
@@ -333,19 +359,40 @@ impl Conversation {
                 return Ok(Step::On);
             }
             Asked::Ping => Ok(Reply::Pong),
-            Asked::Identity => info::identity(&tables).map(Reply::Identity),
-            Asked::Info => info::replication(&tables).map(|(info, following)| {
+            Asked::Identity => match self.dialect {
+                Dialect::MariaDb => info::identity(&tables).map_err(Unfit::from),
+                Dialect::MySql => mysql::identity(&tables),
+            }
+            .map(Reply::Identity),
+            Asked::Info => match self.dialect {
+                Dialect::MariaDb => info::replication(&tables).map_err(Unfit::from),
+                Dialect::MySql => mysql::replication(&self.settings, &tables, &self.following),
+            }
+            .map(|(info, following)| {
                 self.following = following;
                 Reply::Info(info)
             }),
-            Asked::Order { .. } => Ok(Reply::Done),
+            Asked::Order { .. } | Asked::Step => Ok(Reply::Done),
             Asked::Question { .. } => {
                 self.answer = Some(Ok(tables));
                 Ok(Reply::Done)
             }
-            Asked::Never(fault) => Err(fault),
+            Asked::Never(fault) => Err(fault.into()),
         };
-        Ok(Step::Reply(told.unwrap_or_else(Reply::Refused)))
+        Ok(Step::Reply(told.unwrap_or_else(|unfit| self.unfit(unfit, false))))
+    }
+
+    /// One packet of the script was answered.
+    fn stepped(&mut self, outcome: Outcome) -> Result<Step, ConversationError> {
+        if let Err(error) = &outcome
+            && error.ends_connection()
+        {
+            self.trouble = Some(error.clone());
+            return Err(ConversationError::Ended);
+        }
+        let script = self.script.as_mut().ok_or(ConversationError::Garbage)?;
+        script.answered(outcome);
+        Ok(self.go_on().map_or(Step::On, Step::Reply))
     }
 
     fn failed(&mut self, asked: Asked, mut error: ServerError) -> Result<Step, ConversationError> {

@@ -189,6 +189,7 @@ fn following(own: &Own, link: Row<'_>) -> Following {
         of: followed_address(link),
         user: link.get("Master_User").unwrap_or_default().to_owned(),
         acknowledges: own.acknowledges,
+        writer: None,
     }
 }
 
@@ -198,7 +199,7 @@ fn followed_address(link: Row<'_>) -> Option<Address> {
     Some(Address { host: host.into(), port })
 }
 
-fn is_on(text: &str) -> bool {
+pub(super) fn is_on(text: &str) -> bool {
     text == "1" || text.eq_ignore_ascii_case("on")
 }
 

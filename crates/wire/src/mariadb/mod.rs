@@ -1,5 +1,6 @@
 //! What Backstay says to a MariaDB and how it understands the answer, over the protocol's text half: a login, then one
-//! packet for each command. The one place that knows MariaDB's words: beyond it there are `Command`, `Reply` and `Fault`.
+//! packet for each command. The one place that knows MariaDB's words, and in `mysql` those of MySQL 8, which speaks the same
+//! protocol: beyond it there are `Command`, `Reply` and `Fault`.
 //!
 //! Commands may be written while others are unanswered: the server runs what lies in its socket in order. It does not
 //! know in which order commands go out, or when.
@@ -9,6 +10,7 @@ mod fault;
 mod handshake;
 mod info;
 mod interview;
+mod mysql;
 mod packet;
 mod results;
 mod rights;
@@ -20,9 +22,12 @@ pub use fault::ServerError;
 pub use handshake::{Upgrade, upgrade};
 pub use interview::{Answer, Interview};
 pub use results::{Row, Table};
-pub use rights::{CANARY_RIGHTS, EVENT_RIGHTS, REPLICATION_RIGHTS, RIGHTS};
+pub use rights::{
+    CANARY_RIGHTS, EVENT_RIGHTS, MYSQL_CANARY_RIGHTS, MYSQL_RIGHTS, MYSQL_TABLE_RIGHTS, REPLICATION_RIGHTS,
+    RIGHTS,
+};
 
-use backstay_model::MariaDbSpec;
+use backstay_model::{Fault, MariaDbSpec};
 use std::fmt;
 use thiserror::Error;
 
@@ -52,6 +57,25 @@ pub struct Settings {
     pub spec: MariaDbSpec,
     /// The channel is encrypted: the server was asked to (`upgrade`), and replicas ask, too.
     pub encrypted: bool,
+}
+
+/// Why what a server answered is of no use, and what may be told of that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Unfit {
+    fault: Fault,
+    error: Option<ServerError>,
+}
+
+impl Unfit {
+    fn saying(fault: Fault, why: impl Into<String>) -> Self {
+        Self { fault, error: Some(ServerError::own(why)) }
+    }
+}
+
+impl From<Fault> for Unfit {
+    fn from(fault: Fault) -> Self {
+        Self { fault, error: None }
+    }
 }
 
 /// Why a conversation cannot go on. It keeps nothing and repeats it: close the connection.

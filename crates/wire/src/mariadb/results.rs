@@ -180,6 +180,11 @@ impl Results {
         if self.kept_bytes > KEPT_BYTES_MAX { Err(ConversationError::TooLong) } else { Ok(()) }
     }
 
+    /// The results that came before an error.
+    pub(super) fn into_tables(self) -> Vec<Table> {
+        self.tables
+    }
+
     /// At most how much is held.
     pub(super) const fn held_bytes(&self) -> usize {
         self.kept_bytes

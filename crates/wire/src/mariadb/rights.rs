@@ -37,6 +37,28 @@ pub const CANARY_RIGHTS: &[&str] = &["CREATE", "DELETE", "INSERT"];
 /// `GRANT … ON *.*` to the user that replicas log in with at their primary.
 pub const REPLICATION_RIGHTS: &[&str] = &["REPLICATION SLAVE"];
 
+/// `GRANT … ON *.*` to the user that controllers log in to a MySQL with. From its manual: not yet tried.
+pub const MYSQL_RIGHTS: &[&str] = &[
+    // KILL; to be let through where read_only is set.
+    "CONNECTION_ADMIN",
+    // Whom to disconnect.
+    "PROCESS",
+    // RESET REPLICA.
+    "RELOAD",
+    // SHOW REPLICA STATUS.
+    "REPLICATION CLIENT",
+    // STOP REPLICA, CHANGE REPLICATION SOURCE, START REPLICA.
+    "REPLICATION_SLAVE_ADMIN",
+    // SET GLOBAL.
+    "SYSTEM_VARIABLES_ADMIN",
+];
+
+/// `GRANT … ON performance_schema.*` to the same user.
+pub const MYSQL_TABLE_RIGHTS: &[&str] = &["SELECT"];
+
+/// `GRANT … ON backstay.*` to the same user, for canaries, which are read, too.
+pub const MYSQL_CANARY_RIGHTS: &[&str] = &["CREATE", "DELETE", "INSERT", "SELECT"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +70,20 @@ mod tests {
             (RIGHTS, "*.*"),
             (EVENT_RIGHTS, "*.*"),
             (CANARY_RIGHTS, "backstay.*"),
+            (REPLICATION_RIGHTS, "*.*"),
+        ] {
+            let grant = format!("\nGRANT {} ON {on} TO ", rights.join(", "));
+            assert!(guide.contains(&grant), "{grant}");
+        }
+    }
+
+    #[test]
+    fn the_guide_grants_exactly_these_on_a_mysql() {
+        let guide = include_str!("../../../../docs/guide/mysql.md");
+        for (rights, on) in [
+            (MYSQL_RIGHTS, "*.*"),
+            (MYSQL_TABLE_RIGHTS, "performance_schema.*"),
+            (MYSQL_CANARY_RIGHTS, "backstay.*"),
             (REPLICATION_RIGHTS, "*.*"),
         ] {
             let grant = format!("\nGRANT {} ON {on} TO ", rights.join(", "));

@@ -105,6 +105,8 @@ pub(super) struct Following {
     pub(super) of: Option<Address>,
     pub(super) user: String,
     pub(super) acknowledges: bool,
+    /// Who wrote what it received last (MySQL).
+    pub(super) writer: Option<String>,
 }
 
 pub(super) fn info(settings: &Settings) -> String {
@@ -223,7 +225,7 @@ fn change_master(text: &mut String, settings: &Settings, primary: &Address) {
 }
 
 /// A text as a literal. `SETUP` makes the backslash an escape.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut literal = String::from("'");
     for character in text.chars() {
         match character {
