@@ -23,6 +23,8 @@ pub(crate) struct Manners {
     /// One that is re-pointed may take a full copy, so only a few are at a time; and it tries by itself until it is linked.
     /// Otherwise it goes on where it stood, and its thread may have given up.
     pub(crate) copies: bool,
+    /// What locks tables, or commits slowly, keeps it open.
+    pub(crate) closes_under_lock: bool,
     /// What a planned move keeps waiting runs when that ends, unless it is let go first.
     pub(crate) postpones: bool,
 }
@@ -35,6 +37,7 @@ impl Manners {
         writes_apart: false,
         named_by_servers: false,
         copies: true,
+        closes_under_lock: false,
         postpones: true,
     };
     const MARIADB: Self = Self {
@@ -44,6 +47,7 @@ impl Manners {
         writes_apart: true,
         named_by_servers: true,
         copies: false,
+        closes_under_lock: true,
         postpones: false,
     };
 

@@ -222,7 +222,7 @@ fn instance_status(
 }
 
 fn lag(seen: &Replication, primary: &Replication) -> Option<u64> {
-    (seen.replid == primary.replid).then(|| primary.offset.ahead_of(seen.offset))
+    (seen.replid == primary.replid).then(|| seen.lag_behind(primary.offset))
 }
 
 /// Every instance but the primary, by what was last seen of it: the best first. An estimate, since nothing is frozen.

@@ -1,7 +1,8 @@
 //! The catalogue of problems: one row each, a name, how bad it is, and a pure matcher that says in one sentence what
 //! happened, why, and what to do next. Order matters: the worst first.
 
-use crate::counted::Counted;
+use crate::counted::{Counted, is_majority};
+use crate::engine::Manners;
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::{follows, is_of_a_stranger};
@@ -53,6 +54,7 @@ pub const CATALOGUE: &[Problem] = &[
     row("ServedWithoutLease", Severity::Error, served_without_lease),
     row("ConfigurationsDiffer", Severity::Error, |s| s.disagreement.clone()),
     row("PasswordRefused", Severity::Error, |s| replicas_faulty(s, |fault| fault == Fault::WrongPassword)),
+    row("CommitsUnguarded", Severity::Error, commits_unguarded),
     row("ReplicaDiverged", Severity::Error, replica_diverged),
     row("SentinelsUnseen", Severity::Warning, sentinels_unseen),
     row("ReplicaOfStranger", Severity::Warning, replica_of_stranger),
@@ -60,7 +62,9 @@ pub const CATALOGUE: &[Problem] = &[
     row("ReplicaDown", Severity::Warning, replica_down),
     row("ReplicaFaulty", Severity::Warning, |s| replicas_faulty(s, |fault| fault != Fault::WrongPassword)),
     row("ReplicaStalled", Severity::Warning, replica_stalled),
+    row("ReplicaWritable", Severity::Warning, replica_writable),
     row("AckerMissing", Severity::Warning, acker_missing),
+    row("ReplicaBehind", Severity::Warning, replica_behind),
     row("ReplicaNotInSync", Severity::Warning, replica_not_in_sync),
     row("EngineUntried", Severity::Warning, engine_untried),
     row("FailoverRunning", Severity::Warning, failover_running),
@@ -159,7 +163,10 @@ const fn remedy(fault: Fault) -> &'static str {
     match fault {
         Fault::Loading => "wait, or fail over to a replica",
         Fault::Busy => "stop the script with SCRIPT KILL",
-        Fault::DiskError => "free disk space or mend the disk",
+        Fault::DiskError => {
+            "free disk space or mend the disk; if that takes long and another instance has room, `backstay failover` \
+             moves the service there"
+        }
         Fault::WrongPassword => {
             "correct password_file, password_env or username in the file; no failover is made for this"
         }
@@ -294,7 +301,7 @@ fn nothing_to_fail_over_to(s: &Snapshot) -> Option<String> {
 fn replica_down(s: &Snapshot) -> Option<String> {
     let down = s.others().filter(|(_, view)| matches!(view.health, Health::Down(_)));
     list(down.map(|(name, _)| name))
-        .map(|names| format!("{names} does not answer; start it or mend its network"))
+        .map(|names| format!("{names} does not answer; start it or mend its network, or if it hangs see why in its log (a full disk?)"))
 }
 
 fn replica_diverged(s: &Snapshot) -> Option<String> {
@@ -323,6 +330,48 @@ fn replica_stalled(s: &Snapshot) -> Option<String> {
     };
     list(stalled.map(|(name, _)| name)).map(|names| {
         format!("{names} receives but applies nothing; see Last_SQL_Error in {see}, then {start}")
+    })
+}
+
+fn replica_writable(s: &Snapshot) -> Option<String> {
+    let writable = s.others().filter(|(_, view)| view.replication().is_some_and(|seen| seen.sql.exposed));
+    list(writable.map(|(name, _)| name)).map(|names| {
+        format!("{names} replicates and takes clients' writes (read_only=0), which the others never get; it is being closed")
+    })
+}
+
+/// Somebody switched it off, or gave it a timeout; it is switched on again.
+fn commits_unguarded(s: &Snapshot) -> Option<String> {
+    let (name, view) = s.primary()?;
+    let promised = is_majority(&s.scene.spec) && s.counted.is_some_and(|counted| !counted.ackers.is_empty());
+    let seen = view.replication().filter(|seen| promised && seen.is_primary() && !seen.closed)?;
+    (s.state.phase == Phase::Stable && !seen.sql.guarded).then(|| {
+        format!(
+            "the primary {name} does not wait for acknowledgements (rpl_semi_sync_master_enabled, _timeout): what it \
+             commits now may be lost with it; it is being told to wait again"
+        )
+    })
+}
+
+/// As far as a switchover would not even begin with it, ten times over.
+fn replica_behind(s: &Snapshot) -> Option<String> {
+    let (_, primary) = s.primary()?;
+    let primary = primary.replication()?;
+    let unit = s.scene.spec.engine.kind().unit();
+    let near = Manners::of(&s.scene.spec.engine).near;
+    let behind = s.others().filter_map(|(name, view)| {
+        let seen =
+            view.replication().filter(|seen| view.health == Health::Up && seen.replid == primary.replid)?;
+        let lag = seen.lag_behind(primary.offset);
+        (lag > near * 10).then(|| format!("{name} is {} behind", unit.count(lag)))
+    });
+    let behind: Vec<String> = behind.collect();
+    (!behind.is_empty()).then(|| {
+        format!(
+            "{}: a failover would wait for it, and its readers see old data; see whether it has the processor, the disk \
+             and the network to keep up",
+            behind.join("; ")
+        )
     })
 }
 

@@ -76,10 +76,8 @@ impl Controller {
             }
             Decided::Pause { until, by } => EventKind::Paused { until, by },
             Decided::Resume { by } => EventKind::Resumed { by },
-            Decided::Rename { .. }
-            | Decided::Decide { .. }
-            | Decided::Ackers { .. }
-            | Decided::Gateways { .. } => return,
+            Decided::Ackers { epoch, ackers } => EventKind::AckersAgreed { epoch, ackers },
+            Decided::Rename { .. } | Decided::Decide { .. } | Decided::Gateways { .. } => return,
         };
         event(out, now, Some(service), kind);
         self.route(service, out);

@@ -173,10 +173,18 @@ fn every_report_is_answered_with_a_lease_and_the_readers() {
     let readers = &orders.services[0].readers;
     let lags: Vec<_> = readers.iter().map(|reader| (reader.instance.as_str(), reader.lag_bytes)).collect();
     assert_eq!(lags, [("r2", 0), ("r3", 10)]);
+    let mut received = desk::linked("r3", "r1", true, 990);
+    received.sql.unapplied = 5;
+    desk.sees("r3", Observation::Replication(received.clone()));
+    desk.reports(&app(1), None);
+    let readers = &desk.gateways.pop().unwrap().1.services[0].readers;
+    assert_eq!(readers[1].lag_bytes, 15, "what it received and did not apply cannot be read there");
+    received.sql.stalled = true;
+    desk.sees("r3", Observation::Replication(received));
     desk.link_down("r2", "r1", 1000);
     desk.reports(&app(1), None);
     let readers = &desk.gateways.pop().unwrap().1.services[0].readers;
-    assert_eq!(readers.len(), 1, "one whose link is down is none");
+    assert_eq!(readers.len(), 0, "neither one whose link is down, nor one that applies nothing");
 }
 
 #[test]

@@ -79,6 +79,8 @@ fn who_acknowledges_is_agreed_on_before_it_does() {
     sees(&mut desk, replica("r3", 1010, PLAIN));
     desk.pass(50);
     assert_eq!(ackers(&desk), ["r2", "r3"].map(String::from).into());
+    let told = desk.told.join("\n");
+    assert!(told.contains("epoch 1: commits are acknowledged by r2 or r3"), "{told}");
     for order in ["r2 follow r1", "r3 follow r1"] {
         assert!(desk.orders.iter().any(|one| one == order), "{:?}", desk.orders);
     }
@@ -196,6 +198,29 @@ fn a_replica_that_takes_writes_is_closed() {
         "{:?}",
         desk.told
     );
+}
+
+#[test]
+fn what_is_wrong_with_a_group_has_a_name() {
+    let mut desk = guarded();
+    let codes = |desk: &Desk| -> Vec<String> {
+        let problems = desk.brain.status(desk.clock()).services.remove(0).problems;
+        problems.into_iter().map(|problem| problem.code).collect()
+    };
+    assert_eq!(codes(&desk), Vec::<String>::new());
+    sees(&mut desk, replica("r2", 1030, SqlState { unapplied: 2001, ..ACKS }));
+    assert_eq!(codes(&desk), ["ReplicaBehind"], "what it received and did not apply cannot be read there");
+    let lag = desk.brain.status(desk.clock()).services.remove(0).instances[1].lag_bytes;
+    assert_eq!(lag, Some(2001));
+    sees(&mut desk, replica("r2", 1030, SqlState { exposed: true, ..ACKS }));
+    assert_eq!(codes(&desk), ["ReplicaWritable"]);
+    sees(&mut desk, replica("r2", 1030, SqlState { stalled: true, ..ACKS }));
+    assert_eq!(codes(&desk), ["ReplicaStalled"]);
+    sees(&mut desk, replica("r2", 1030, ACKS));
+    sees(&mut desk, primary(1030, SqlState { ackers: 2, ..PLAIN }));
+    assert_eq!(codes(&desk), ["CommitsUnguarded"]);
+    desk.pass(100);
+    assert!(desk.orders.iter().any(|order| order == "r1 open"), "{:?}", desk.orders);
 }
 
 #[test]

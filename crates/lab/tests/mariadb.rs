@@ -2,12 +2,15 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate touches the world")]
 
+use backstay_lab::load::logins::Logins;
+use backstay_lab::load::sql::Account;
 use backstay_lab::servers::mariadb::MariaDbServer;
 use backstay_lab::servers::process::{Liveness, Process};
 use backstay_lab::stack::mariadb::{application, await_same, status};
 use backstay_lab::stack::view::{RoleView, ServiceView};
 use backstay_lab::{Fault, Lab, LabError, Options, ScopedLab};
 use backstay_model::Durability;
+use std::time::Duration;
 
 fn databases(count: usize) -> Options {
     Options { controllers: 0, redis: 1, mariadb: count, remember: false, ..Options::default() }
@@ -115,4 +118,20 @@ fn a_mariadb_group_that_makes_no_sense_is_refused_with_what_to_write() {
         let Err(LabError::Options(complaint)) = Lab::up(&options) else { panic!("it comes up") };
         assert!(complaint.contains(said), "{complaint}");
     }
+}
+
+#[test]
+fn a_connection_for_each_question_logs_in_and_is_answered_and_a_wrong_password_is_told() {
+    let lab = ScopedLab::up(&databases(1)).unwrap();
+    let mut logins = Logins {
+        target: servers(&lab)[0].address(),
+        account: application(),
+        threads: 2,
+        duration: Duration::from_millis(200),
+        limit: Duration::from_secs(20),
+    };
+    assert!(logins.run().unwrap().operations > 2);
+    logins.account = Account { password: "wrong".to_owned(), ..application() };
+    let error = logins.run().unwrap_err().to_string();
+    assert!(error.contains("Access denied for user 'shop'"), "{error}");
 }

@@ -52,6 +52,8 @@ pub enum Sql {
     Close,
     /// Take them (`read_only=0`).
     Open,
+    /// Say, as a refusal, what its commits wait for. Done: nothing that it knows of.
+    Delay,
     /// Receive nothing more; what was received is still applied (`STOP SLAVE IO_THREAD`).
     StopReceiving,
     /// A replica follows this address, and acknowledges what it receives or does not.

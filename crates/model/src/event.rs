@@ -7,6 +7,7 @@ use crate::{
     Unit, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Something that happened, with the moment on the clock of the controller that tells it.
@@ -142,6 +143,11 @@ pub enum EventKind {
         times: u32,
         run: FailsafeRun,
     },
+    /// From now on these replicas acknowledge commits, and a failover reads each of them (MariaDB, `majority`).
+    AckersAgreed {
+        epoch: Epoch,
+        ackers: BTreeSet<InstanceName>,
+    },
     /// A primary that is not the epoch's was found and closed.
     StrayPrimaryClosed {
         instance: InstanceName,
@@ -258,6 +264,7 @@ impl fmt::Display for EventKind {
             Self::GatewayLeft { gateway } => write!(f, "gateway {gateway} is registered no more"),
             Self::GatewaysHeld { epoch, how } => write!(f, "epoch {epoch}: every gateway holds: {how}"),
             Self::ServedWithoutLease { gateway, run } => write!(f, "gateway {gateway} {run}"),
+            Self::AckersAgreed { epoch, ackers } => acknowledge(f, *epoch, ackers),
             Self::ExposedReplicaClosed { instance } => {
                 write!(f, "{instance} is a replica and took clients' writes; it was closed (read_only)")
             }
@@ -282,6 +289,14 @@ impl fmt::Display for EventKind {
                 )
             }
         }
+    }
+}
+
+fn acknowledge(f: &mut fmt::Formatter<'_>, epoch: Epoch, ackers: &BTreeSet<InstanceName>) -> fmt::Result {
+    let names: Vec<&str> = ackers.iter().map(InstanceName::as_str).collect();
+    match names.as_slice() {
+        [] => write!(f, "epoch {epoch}: nobody acknowledges commits; they wait"),
+        names => write!(f, "epoch {epoch}: commits are acknowledged by {}", names.join(" or ")),
     }
 }
 

@@ -128,7 +128,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Loading => "is still loading its data",
             Self::Busy => "is busy running a script",
-            Self::DiskError => "refuses writes because it cannot save to disk",
+            Self::DiskError => "cannot save to disk, so it takes no writes",
             Self::PrimaryLost => "lost its primary and serves no stale data",
             Self::WrongPassword => "refuses the password",
             Self::NoPermission => "denies a command that Backstay needs",
@@ -186,6 +186,11 @@ impl Replication {
     /// Whether it calls itself a primary.
     pub const fn is_primary(&self) -> bool {
         matches!(self.role, Role::Primary { .. })
+    }
+
+    /// How far what can be read here is behind `offset`: what it has not received, and what it has not applied yet.
+    pub const fn lag_behind(&self, offset: ReplOffset) -> u64 {
+        offset.ahead_of(self.offset) + self.sql.unapplied
     }
 }
 

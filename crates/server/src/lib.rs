@@ -8,6 +8,7 @@ pub mod adopt;
 mod anteroom;
 mod clock;
 mod conversation;
+pub mod doctor;
 mod driver;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -146,6 +146,7 @@ fn every_command() -> Vec<Command> {
         Command::Sql(Sql::Follow { primary: address.clone(), acker: false }),
         Command::Sql(Sql::Close),
         Command::Sql(Sql::Open),
+        Command::Sql(Sql::Delay),
         Command::Sql(Sql::StopReceiving),
         Command::Sql(Sql::Demote { primary: address, acker: true }),
         Command::Sql(Sql::Demote { primary: Address::nowhere(), acker: false }),

@@ -92,3 +92,24 @@ pub(crate) struct Traffic {
     #[command(flatten)]
     pub(crate) output: Output,
 }
+
+pub(super) const DOCTOR_HELP: &str = "\
+It logs in to every instance of every MariaDB service of the file as Backstay does, all at the same time, and changes \
+nothing. Each finding has the statements that mend it now, to be run at that instance by somebody who may, and the lines \
+of its my.cnf by which it stays mended. For Redis: `backstay adopt SERVICE --dry-run`.
+
+Exit codes:
+  0   nothing is wrong; there may be warnings (it works, and worse than it could) and notes (what cannot be seen)
+  1   there is an error: something that Backstay promises does not hold, or an instance cannot be looked at";
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// What is looked at: `mariadb`, which may be left out, then the service, or all of them if that is left out.
+    #[arg(value_name = "[mariadb] SERVICE", num_args = 0..=2)]
+    pub(crate) words: Vec<String>,
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "BACKSTAY_CONFIG")]
+    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}

@@ -12,7 +12,7 @@ pub(crate) use act::{
 };
 pub(crate) use config::Config;
 pub(crate) use lab::{Folder, Lab, LabUp};
-pub(crate) use look::{Events, Explain, History, Status, Traffic, Watch};
+pub(crate) use look::{Doctor, Events, Explain, History, Status, Traffic, Watch};
 pub(crate) use process::{Gateway, Log, LogFormat, Run};
 
 use crate::commands::cert::Cert;
@@ -20,14 +20,14 @@ use crate::output::Colours;
 use act::{ADOPT_HELP, SWITCHOVER_HELP};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
-use look::{EVENTS_HELP, TRAFFIC_HELP};
+use look::{DOCTOR_HELP, EVENTS_HELP, TRAFFIC_HELP};
 use process::{GATEWAY_HELP, RUN_HELP};
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0   it was done
-  1   it failed or was refused; nothing was changed unless the message says so
+  1   it failed or was refused; nothing was changed unless the message says so. `doctor` found an error
   2   the command line is wrong
   3   `status --check` found something unhealthy
   4   no controller could be reached, or by `traffic` no gateway
@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// Make existing servers fit for Backstay: protected boot, backlog, ping period, a user with the least rights.
     #[command(after_help = ADOPT_HELP)]
     Adopt(Adopt),
+    /// Say what is wrong with the servers of a MariaDB service, each with the statement that mends it.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Doctor),
     /// Show and change which controllers belong to the cluster.
     #[command(subcommand)]
     Controller(Controller),

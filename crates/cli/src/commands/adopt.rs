@@ -16,15 +16,7 @@ pub(super) fn adopt(arguments: &Adopt) -> Result<(), Failure> {
         instance: arguments.instance.as_deref().map(Into::into),
         admin: admin(arguments),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        Failure::new(
-            FAILED,
-            "nothing was looked at",
-            error,
-            "look at the limits of the process (`ulimit -a`)",
-        )
-    })?;
+    let runtime = super::runtime("nothing was looked at")?;
     let mut adoption = runtime.block_on(Adoption::look(&config, &wish))?;
     if arguments.consent.is_dry_run() {
         return arguments.output.show(&adoption, show::adoption);

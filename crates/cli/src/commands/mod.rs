@@ -6,6 +6,7 @@ mod completions;
 pub(crate) mod config;
 mod controller;
 mod decide;
+mod doctor;
 mod events;
 mod explain;
 mod gateway;
@@ -25,7 +26,7 @@ mod watch;
 pub(crate) use traffic::SlowCommands;
 
 use crate::arguments::{Arguments, Command};
-use crate::failure::Failure;
+use crate::failure::{FAILED, Failure};
 use serde::{Deserialize, Serialize};
 use std::process::ExitCode;
 
@@ -46,6 +47,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Resume(arguments) => resume::resume(&arguments),
         Command::Decide(arguments) => decide::decide(&arguments),
         Command::Adopt(arguments) => adopt::adopt(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Switchover(arguments) => switchover::switchover(&arguments),
         Command::Failover(arguments) => switchover::failover(&arguments),
         Command::Watch(arguments) => watch::watch(&arguments),
@@ -57,6 +59,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Lab(arguments) => lab::lab(&arguments),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a command that asks servers itself runs on; `otherwise`: what did not happen if there is none.
+fn runtime(otherwise: &str) -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| {
+        Failure::new(FAILED, otherwise, error, "look at the limits of the process (`ulimit -a`)")
+    })
 }
 
 /// What a controller says of an order that it carried out.

@@ -119,8 +119,9 @@ fn wait(
     last.filter(is_over).ok_or_else(|| still_running(service, service.epoch))
 }
 
+/// A switchover that was given up is over at once: the primary may still be what stood in its way.
 fn is_over(record: &FailoverStatus) -> bool {
-    record.moments.first_write.is_some()
+    record.moments.first_write.is_some() || record.planned && record.from == record.to
 }
 
 fn still_running(service: &ServiceStatus, epoch: Epoch) -> Failure {

@@ -1,6 +1,7 @@
 //! How results look: from values to text, without asking anybody anything.
 
 mod adopt;
+mod doctor;
 mod events;
 mod explain;
 mod fold;
@@ -16,6 +17,7 @@ mod watch;
 mod tests;
 
 pub(crate) use adopt::adoption;
+pub(crate) use doctor::examination;
 pub(crate) use events::{EventLine, event_line};
 pub(crate) use explain::explanation;
 pub(crate) use history::history;

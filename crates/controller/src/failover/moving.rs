@@ -116,7 +116,12 @@ fn hold_and_demote(work: &mut Work, reign: &Reign, to: &InstanceName, target: &A
         Some(format!("{} {fault} that a switchover needs", reign.instance))
     } else if waited(work.scene.notes.paused) > PAUSE_PATIENCE {
         Some(match work.view(&reign.instance).and_then(|view| view.paused_in(work.state.epoch)) {
-            None => format!("{} did not confirm that writes wait", reign.instance),
+            None => {
+                let old = &reign.instance;
+                let lock = "; LOCK TABLES or a commit may stand in the way (SHOW PROCESSLIST): end that session, then ask again";
+                let hint = if work.manners().closes_under_lock { lock } else { "" };
+                format!("{old} did not confirm that writes wait{hint}")
+            }
             Some(_) => format!("{to} did not catch up while writes waited"),
         })
     } else if waited(work.scene.notes.started) > CATCH_UP {
@@ -220,7 +225,7 @@ fn lag(work: &Work, from: &InstanceName, to: &InstanceName) -> Option<u64> {
     let fresh = |view: &View| view.sample.as_ref().is_some_and(|(at, _)| *at >= started);
     let offset = |name| work.view(name).filter(|view| fresh(view)).and_then(View::replication);
     let candidate = offset(to)?;
-    Some(offset(from)?.offset.ahead_of(candidate.offset) + candidate.sql.unapplied)
+    Some(candidate.lag_behind(offset(from)?.offset))
 }
 
 /// Why the service cannot be moved at all now, as a sentence's end.

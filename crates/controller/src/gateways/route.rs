@@ -55,7 +55,9 @@ fn readers(state: &ServiceState, scene: &Scene) -> Vec<Reader> {
     let reads = |spec: &InstanceSpec, seen: &Replication| {
         let fed =
             follows(seen).is_some_and(|(of, link_up, syncing)| *of == primary.address && link_up && !syncing);
-        fed && seen.replid == reign.replid && state.trusted.get(&spec.name) == Some(&seen.run_id)
+        fed && !seen.sql.stalled
+            && seen.replid == reign.replid
+            && state.trusted.get(&spec.name) == Some(&seen.run_id)
     };
     let others = scene.spec.instances.iter().filter(|spec| spec.name != reign.instance);
     let readers = others.filter_map(|spec| {
@@ -65,7 +67,7 @@ fn readers(state: &ServiceState, scene: &Scene) -> Vec<Reader> {
             instance: spec.name.clone(),
             address: spec.address.clone(),
             zone: spec.zone.clone(),
-            lag_bytes: newest?.ahead_of(seen.offset),
+            lag_bytes: seen.lag_behind(newest?),
         })
     });
     readers.collect()

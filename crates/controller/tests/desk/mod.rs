@@ -272,6 +272,6 @@ pub(crate) fn state(instance: &str, role: Role, offset: u64) -> Replication {
     }
 }
 
-fn linked(instance: &str, primary: &str, link_up: bool, offset: u64) -> Replication {
+pub(crate) fn linked(instance: &str, primary: &str, link_up: bool, offset: u64) -> Replication {
     state(instance, Role::Replica { of: address(primary), link_up, syncing: false }, offset)
 }

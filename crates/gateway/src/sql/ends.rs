@@ -18,13 +18,13 @@ impl Ends {
         }
     }
 
-    /// The socket of a side, and that of the other one.
-    pub(super) fn both(&mut self, from: Side) -> Option<(&mut Socket, &mut Socket)> {
-        let server = self.server.as_mut()?;
-        Some(match from {
-            Side::Client => (&mut self.client, server),
-            Side::Server => (server, &mut self.client),
-        })
+    /// The socket of a side, and that of the other one, if there is one.
+    pub(super) const fn both(&mut self, from: Side) -> Option<(&mut Socket, Option<&mut Socket>)> {
+        match (from, self.server.as_mut()) {
+            (Side::Client, server) => Some((&mut self.client, server)),
+            (Side::Server, Some(server)) => Some((server, Some(&mut self.client))),
+            (Side::Server, None) => None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod ends;
 mod exchange;
+mod login;
 mod packets;
 mod plane;
 mod refusal;

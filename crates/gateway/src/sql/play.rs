@@ -1,7 +1,8 @@
 //! Plays any sequence of events to a whole exchange without a socket: clients that come, ask, and end, servers that answer,
 //! stall or break, buffers that are full, leases that end, holds, drains. Whatever the sequence: nothing is sent to a primary
 //! without a lease, nothing is delivered that was read after it, a client has one server at most and keeps it once that has
-//! spoken, a hold is confirmed when nothing leads to the old primary, and bytes arrive in order, each of them once.
+//! let it in, a hold is confirmed when nothing leads to the old primary, and bytes arrive in order, each of them once. Of a
+//! login that a second server takes over: both sides see packets in their order, and a server no proof but for itself.
 
 use super::exchange::{Effect, Exchange, How, Side, Verdict};
 use crate::core::{Direction, Key, Source, Target};
@@ -43,8 +44,22 @@ pub(crate) struct Player {
     pub(crate) wire: Wire,
     greeted: bool,
     numbers: u64,
+    login: Signing,
     /// How its connection ended.
     pub(crate) end: Option<String>,
+}
+
+/// How far a client's login is, where logins are followed.
+#[derive(Default)]
+struct Signing {
+    /// So many bytes of it it has sent, and heard.
+    sent: usize,
+    heard: usize,
+    /// The next packet's number, once it has said what it owes.
+    next: u8,
+    /// What it has been asked for, and by which number.
+    owes: Option<(u8, u8)>,
+    done: bool,
 }
 
 pub(crate) struct Remote {
@@ -54,6 +69,12 @@ pub(crate) struct Remote {
     /// How much of what it got was answered.
     answered: usize,
     in_transaction: bool,
+    /// What its questions are told by.
+    id: u8,
+    /// So many bytes of a login it has got, and sent.
+    login_got: usize,
+    login_sent: usize,
+    let_in: bool,
 }
 
 pub(crate) struct World {
@@ -69,6 +90,11 @@ pub(crate) struct World {
     pub(crate) room: usize,
     /// Servers greet by themselves.
     pub(crate) greets: bool,
+    /// As a MariaDB does, so that logins can be followed.
+    pub(crate) real: bool,
+    /// Every server wants another way of logging in than clients begin with.
+    pub(crate) switches: bool,
+    greetings: u8,
 }
 
 fn service() -> ServiceName {
@@ -94,13 +120,69 @@ fn first_packet(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..4 + length)
 }
 
-/// How many commands are answered in what a server has sent, behind a greeting and a login.
-fn answers(mut bytes: &[u8]) -> u64 {
+fn packets(mut bytes: &[u8]) -> u64 {
     let mut packets = 0_u64;
     while let Some(packet) = first_packet(bytes) {
         (packets, bytes) = (packets + 1, &bytes[packet.len()..]);
     }
-    packets.saturating_sub(2)
+    packets
+}
+
+/// A greeting whose random bytes are all this one.
+fn greeting(id: u8) -> Vec<u8> {
+    let payload = [
+        &b"\x0aplayed\0\0\0\0\0"[..],
+        &[id; 8],
+        b"\0\xfe\xf7\x2d\x02\0\xff\x81\x15\0\0\0\0\0\0\x1d\0\0\0",
+        &[id; 12],
+        b"\0native\0",
+    ];
+    packet(0, &payload.concat())
+}
+
+/// Who a client is, with a proof that is the random bytes themselves.
+fn hello(id: u8) -> Vec<u8> {
+    let capabilities = 0x0008_8200_u32.to_le_bytes();
+    packet(1, &[&capabilities[..], &[0; 28], b"shop\0\x08", &[id; 8], b"native\0"].concat())
+}
+
+impl Player {
+    /// What the gateway has read of it behind its login, and what it got behind that.
+    fn said(&self) -> &[u8] {
+        self.wire.read.get(self.login.sent..).unwrap_or_default()
+    }
+
+    fn got(&self) -> &[u8] {
+        &self.wire.got[self.login.heard..]
+    }
+}
+
+impl Remote {
+    fn heard(&self) -> &[u8] {
+        self.wire.read.get(self.login_sent..).unwrap_or_default()
+    }
+
+    fn got(&self) -> &[u8] {
+        let signing_in = self.id != 0 && !self.let_in;
+        if signing_in { &[] } else { &self.wire.got[self.login_got..] }
+    }
+
+    /// What a server says to a packet of a login.
+    fn judge(&mut self, at: usize, switches: bool) -> Vec<u8> {
+        let question = first_packet(&self.wire.got[at..]).unwrap_or_default();
+        let again = question.ends_with(b"ask_again\0");
+        let (number, first) = (question[3], at == 0);
+        assert_eq!(number, if first { 1 } else { 3 }, "packets out of order");
+        // A proof for another server is not shown to this one.
+        let proof =
+            if first { &question[42..question.len() - 7.min(question.len() - 42)] } else { &question[4..] };
+        assert!(again || proof == [self.id; 8], "{question:?} at {}", self.id);
+        if first && (again || switches) {
+            return packet(2, &[b"\xfenative\0", &[self.id; 8][..]].concat());
+        }
+        self.let_in = true;
+        packet(number + 1, &[0, 0, 0, 2, 0, 0, 0])
+    }
 }
 
 impl Wire {
@@ -151,6 +233,9 @@ impl World {
             held: Vec::new(),
             room: usize::MAX,
             greets: true,
+            real: false,
+            switches: false,
+            greetings: 0,
         }
     }
 
@@ -165,7 +250,7 @@ impl World {
                 None
             }
         };
-        self.players.push(Player { key, wire, greeted: false, numbers: 0, end });
+        self.players.push(Player { key, wire, greeted: false, numbers: 0, login: Signing::default(), end });
         if let Some(key) = key {
             self.exchange.client_introduced(key, None);
         }
@@ -175,13 +260,24 @@ impl World {
 
     /// A client signs in, or sends its next command. Only one that was greeted has something to say.
     pub(crate) fn ask(&mut self, who: usize, command: u8) {
+        self.hear(who);
         let player = &mut self.players[who];
         if player.end.is_some() || player.wire.ended || player.wire.got.is_empty() {
             return;
         }
+        if self.real && !player.login.done {
+            let Some((number, id)) = player.login.owes.take() else {
+                return;
+            };
+            let bytes = if number == 1 { hello(id) } else { packet(number, &[id; 8]) };
+            player.login.sent += bytes.len();
+            player.wire.sent.extend(bytes);
+            return;
+        }
         let remote = player.key.and_then(|key| self.remotes.get(&key));
-        let bytes = if player.greeted {
-            let answered = remote.map_or(0, |remote| answers(&remote.wire.read));
+        let bytes = if player.greeted || self.real {
+            let before = if self.real { 0 } else { 2 };
+            let answered = remote.map_or(0, |remote| packets(remote.heard()).saturating_sub(before));
             if player.numbers >= answered + 7 {
                 // Of more at once it is not known any more whether all are answered.
                 return;
@@ -195,6 +291,28 @@ impl World {
         player.wire.sent.extend(bytes);
     }
 
+    /// A client takes what it has got of its login.
+    fn hear(&mut self, who: usize) {
+        let player = &mut self.players[who];
+        let login = &mut player.login;
+        while self.real
+            && !login.done
+            && let Some(packet) = first_packet(&player.wire.got[login.heard..])
+        {
+            login.heard += packet.len();
+            assert!(login.owes.is_none(), "asked again before it has answered");
+            let number = packet[3];
+            assert_eq!(number, login.next, "packets out of order");
+            match packet[4] {
+                // Where its random bytes begin.
+                10 => (login.owes, login.next) = (Some((1, packet[16])), 2),
+                0xfe => (login.owes, login.next) = (Some((number + 1, packet[12])), number + 2),
+                0 => login.done = true,
+                other => assert_eq!(other, 0xff, "{packet:?}"),
+            }
+        }
+    }
+
     pub(crate) fn end(&mut self, who: usize) {
         if self.players[who].end.is_none() {
             self.players[who].wire.ended = true;
@@ -204,7 +322,13 @@ impl World {
     pub(crate) fn connect(&mut self, key: Key) {
         if let Some(remote) = self.remotes.get_mut(&key).filter(|remote| !remote.connected) {
             remote.connected = true;
-            if self.greets {
+            if self.greets && self.real {
+                self.greetings = self.greetings.wrapping_add(1).max(11);
+                remote.id = self.greetings;
+                let greeting = greeting(remote.id);
+                remote.login_sent += greeting.len();
+                remote.wire.sent.extend(greeting);
+            } else if self.greets {
                 remote.wire.sent.extend(packet(0, b"\x0agreeting"));
             }
             self.exchange.server_connected(key);
@@ -219,6 +343,13 @@ impl World {
         };
         while let Some(question) = first_packet(&remote.wire.got[remote.answered..]) {
             remote.answered += question.len();
+            if self.real && !remote.let_in {
+                let answer = remote.judge(remote.answered - question.len(), self.switches);
+                remote.login_got = remote.answered;
+                remote.login_sent += answer.len();
+                remote.wire.sent.extend(answer);
+                continue;
+            }
             remote.in_transaction = question[4] == BEGIN;
             let status = u8::from(remote.in_transaction);
             let answer = [&[0, 0, 0, status, 0, 0, 0], &question[4..]].concat();
@@ -352,24 +483,43 @@ impl World {
                     assert_eq!(Some(address), self.primary, "connects to a primary without a lease");
                 }
                 let wire = Wire::new(self.room);
-                let remote = Remote { address, wire, connected: false, answered: 0, in_transaction: false };
+                let remote = Remote {
+                    address,
+                    wire,
+                    connected: false,
+                    answered: 0,
+                    in_transaction: false,
+                    id: 0,
+                    login_got: 0,
+                    login_sent: 0,
+                    let_in: false,
+                };
                 assert!(self.remotes.insert(pair, remote).is_none(), "a second server");
             }
             Effect::Disconnect(pair) => {
                 self.remotes.remove(&pair).expect("a server to be left");
                 let who = self.who(pair).expect("its client");
-                assert_eq!(self.players[who].wire.got, b"", "it leaves a server that has spoken");
+                self.hear(who);
+                let player = &self.players[who];
+                if self.real {
+                    assert!(!player.login.done && player.got().is_empty(), "it leaves who has let it in");
+                } else {
+                    assert_eq!(player.wire.got, b"", "it leaves a server that has spoken");
+                }
             }
             Effect::Shut { pair, side } => {
-                let sent = self.wire(pair, side.other()).map(|wire| wire.read.clone());
-                let wire = self.wire(pair, side).expect("who is told");
-                assert_eq!(Some(&wire.got), sent.as_ref(), "the {side:?} did not get everything");
-                wire.shut = true;
+                self.check_whole(pair, side);
+                self.wire(pair, side).expect("who is told").shut = true;
             }
             Effect::Refuse { pair, packet } => {
                 let who = self.who(pair).expect("who is refused");
-                assert_eq!(self.players[who].wire.got, b"", "refused after the greeting");
-                self.players[who].wire.got = packet;
+                self.hear(who);
+                let player = &mut self.players[who];
+                assert!(!player.login.done, "refused after it was let in");
+                assert!(self.real || player.wire.got.is_empty(), "refused after the greeting");
+                assert_eq!(packet[3], player.login.next, "refused out of order");
+                player.wire.got = packet;
+                player.login.heard = 0;
                 self.leave(pair, "refused");
             }
             Effect::Close { pair, client, server } => self.close(pair, client, server),
@@ -381,15 +531,27 @@ impl World {
         }
     }
 
+    /// This side has got all that the other one has said.
+    fn check_whole(&mut self, pair: Key, side: Side) {
+        let who = self.who(pair).expect("whose end it is");
+        self.hear(who);
+        let (player, remote) = (&self.players[who], &self.remotes[&pair]);
+        match side {
+            Side::Client => assert_eq!(player.got(), remote.heard(), "the client did not get everything"),
+            Side::Server => assert_eq!(remote.got(), player.said(), "the server did not get everything"),
+        }
+    }
+
     fn close(&mut self, pair: Key, client: How, server: How) {
         let who = self.who(pair).expect("who is closed");
+        self.hear(who);
         let player = &self.players[who];
         assert!(player.wire.ended || !player.wire.got.is_empty(), "closed without a word");
         let ended = player.wire.end_read || self.remotes.get(&pair).is_some_and(|it| it.wire.end_read);
         if (client, server) == (How::End, How::End) && !ended {
             let remote = &self.remotes[&pair];
             assert_eq!(remote.answered, remote.wire.got.len(), "closed before it was answered");
-            assert_eq!(remote.wire.read, player.wire.got, "closed before it heard the answer");
+            assert_eq!(remote.heard(), player.got(), "closed before it heard the answer");
             assert!(!remote.in_transaction, "closed within a transaction");
         }
         self.leave(pair, &format!("{client:?}"));
@@ -403,13 +565,22 @@ impl World {
     }
 
     /// What arrives is the beginning of what was sent.
-    fn look(&self) {
+    fn look(&mut self) {
+        for who in 0..self.players.len() {
+            if self.players[who].end.is_none() {
+                self.hear(who);
+            }
+        }
         for (key, remote) in &self.remotes {
             let Some(player) = self.who(*key).map(|who| &self.players[who]) else {
                 panic!("a server of nobody");
             };
-            assert!(player.wire.read.starts_with(&remote.wire.got), "to the server");
-            assert!(remote.wire.read.starts_with(&player.wire.got), "to the client");
+            if self.real && !(player.login.done && remote.let_in) {
+                assert!(!player.login.done, "who was let in has its server");
+                continue;
+            }
+            assert!(player.said().starts_with(remote.got()), "to the server");
+            assert!(remote.heard().starts_with(player.got()), "to the client");
         }
     }
 
@@ -525,7 +696,7 @@ impl World {
         for player in self.players.iter().filter(|player| player.end.is_none()) {
             let remote =
                 player.key.and_then(|key| self.remotes.get(&key)).expect("everybody is linked at last");
-            assert_eq!((&player.wire.read, &remote.wire.read), (&remote.wire.got, &player.wire.got));
+            assert_eq!((player.said(), remote.heard()), (remote.got(), player.got()));
             assert!(player.wire.sent.is_empty() && remote.wire.sent.is_empty(), "bytes that nobody has read");
         }
     }
@@ -548,6 +719,8 @@ pub(crate) fn play(script: &[u8]) {
     if script.len() / 2 % 2 == 1 {
         world.room = ROOM;
     }
+    let first = script.first().copied().unwrap_or_default();
+    (world.real, world.switches) = (first & 8 != 0, first & 16 != 0);
     for event in script.chunks_exact(2) {
         world.step(event[0], event[1]);
     }

@@ -4,6 +4,7 @@
 
 mod bulk;
 mod ends;
+mod logins;
 mod moves;
 mod refusals;
 mod server;

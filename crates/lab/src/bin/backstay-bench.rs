@@ -4,7 +4,7 @@
 
 use backstay_lab::bench::case::{BenchFault, Selection, System, WriterKind};
 use backstay_lab::bench::gateway::{self, GatewayOptions, gateway};
-use backstay_lab::bench::mariadb::{MariaDbOptions, mariadb};
+use backstay_lab::bench::mariadb::{MariaDbOptions, mariadb, sysbench};
 use backstay_lab::bench::scale::{ScaleOptions, scale};
 use backstay_lab::bench::steady::{SteadyOptions, steady};
 use backstay_lab::bench::{BenchOptions, Progress, failover};
@@ -35,7 +35,7 @@ enum Bench {
     Steady(Steady),
     /// Redis through one address: throughput, latency and processor time beside HAProxy and twemproxy, and failovers.
     Gateway(Gateway),
-    /// A MariaDB group through one address: failovers, in both durabilities.
+    /// A MariaDB group through one address: throughput beside HAProxy, and failovers in both durabilities.
     Mariadb(Mariadb),
 }
 
@@ -44,9 +44,15 @@ struct Mariadb {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Runs of each fault in each durability.
-    #[arg(long, default_value_t = 10, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    /// Runs of each fault in each durability; 0: throughput only.
+    #[arg(long, default_value_t = 10)]
     runs: usize,
+    /// Rounds of each load directly, through a gateway and through HAProxy; 0: failovers only.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long a round takes.
+    #[arg(long, default_value_t = 3, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    round_seconds: u64,
     /// The backstay program; by default the one beside this one.
     #[arg(long, env = "BACKSTAY_EXE")]
     backstay: Option<PathBuf>,
@@ -230,8 +236,17 @@ fn run_gateway(arguments: Gateway) -> Result<bool> {
 
 fn run_mariadb(arguments: Mariadb) -> Result<bool> {
     controller::find_backstay(arguments.backstay.clone())?;
-    let options = MariaDbOptions { runs: arguments.runs, backstay: arguments.backstay };
-    let report = mariadb(&options, &mut Bar::new());
+    if arguments.rounds > 0 {
+        sysbench()?;
+        proxy::haproxy()?;
+    }
+    let options = MariaDbOptions {
+        runs: arguments.runs,
+        rounds: arguments.rounds,
+        round: Duration::from_secs(arguments.round_seconds),
+        backstay: arguments.backstay,
+    };
+    let report = mariadb(&options, &mut Bar::new())?;
     print(arguments.json, &report, &report.table());
     Ok(report.is_complete())
 }

@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod latencies;
 pub mod light;
 pub(crate) mod link;
+pub mod logins;
 pub mod orders;
 pub mod paced;
 pub mod probe;

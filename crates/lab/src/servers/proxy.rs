@@ -1,7 +1,9 @@
-//! What can stand between a client and Redis: HAProxy, twemproxy, or a gateway of our own. It ends when it is dropped.
+//! What can stand between a client and Redis: HAProxy, twemproxy, or a gateway of our own; HAProxy also before a MariaDB.
+//! It ends when it is dropped.
 
 use crate::error::{LabError, Result, file_error};
 use crate::load::connection::{Connection, is_ok};
+use crate::load::logins::Logins;
 use crate::servers::process::{Launch, Liveness, Process, find_program};
 use crate::servers::redis::log_tail;
 use crate::wait::poll_every;
@@ -18,8 +20,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 const END_LIMIT: Duration = Duration::from_secs(5);
-/// So many writes in a row, each on a connection of its own, must be done before it counts as ready: HAProxy takes every
-/// server for a primary until it has asked it.
+/// So many writes or questions in a row, each on a connection of its own, must be done before it counts as ready: HAProxy
+/// takes every server for a primary until it has asked it.
 const READY_WRITES: usize = 10;
 /// HAProxy needs two open files for each, and refuses to start if it may not have them.
 const HAPROXY_CONNECTIONS_MAX: usize = 2_000;
@@ -32,9 +34,18 @@ const GATEWAY_CLIENTS_MAX: usize = 100_000;
 pub struct Proxy {
     name: &'static str,
     port: u16,
-    password: Option<&'static str>,
+    trial: Trial,
     process: Process,
     log: PathBuf,
+}
+
+/// What must go through a proxy before it counts as ready.
+#[derive(Debug)]
+enum Trial {
+    /// A write, after this password.
+    Redis(Option<&'static str>),
+    /// A login and a question.
+    MariaDb(Box<Logins>),
 }
 
 /// Where a proxy listens, and what it leads to.
@@ -44,7 +55,7 @@ pub struct Way<'a> {
     pub port: u16,
     /// A folder for its configuration and its log.
     pub folder: &'a Path,
-    /// The Redis servers.
+    /// The servers.
     pub servers: &'a [SocketAddr],
     /// What they demand.
     pub password: Option<&'static str>,
@@ -56,14 +67,32 @@ impl Way<'_> {
     pub fn backstay(self, backstay: &Path, peer_port: u16) -> Result<Proxy> {
         let file = self.backstay_configuration(peer_port)?;
         let arguments = ["run".into(), "--config".into(), file.into(), "--node".into(), "a".into()];
-        self.start("backstay", backstay, [&arguments[..], &["--bootstrap".into()]].concat())
+        let arguments = [&arguments[..], &["--bootstrap".into()]].concat();
+        self.start("backstay", backstay, arguments, Trial::Redis(self.password))
     }
 
     /// Starts HAProxy, which sends everybody to the server that calls itself a primary.
     pub fn haproxy(self) -> Result<Proxy> {
         let program = haproxy()?;
-        let file = self.write("haproxy.cfg", &self.haproxy_configuration())?;
-        self.start("haproxy", &program, vec!["-db".into(), "-f".into(), file.into()])
+        let login = self.password.map_or_else(String::new, |password| {
+            format!("  tcp-check send AUTH\\ {password}\\r\\n\n  tcp-check expect string +OK\n")
+        });
+        let check = format!(
+            "  option tcp-check\n  tcp-check connect\n{login}  \
+             tcp-check send INFO\\ replication\\r\\n\n  tcp-check expect string role:master\n"
+        );
+        let file = self.write("haproxy.cfg", &self.haproxy_configuration(&check))?;
+        let trial = Trial::Redis(self.password);
+        self.start("haproxy", &program, vec!["-db".into(), "-f".into(), file.into()], trial)
+    }
+
+    /// Starts HAProxy before a MariaDB. That it takes connections is all that is asked of it; `trial` must go through.
+    pub fn haproxy_to_mariadb(self, mut trial: Logins) -> Result<Proxy> {
+        let program = haproxy()?;
+        let file = self.write("haproxy.cfg", &self.haproxy_configuration(""))?;
+        trial.target = self.address();
+        let trial = Trial::MariaDb(Box::new(trial));
+        self.start("haproxy", &program, vec!["-db".into(), "-f".into(), file.into()], trial)
     }
 
     /// Starts twemproxy with one pool; `stats_port` is for its own figures, which it insists on. It does not follow roles:
@@ -74,7 +103,7 @@ impl Way<'_> {
         let stats = stats_port.to_string();
         let arguments =
             ["-c".into(), file.into(), "-a".into(), "127.0.0.1".into(), "-s".into(), stats.into()];
-        self.start("twemproxy", &program, arguments.into())
+        self.start("twemproxy", &program, arguments.into(), Trial::Redis(self.password))
     }
 
     fn address(&self) -> SocketAddr {
@@ -110,15 +139,11 @@ impl Way<'_> {
         self.write("backstay.toml", &text)
     }
 
-    fn haproxy_configuration(&self) -> String {
-        let login = self.password.map_or_else(String::new, |password| {
-            format!("  tcp-check send AUTH\\ {password}\\r\\n\n  tcp-check expect string +OK\n")
-        });
+    fn haproxy_configuration(&self, check: &str) -> String {
         let mut text = format!(
             "global\n  maxconn {HAPROXY_CONNECTIONS_MAX}\n  nbthread 2\n\
              defaults\n  mode tcp\n  timeout connect 500ms\n  timeout client 1h\n  timeout server 1h\n  timeout check 250ms\n\
-             listen redis\n  bind {}\n  maxconn {HAPROXY_CONNECTIONS_MAX}\n  option redispatch 1\n  option tcp-check\n  tcp-check connect\n{login}  \
-             tcp-check send INFO\\ replication\\r\\n\n  tcp-check expect string role:master\n  \
+             listen servers\n  bind {}\n  maxconn {HAPROXY_CONNECTIONS_MAX}\n  option redispatch 1\n{check}  \
              default-server check inter 100ms fall 2 rise 1 on-marked-down shutdown-sessions\n",
             self.address()
         );
@@ -151,11 +176,17 @@ impl Way<'_> {
         Ok(path)
     }
 
-    fn start(self, name: &'static str, program: &Path, arguments: Vec<OsString>) -> Result<Proxy> {
+    fn start(
+        self,
+        name: &'static str,
+        program: &Path,
+        arguments: Vec<OsString>,
+        trial: Trial,
+    ) -> Result<Proxy> {
         let log = self.folder.join(format!("{name}.log"));
         let launch = Launch { name, program, arguments, folder: self.folder, log: log.clone() };
         let process = Process::start(&launch)?;
-        let proxy = Proxy { name, port: self.port, password: self.password, process, log };
+        let proxy = Proxy { name, port: self.port, trial, process, log };
         proxy.await_ready()?;
         Ok(proxy)
     }
@@ -191,7 +222,7 @@ impl Proxy {
                 return Some(Err(ended));
             }
             while done < READY_WRITES {
-                if let Err(error) = self.try_write() {
+                if let Err(error) = self.try_once() {
                     complaint = error.to_string();
                     done = 0;
                     return None;
@@ -202,16 +233,20 @@ impl Proxy {
         });
         ready.unwrap_or_else(|| {
             Err(LabError::Deadline {
-                what: format!("that writes go through {}", self.name),
+                what: format!("that clients get through {}", self.name),
                 waited: READY_LIMIT,
                 hint: format!("The last one: {complaint}. {}", log_tail(&self.log)),
             })
         })
     }
 
-    fn try_write(&self) -> io::Result<()> {
+    fn try_once(&self) -> io::Result<()> {
+        let password = match &self.trial {
+            Trial::Redis(password) => password,
+            Trial::MariaDb(logins) => return logins.ask(),
+        };
         let mut link = Connection::open(self.address(), ANSWER_LIMIT)?;
-        let login = self.password.map(|password| vec!["AUTH", password]);
+        let login = password.map(|password| vec!["AUTH", password]);
         for request in login.into_iter().chain([vec!["SET", "ready", "yes"]]) {
             let reply = link.call(&request)?;
             if !is_ok(&reply) {

@@ -2,6 +2,7 @@
 //! link says, in that order; it decides nothing but how soon a connection that leads nowhere is tried again.
 
 mod connect;
+pub(crate) mod line;
 mod socket;
 mod talk;
 mod tls;

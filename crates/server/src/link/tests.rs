@@ -10,12 +10,18 @@ use crate::secret::Login;
 use backstay_config::{Credentials, SecretSource, ServiceTls};
 use backstay_controller::link::LinkInput;
 use backstay_lab::servers::mariadb::{MariaDbServer, Settings};
+use backstay_lab::servers::ports::user_id;
 use backstay_lab::stack::mariadb::{CONTROLLER_USER, MariaDbGroup, PASSWORD};
+use backstay_lab::wait::wait_until;
 use backstay_model::{
     Action, Address, Digest, Durability, Engine, Epoch, Failsafe, Fault, Health, InstanceSpec, MariaDbSpec,
     Observation, Order, Preference, RunId, ServiceSpec,
 };
 use certificates::Authority;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,7 +44,7 @@ impl Watched {
     fn new(server: &MariaDbServer, tls: Option<ServiceTls>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let password = folder.path().join("password");
-        std::fs::write(&password, PASSWORD).unwrap();
+        fs::write(&password, PASSWORD).unwrap();
         let login = Login::new(Credentials {
             username: Some(CONTROLLER_USER.to_owned()),
             password: Some(SecretSource::File(password)),
@@ -166,7 +172,8 @@ fn a_canary_that_nobody_acknowledges_holds_nothing_up_and_its_connection_serves_
         assert!(began.elapsed() < Duration::from_secs(4));
         assert_eq!(watched.outcome(), Err(Fault::Unacknowledged));
     }
-    assert_eq!(connections(primary), 2, "a write that waits is not joined by another");
+    let no_pile = || (connections(primary) == 2).then_some(());
+    wait_until("that a write that waits is not joined by another", LIMIT, no_pile).unwrap();
     replica.ask("START SLAVE IO_THREAD").unwrap();
     watched.canary();
     assert_eq!(watched.outcome(), Ok(process.clone()));
@@ -175,6 +182,66 @@ fn a_canary_that_nobody_acknowledges_holds_nothing_up_and_its_connection_serves_
     watched.until("its return", |seen| matches!(seen, Observation::Identity(_)).then_some(()));
     watched.canary();
     assert_eq!(watched.outcome(), Ok(process));
+    group.kill("m1").unwrap();
+}
+
+/// A file system of a few megabytes for what was in a folder.
+struct Small(PathBuf);
+
+impl Small {
+    fn instead_of(folder: &Path, room: u64) -> Self {
+        let aside = folder.with_extension("aside");
+        fs::rename(folder, &aside).unwrap();
+        fs::create_dir(folder).unwrap();
+        let size = format!("size={room}");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder));
+        let small = Self(folder.to_owned());
+        run(Command::new("cp").arg("-a").arg(aside.join(".")).arg(folder));
+        small
+    }
+
+    fn fill(&self) {
+        let mut filler = File::create(self.0.join("filler")).unwrap();
+        let block = vec![0; 1 << 20];
+        while filler.write_all(&block).is_ok() {}
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("--lazy").arg(&self.0));
+    }
+}
+
+fn run(command: &mut Command) {
+    assert!(command.status().unwrap().success(), "{command:?}");
+}
+
+#[test]
+fn a_primary_whose_disk_is_full_says_so() {
+    if user_id() != 0 {
+        eprintln!("not tried: a full disk is a small file system, and only root mounts one");
+        return;
+    }
+    let mut group = MariaDbGroup::start(1, &Settings::recipe()).unwrap();
+    let primary = group.instance("m1").unwrap().clone();
+    permit_canaries(&primary);
+    group.kill("m1").unwrap();
+    let small = Small::instead_of(&primary.data(), primary.data_bytes().unwrap() + (40 << 20));
+    group.start_again("m1").unwrap();
+    primary.ask("SET GLOBAL read_only=OFF").unwrap();
+    let mut watched = Watched::new(&primary, None);
+    watched.health(&Health::Up);
+    let process = watched.process.clone().unwrap();
+    watched.canary();
+    assert_eq!(watched.outcome(), Ok(process));
+    small.fill();
+    // A few more still have room in the log's last page.
+    let refused = (0..100).find_map(|_| {
+        watched.canary();
+        watched.outcome().err()
+    });
+    assert_eq!(refused, Some(Fault::DiskError));
     group.kill("m1").unwrap();
 }
 

@@ -6,13 +6,15 @@ use super::Connector;
 use super::socket::{Ended, Socket};
 use super::talk::Talk;
 use crate::secret::Login;
-use backstay_model::{Command, Engine, Fault, InstanceName, Reply, RunId};
+use backstay_model::{Command, Engine, Fault, InstanceName, Reply, RunId, Sql};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long a write may take until it is said not to be acknowledged.
+/// How long a write may take until it is asked what it waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long that may take.
+const ASKED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The process that it was tried with, and what it said. None: there was no such process.
 pub(super) type Wrote = Option<(RunId, Result<(), Fault>)>;
@@ -48,28 +50,40 @@ impl Writer {
         let wrote = match wrote {
             Ok(Ok(wrote)) => wrote,
             Ok(Err(process)) => process.map(|process| (process, Err(Fault::OtherError))),
-            Err(_) => {
-                let process = self.line.as_ref().and_then(|line| line.process.clone());
-                process.map(|process| (process, Err(Fault::Unacknowledged)))
-            }
+            Err(_) => match self.line.as_ref().and_then(|line| line.process.clone()) {
+                Some(process) => Some((process, Err(self.cause_of_delay().await))),
+                None => None,
+            },
         };
         (self, wrote)
+    }
+
+    /// Why a write does not come back, as the server says on another connection.
+    async fn cause_of_delay(&mut self) -> Fault {
+        let asked = timeout(ASKED_WITHIN, async {
+            let mut line = self.open().await?;
+            line.ask(Command::Sql(Sql::Delay));
+            let _ = line.answer().await.ok()?;
+            line.answer().await.ok()?.err()
+        });
+        asked.await.ok().flatten().unwrap_or(Fault::OtherError)
+    }
+
+    /// A connection on which it was asked who it is.
+    async fn open(&mut self) -> Option<Line> {
+        let opened = self.connector.connect().await.ok()?;
+        self.login.refresh();
+        let socket = Socket::new(opened, Talk::new(&self.engine, &self.login)).ok()?;
+        let mut line = Line { socket, process: None, asked: VecDeque::new() };
+        line.ask(Command::Identify);
+        Some(line)
     }
 
     /// One write. The error is the process whose connection ended. Cancel-safe: what is unanswered then is waited for the
     /// next time, and then written anew.
     async fn attempt(&mut self) -> Result<Wrote, Option<RunId>> {
         if self.line.is_none() {
-            let Ok(opened) = self.connector.connect().await else {
-                return Ok(None);
-            };
-            self.login.refresh();
-            let Ok(socket) = Socket::new(opened, Talk::new(&self.engine, &self.login)) else {
-                return Ok(None);
-            };
-            let mut line = Line { socket, process: None, asked: VecDeque::new() };
-            line.ask(Command::Identify);
-            self.line = Some(line);
+            self.line = self.open().await;
         }
         let Some(line) = &mut self.line else {
             return Ok(None);

@@ -58,6 +58,8 @@ impl MariaDb {
                 deeds.push(Deed::Opened);
                 Some(Reply::Done)
             }
+            // A controller asks this beside what is simulated, when a canary is late.
+            Sql::Delay => Some(Reply::Done),
             Sql::StopReceiving => self.stop_receiving(connection, deeds),
             Sql::Follow { primary, acker } => self.close(connection, After::Follow { primary, acker }, deeds),
             Sql::Demote { primary, acker } => {

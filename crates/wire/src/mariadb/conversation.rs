@@ -4,7 +4,7 @@ mod login;
 
 use super::fault::ServerError;
 use super::packet::{Packet, Packets, write_packet};
-use super::results::{Outcome, Results};
+use super::results::{Outcome, Results, Table};
 use super::statements::{self, Following};
 use super::{ConversationError, Settings, Unfit, info, mysql};
 use backstay_model::{ClientKind, Command, Fault, Reply, Sql};
@@ -40,6 +40,8 @@ pub struct Conversation {
     following: Following,
     /// The last error of the server, and nothing secret.
     trouble: Option<ServerError>,
+    /// What the last question was answered with.
+    answer: Option<Result<Vec<Table>, ServerError>>,
 }
 
 /// Whose words are spoken.
@@ -69,6 +71,11 @@ enum Asked {
     Info,
     Order {
         /// A password was in it: the server may quote it in an error.
+        secret: bool,
+    },
+    /// Somebody's own words: what they are answered with is kept for `take_answer`.
+    Question {
+        /// As with `Order`.
         secret: bool,
     },
     /// One packet of the script.
@@ -104,6 +111,7 @@ impl Conversation {
             unsent: Vec::new(),
             following: Following::default(),
             trouble: None,
+            answer: None,
         }
     }
 
@@ -116,6 +124,19 @@ impl Conversation {
             return self.held.push_back(command.clone());
         }
         self.begin(command);
+    }
+
+    /// As `send`, in the asker's own words. The reply to it says only that there is an answer: see `take_answer`.
+    pub(super) fn question(&mut self, text: &str, secret: bool) {
+        if self.asked.len() >= UNANSWERED_MAX {
+            return self.end(ConversationError::TooLong);
+        }
+        self.ask(Asked::Question { secret }, Some(text));
+    }
+
+    /// What the question that was replied to last was answered with.
+    pub(super) const fn take_answer(&mut self) -> Option<Result<Vec<Table>, ServerError>> {
+        self.answer.take()
     }
 
     /// Takes bytes as they arrive.
@@ -258,6 +279,7 @@ impl Conversation {
             Command::Canary(_) => plain(statements::CANARY),
             Command::Sql(Sql::Close) => order(statements::close(settings)),
             Command::Sql(Sql::Open) => order(statements::open(settings)),
+            Command::Sql(Sql::Delay) => plain(statements::DELAY),
             Command::Sql(Sql::StopReceiving) => plain(statements::STOP_RECEIVING),
             Command::Sql(Sql::Follow { primary, acker }) => {
                 secret(statements::follow(settings, primary, *acker, &self.following))
@@ -295,7 +317,7 @@ impl Conversation {
             return Ok(Step::On);
         }
         let asked = *self.asked.front().ok_or(ConversationError::Garbage)?;
-        let keeps = matches!(asked, Asked::Identity | Asked::Info | Asked::Step);
+        let keeps = matches!(asked, Asked::Identity | Asked::Info | Asked::Question { .. } | Asked::Step);
         let Some(mut outcome) = self.results.take(payload, keeps)? else {
             return Ok(Step::On);
         };
@@ -351,6 +373,10 @@ impl Conversation {
                 Reply::Info(info)
             }),
             Asked::Order { .. } | Asked::Step => Ok(Reply::Done),
+            Asked::Question { .. } => {
+                self.answer = Some(Ok(tables));
+                Ok(Reply::Done)
+            }
             Asked::Never(fault) => Err(fault.into()),
         };
         Ok(Step::Reply(told.unwrap_or_else(|unfit| self.unfit(unfit, false))))
@@ -379,8 +405,12 @@ impl Conversation {
             (Asked::Identity | Asked::Info, 1064 | 1193) => Fault::NotTheEngine,
             _ => error.fault(),
         };
-        if asked == (Asked::Order { secret: true }) {
+        if matches!(asked, Asked::Order { secret: true } | Asked::Question { secret: true }) {
             error.text.clear();
+        }
+        if matches!(asked, Asked::Question { .. }) {
+            self.answer = Some(Err(error));
+            return Ok(Step::Reply(Reply::Done));
         }
         if asked == Asked::Setup {
             self.refuse(fault, Some(error));

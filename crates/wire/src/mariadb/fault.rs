@@ -44,6 +44,8 @@ impl ServerError {
             signal::DRAINING => return Fault::Draining,
             signal::STALLED => return Fault::Stalled,
             signal::WAITING => return Fault::Locked,
+            signal::FULL => return Fault::DiskError,
+            signal::UNACKNOWLEDGED => return Fault::Unacknowledged,
             _ => {}
         }
         match self.code {

@@ -9,6 +9,7 @@ mod conversation;
 mod fault;
 mod handshake;
 mod info;
+mod interview;
 mod mysql;
 mod packet;
 mod results;
@@ -19,6 +20,8 @@ mod statements;
 pub use conversation::Conversation;
 pub use fault::ServerError;
 pub use handshake::{Upgrade, upgrade};
+pub use interview::{Answer, Interview};
+pub use results::{Row, Table};
 pub use rights::{
     CANARY_RIGHTS, EVENT_RIGHTS, MYSQL_CANARY_RIGHTS, MYSQL_RIGHTS, MYSQL_TABLE_RIGHTS, REPLICATION_RIGHTS,
     RIGHTS,

@@ -6,7 +6,7 @@ use super::{ConversationError, ServerError};
 
 const COLUMNS_MAX: usize = 512;
 /// More rows than Backstay ever asks for.
-const ROWS_MAX: usize = 64;
+const ROWS_MAX: usize = 512;
 /// The most that the rows of one answer may take together, names included.
 const KEPT_BYTES_MAX: usize = 512 * 1024;
 /// What a value costs beside its text.
@@ -16,25 +16,26 @@ const MORE_RESULTS: u16 = 8;
 
 /// One result: rows of named columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Table {
+pub struct Table {
     names: Vec<String>,
     rows: Vec<Vec<Option<String>>>,
 }
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row<'a> {
+pub struct Row<'a> {
     names: &'a [String],
     values: &'a [Option<String>],
 }
 
 impl Table {
-    pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
+    /// Its rows, in order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         self.rows.iter().map(|values| Row { names: &self.names, values })
     }
 
     /// The only row; `None` if there are several or none.
-    pub(super) fn only(&self) -> Option<Row<'_>> {
+    pub fn only(&self) -> Option<Row<'_>> {
         let mut rows = self.rows();
         rows.next().filter(|_| rows.len() == 0)
     }
@@ -42,9 +43,20 @@ impl Table {
 
 impl<'a> Row<'a> {
     /// The text of a column; `None` for NULL, and if there is no such column.
-    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+    pub fn get(&self, name: &str) -> Option<&'a str> {
         let place = self.names.iter().position(|known| known.eq_ignore_ascii_case(name))?;
         self.values.get(place)?.as_deref()
+    }
+
+    /// The text of the first column.
+    pub fn first(&self) -> Option<&'a str> {
+        self.values.first()?.as_deref()
+    }
+
+    /// Every column with its name.
+    pub fn columns(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
+        let values = self.values.iter().map(Option::as_deref);
+        self.names.iter().map(String::as_str).zip(values)
     }
 }
 

@@ -10,6 +10,8 @@ pub(super) mod signal {
     pub(in super::super) const DRAINING: &str = "45B01";
     pub(in super::super) const STALLED: &str = "45B02";
     pub(in super::super) const WAITING: &str = "45B04";
+    pub(in super::super) const FULL: &str = "45B05";
+    pub(in super::super) const UNACKNOWLEDGED: &str = "45B06";
 }
 
 /// The first words of a session: what a server's settings would change in ours.
@@ -72,6 +74,16 @@ const EVENTS_ON: &str = "BEGIN NOT ATOMIC \
 const NOBODY_WAITS: &str = "BEGIN NOT ATOMIC \
      IF EXISTS (SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for semi-sync%') \
      THEN SIGNAL SQLSTATE '45B04' SET MESSAGE_TEXT = 'a commit still waits for an acknowledgement'; END IF; END";
+
+/// Why a commit does not come back. A full disk is waited for inside of the server, and a commit that waits there holds a
+/// lock that others then wait for, so the cause is asked for before its consequence.
+pub(super) const DELAY: &str = "BEGIN NOT ATOMIC \
+     IF EXISTS (SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for someone to free space') \
+     THEN SIGNAL SQLSTATE '45B05' SET MESSAGE_TEXT = 'its disk is full'; END IF; \
+     IF EXISTS (SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for semi-sync%') \
+     THEN SIGNAL SQLSTATE '45B06' SET MESSAGE_TEXT = 'nobody acknowledges'; END IF; \
+     IF EXISTS (SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for % lock') \
+     THEN SIGNAL SQLSTATE '45B04' SET MESSAGE_TEXT = 'a lock is held'; END IF; END";
 
 /// Writes one row, unless the instance is closed. Backstay's user may write all the same, so the statement itself looks:
 /// while it does it holds the lock that closing needs. What is missing is created by the first one.

@@ -21,6 +21,12 @@ impl Exchange {
                 Side::Server => self.server_failed(key, "it ended the connection before it said a word"),
             };
         }
+        if from == Side::Server && self.move_on(key, "it ended the connection during a login") {
+            return;
+        }
+        let Some(pair) = self.pairs.get_mut(key) else {
+            return;
+        };
         if from == Side::Server {
             pair.served.get_or_insert(self.now);
         }
@@ -56,6 +62,12 @@ impl Exchange {
                 Side::Server => self.server_failed(key, why),
             };
         }
+        if side == Side::Server && self.move_on(key, why) {
+            return;
+        }
+        let Some(pair) = self.pairs.get_mut(key) else {
+            return;
+        };
         if pair.pipe(side.other()).is_empty() {
             // The other side sees the same as without a gateway.
             return self.close(key, How::Reset, How::Reset);

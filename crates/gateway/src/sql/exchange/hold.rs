@@ -26,7 +26,7 @@ impl Exchange {
                 "Too many connections: {max} clients are connected to this gateway's endpoint \
                  already (clients_max); close some, or raise the limit"
             );
-            return Err(Refusal::TooMany.packet(&text));
+            return Err(Refusal::TooMany.packet(0, &text));
         }
         state.clients += 1;
         state.traffic.clients.store(state.clients as u64, Relaxed);
@@ -165,6 +165,14 @@ impl Exchange {
         if !matches!(pair.stage, Stage::Connecting | Stage::Connected) {
             return;
         }
+        self.leave_failed(key, why);
+    }
+
+    /// The client waits for the next server, and others for a moment before they try this one.
+    pub(super) fn leave_failed(&mut self, key: Key, why: &str) {
+        let Some(pair) = self.pairs.get(key) else {
+            return;
+        };
         let (number, address) = (pair.endpoint, pair.server.as_ref().map(|server| server.address));
         let state = &mut self.endpoints[number];
         add(&state.traffic.sql.connects_failed, 1);
@@ -180,14 +188,15 @@ impl Exchange {
         self.wait_on(key);
     }
 
-    /// Takes the server from a client to which that has not spoken. It waits, before those who came later.
+    /// Takes the server from a client that it has not let in. It waits, before those who came later.
     pub(super) fn unlink(&mut self, key: Key) {
+        self.end_parting(key);
         self.forget_server(key);
         let Some(pair) = self.pairs.get_mut(key) else {
             return;
         };
         let state = &mut self.endpoints[pair.endpoint];
-        state.kept -= pair.unlink();
+        state.kept -= pair.unlink(self.now);
         note_held(pair, state);
         let since = pair.since;
         let younger = |other: &Key| self.pairs.get(*other).is_some_and(|other| other.since > since);
@@ -195,6 +204,7 @@ impl Exchange {
         state.queue.insert(at, key);
         state.waiting += 1;
         self.effects.push_back(Effect::Disconnect(key));
+        self.ready.push(key);
     }
 
     /// The server speaks to the client for the first time: from now on they stay together.
@@ -241,7 +251,9 @@ impl Exchange {
     fn refuse(&mut self, key: Key, refusal: Refusal, text: &str) {
         if let Some(pair) = self.remove(key) {
             add(&self.endpoints[pair.endpoint].traffic.refused, 1);
-            self.effects.push_back(Effect::Refuse { pair: key, packet: refusal.packet(text) });
+            // Who was greeted counts packets.
+            let number = pair.login.as_ref().map_or(0, |login| login.next());
+            self.effects.push_back(Effect::Refuse { pair: key, packet: refusal.packet(number, text) });
         }
     }
 }

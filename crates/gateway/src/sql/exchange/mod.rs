@@ -1,8 +1,9 @@
 //! Who is connected to whom: a value that is told what happened on sockets and what time it is, and that says what is to be
 //! done with them. It sees every byte once, on its way, and keeps only what the other side did not take.
 //!
-//! A client is linked to a server when that server's first bytes were passed on to it. Until then it waits, and may be given
-//! another server at any time; from then on the two stay together and end together.
+//! A client is linked to a server when that server's greeting was passed on to it. Until then it waits, and may be given
+//! another server at any time. Until it is let in it still may be, if its login can be told to the next one; from then on the
+//! two stay together and end together.
 
 mod ending;
 mod endpoint;
@@ -10,6 +11,7 @@ mod hold;
 mod orders;
 mod pair;
 mod parting;
+mod signing_in;
 mod time;
 
 pub(crate) use pair::{How, Side};
@@ -125,9 +127,11 @@ impl Exchange {
         let Some(pair) = self.pairs.get(key) else {
             return false;
         };
-        let passes = match from {
-            Side::Client => pair.stage == Stage::Linked,
-            Side::Server => matches!(pair.stage, Stage::Connected | Stage::Linked),
+        let passes = match (from, pair.stage) {
+            (_, Stage::Linked) | (Side::Server, Stage::Connected) => true,
+            // What it says is kept until there is a server.
+            (Side::Client, _) => return pair.owes_word(),
+            (Side::Server, _) => false,
         };
         let pipe = pair.pipe(from.other());
         if !passes || pipe.ended || !pipe.is_empty() {
@@ -160,7 +164,8 @@ impl Exchange {
 
     fn client_read(&mut self, key: Key, bytes: &[u8]) -> Verdict {
         let now = self.now;
-        let Some(pair) = self.pairs.get_mut(key).filter(|pair| pair.stage == Stage::Linked) else {
+        let linked = |pair: &&mut Pair| pair.stage == Stage::Linked || pair.owes_word();
+        let Some(pair) = self.pairs.get_mut(key).filter(linked) else {
             return Verdict::Done;
         };
         if pair.parting.as_ref().is_some_and(|parting| now >= parting.soft_at) && pair.is_idle() {
@@ -171,6 +176,13 @@ impl Exchange {
         let state = &mut self.endpoints[pair.endpoint];
         add(&state.traffic.bytes_in, bytes.len() as u64);
         pair.active = now;
+        if pair.login.is_some() && !self.hear_login(key, Side::Client, bytes) {
+            return Verdict::Done;
+        }
+        let Some(pair) = self.pairs.get_mut(key) else {
+            return Verdict::Done;
+        };
+        let state = &mut self.endpoints[pair.endpoint];
         pair.talk.client_said(bytes);
         add(&state.traffic.sql.commands, pair.talk.take_commands());
         if pair.is_to_primary() && state.lapses(now) {
@@ -199,9 +211,11 @@ impl Exchange {
             state.traffic.sql.count_refusal(number);
         }
         match pair.stage {
-            Stage::Linked => {}
-            Stage::Connected => self.link(key),
+            Stage::Linked | Stage::Connected => {}
             Stage::Arriving | Stage::Waiting | Stage::Connecting => return Verdict::Done,
+        }
+        if pair.login.is_some() && !self.hear_login(key, Side::Server, bytes) {
+            return Verdict::Done;
         }
         Verdict::Pass
     }

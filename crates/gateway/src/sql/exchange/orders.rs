@@ -84,11 +84,17 @@ impl Exchange {
         let parting = Parting::new(self.now, state.settings.limits.drain_grace, before);
         let keys = self.at_primary(number);
         for key in &keys {
-            if self.pairs.get(*key).is_some_and(|pair| pair.stage != Stage::Linked) {
-                self.unlink(*key);
-            }
+            self.unlink_if_signing_in(*key);
         }
         self.begin_parting(&keys, &parting);
+    }
+
+    /// Who was not let in by a server that is to be left waits for another one.
+    fn unlink_if_signing_in(&mut self, key: Key) {
+        let unlinked = self.pairs.get(key).is_some_and(|pair| pair.stage != Stage::Linked);
+        if unlinked || self.can_move(key) {
+            self.unlink(key);
+        }
     }
 
     /// Who is connected to an endpoint's primary, or about to be; the oldest first.
@@ -97,7 +103,7 @@ impl Exchange {
         here.map(|(key, _)| key).collect()
     }
 
-    /// Closes everything that leads to an endpoint's primary, at once. Who has heard nothing of it waits for the next one.
+    /// Closes everything that leads to an endpoint's primary, at once. Who was not let in by it waits for the next one.
     pub(super) fn lose_primary(&mut self, number: usize, why: &str) {
         let keys = self.at_primary(number);
         if !keys.is_empty() {
@@ -111,7 +117,7 @@ impl Exchange {
         }
         for key in keys {
             match self.pairs.get(key).map(|pair| pair.stage) {
-                Some(Stage::Linked) => self.cut(key),
+                Some(Stage::Linked) if !self.can_move(key) => self.cut(key),
                 Some(_) => self.unlink(key),
                 None => {}
             }
@@ -144,9 +150,7 @@ impl Exchange {
         }
         let parting = Parting::new(now, state.settings.limits.drain_grace, Time::MAX);
         for key in &leave {
-            if self.pairs.get(*key).is_some_and(|pair| pair.stage != Stage::Linked) {
-                self.unlink(*key);
-            }
+            self.unlink_if_signing_in(*key);
         }
         self.begin_parting(&leave, &parting);
         for key in stay {

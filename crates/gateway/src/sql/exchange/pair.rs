@@ -1,6 +1,7 @@
 //! A client and its server, if it has one.
 
 use super::parting::Parting;
+use crate::sql::login::Login;
 use crate::sql::talk::Talk;
 use backstay_model::Time;
 use std::net::SocketAddr;
@@ -42,7 +43,7 @@ pub(super) enum Stage {
     Connecting,
     /// It is made, and the server has not spoken.
     Connected,
-    /// The server's first bytes went to the client.
+    /// The server has greeted the client.
     Linked,
 }
 
@@ -59,6 +60,8 @@ pub(super) struct Pair {
     pub(super) stage: Stage,
     pub(super) server: Option<Server>,
     pub(super) talk: Talk,
+    /// The client was not let in yet.
+    pub(super) login: Option<Box<Login>>,
     /// What either side is still to be given.
     to_client: Pipe,
     to_server: Pipe,
@@ -121,6 +124,7 @@ impl Pair {
             stage: Stage::Arriving,
             server: None,
             talk: Talk::new(),
+            login: Some(Box::new(Login::new())),
             to_client: Pipe::default(),
             to_server: Pipe::default(),
             active: now,
@@ -162,9 +166,21 @@ impl Pair {
         self.stage == Stage::Linked && empty && self.talk.is_between_commands()
     }
 
-    /// It loses its server before that has said a word to the client.
-    pub(super) fn unlink(&mut self) -> usize {
+    /// The client was greeted, has no server to go on with, and has something to say.
+    pub(super) fn owes_word(&self) -> bool {
+        self.login.as_ref().is_some_and(|login| login.has_begun() && login.awaits_client())
+    }
+
+    /// It loses its server before that has let the client in.
+    pub(super) fn unlink(&mut self, now: Time) -> usize {
         let kept = self.kept();
+        if let Some(login) = &mut self.login {
+            if login.has_begun() && !login.is_moved() {
+                // It waits from now on.
+                self.since = now;
+            }
+            login.lose_server();
+        }
         (self.to_client, self.to_server) = (Pipe::default(), Pipe::default());
         (self.stage, self.talk, self.parting) = (Stage::Waiting, Talk::new(), None);
         kept

@@ -32,6 +32,10 @@ impl<F: FnMut(ServiceName, Epoch)> Plane<F> {
                     if self.exchange.read(key, from, &self.scratch[..read]) == Verdict::Done {
                         return self.act();
                     }
+                    // Nothing is to be passed to nobody.
+                    let Some(target) = target else {
+                        return self.act();
+                    };
                     match target.write(&self.scratch[..read]) {
                         Ok(written) => {
                             self.exchange.passed(key, from.other(), &self.scratch[written..read], written);

@@ -1,7 +1,8 @@
-//! The MariaDB benchmark: failovers as four writers of single-row commits see them through one gateway: how long nobody
+//! Failovers as four writers of single-row commits see them through one gateway: how long nobody
 //! gets a commit acknowledged, how many errors there are, and what of the acknowledged is missing afterwards.
 
 use crate::bench::Progress;
+use crate::bench::mariadb::MariaDbOptions;
 use crate::error::{LabError, Result};
 use crate::load::orders::OrderWriters;
 use crate::servers::mariadb::MariaDbServer;
@@ -10,7 +11,7 @@ use crate::stack::fault::Fault;
 use crate::stack::lab::ScopedLab;
 use crate::stack::mariadb::application;
 use crate::stack::options::Options;
-use crate::wait::wait_until;
+use crate::wait::{poll_until, wait_until};
 use backstay_model::Durability;
 use serde::Serialize;
 use std::fmt;
@@ -27,19 +28,10 @@ const SPREAD: u64 = 1000;
 /// Commits after it.
 const AFTER: u64 = 500;
 
-/// What to measure.
-#[derive(Clone, Debug)]
-pub struct MariaDbOptions {
-    /// How often each fault happens in each durability.
-    pub runs: usize,
-    /// The `backstay` program; none: it is looked for.
-    pub backstay: Option<PathBuf>,
-}
-
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum MariaDbFault {
+pub(super) enum MariaDbFault {
     /// `kill -9` of the primary.
     Crash,
     /// SIGSTOP of the primary.
@@ -52,21 +44,18 @@ impl MariaDbFault {
     const ALL: [Self; 3] = [Self::Crash, Self::Hang, Self::Switchover];
 }
 
-/// All rows.
-#[derive(Clone, Debug, Serialize)]
-pub struct MariaDbReport {
-    bench: &'static str,
-    failover: Vec<Row>,
-}
-
 /// One fault in one durability.
 #[derive(Clone, Debug, Serialize)]
-struct Row {
+pub(super) struct Row {
     fault: MariaDbFault,
     durability: Durability,
     runs: usize,
     failed: usize,
-    longest_gap_ms: Percentiles,
+    /// The longest time without an acknowledged commit: what clients see of a failover.
+    rto_ms: Percentiles,
+    /// From the start of a crashed primary until it is a replica in step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejoin_ms: Option<Percentiles>,
     errors: u64,
     acked: u64,
     lost: u64,
@@ -81,12 +70,13 @@ struct Percentiles {
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     gap: Duration,
+    rejoin: Option<Duration>,
     errors: u64,
     acked: u64,
     lost: u64,
 }
 
-struct Run(MariaDbFault, Durability);
+pub(super) struct Run(MariaDbFault, Durability);
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,13 +89,15 @@ impl fmt::Display for Run {
     }
 }
 
-/// Measures every fault in both durabilities, in turn.
-pub fn mariadb(options: &MariaDbOptions, progress: &mut impl Progress) -> MariaDbReport {
-    let cases: Vec<Run> = [Durability::Majority, Durability::Async]
-        .into_iter()
-        .flat_map(|durability| MariaDbFault::ALL.map(|fault| Run(fault, durability)))
-        .collect();
-    progress.begin(cases.len() * options.runs);
+/// Every fault in both durabilities.
+pub(super) fn cases() -> Vec<Run> {
+    let durabilities = [Durability::Majority, Durability::Async].into_iter();
+    durabilities.flat_map(|durability| MariaDbFault::ALL.map(|fault| Run(fault, durability))).collect()
+}
+
+/// Measures them in turn.
+pub(super) fn fail_over(options: &MariaDbOptions, progress: &mut impl Progress) -> Vec<Row> {
+    let cases = cases();
     let mut samples: Vec<Vec<Result<Sample>>> = cases.iter().map(|_| Vec::new()).collect();
     for _ in 0..options.runs {
         for (case, samples) in cases.iter().zip(&mut samples) {
@@ -124,8 +116,7 @@ pub fn mariadb(options: &MariaDbOptions, progress: &mut impl Progress) -> MariaD
             samples.push(outcome);
         }
     }
-    let rows = cases.iter().zip(samples).map(|(case, samples)| Row::of(case, samples)).collect();
-    MariaDbReport { bench: "mariadb", failover: rows }
+    cases.iter().zip(samples).map(|(case, samples)| Row::of(case, samples)).collect()
 }
 
 fn measure(run: &Run, backstay: Option<PathBuf>) -> Result<Sample> {
@@ -152,9 +143,11 @@ fn measure(run: &Run, backstay: Option<PathBuf>) -> Result<Sample> {
     }?;
     let primary = await_other(&lab)?;
     await_orders(&writers, writers.acknowledged() + AFTER)?;
+    let rejoin = matches!(run.0, MariaDbFault::Crash).then(|| rejoin(&lab)).transpose()?;
     let orders = writers.stop();
     Ok(Sample {
         gap: orders.longest_gap(since),
+        rejoin,
         errors: orders.record.errors_total(),
         acked: orders.record.acks.len() as u64,
         lost: orders.lost(&primary)?.len() as u64,
@@ -186,32 +179,46 @@ fn await_other(lab: &ScopedLab) -> Result<MariaDbServer> {
     found.map(|member| member.server).ok_or_else(|| LabError::Options(format!("{name} is not of this lab")))
 }
 
+/// The old primary is started again while the writers go on.
+fn rejoin(lab: &ScopedLab) -> Result<Duration> {
+    let started = Instant::now();
+    lab.fault(Fault::Restart, "m1")?;
+    await_in_step(lab)?;
+    Ok(started.elapsed())
+}
+
 fn switch_over(lab: &ScopedLab, backstay: Option<PathBuf>) -> Result<()> {
     let backstay = crate::servers::controller::find_backstay(backstay)?;
     let config = lab.dir().join("backstay.toml");
-    wait_until("that m2 can take over", LIMIT, || {
+    let mut refused = String::new();
+    let moved = poll_until(LIMIT, || {
         let mut command = Command::new(&backstay);
         command.args(["switchover", SERVICE, "--to", "m2", "--config"]).arg(&config);
-        command.output().ok().filter(|output| output.status.success()).map(drop)
-    })
+        let output = command.output().ok()?;
+        String::from_utf8_lossy(&output.stderr).trim().clone_into(&mut refused);
+        output.status.success().then_some(())
+    });
+    moved.ok_or_else(|| LabError::Answer { from: "backstay switchover".to_owned(), what: refused })
 }
 
 impl Row {
     fn of(run: &Run, samples: Vec<Result<Sample>>) -> Self {
         let runs = samples.len();
         let good: Vec<Sample> = samples.into_iter().filter_map(Result::ok).collect();
-        let mut gaps: Vec<f64> = good.iter().map(|it| it.gap.as_secs_f64() * 1000.0).collect();
-        gaps.sort_by(f64::total_cmp);
-        let rank = |share: f64| gaps.get(((gaps.len() as f64 * share).ceil() as usize).max(1) - 1).copied();
+        let percentiles = |times: &mut dyn Iterator<Item = Duration>| {
+            let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1000.0).collect();
+            times.sort_by(f64::total_cmp);
+            let rank =
+                |share: f64| times.get(((times.len() as f64 * share).ceil() as usize).max(1) - 1).copied();
+            rank(0.5).zip(rank(0.99)).map(|(p50, p99)| Percentiles { p50, p99 })
+        };
         Self {
             fault: run.0,
             durability: run.1,
             runs,
             failed: runs - good.len(),
-            longest_gap_ms: Percentiles {
-                p50: rank(0.5).unwrap_or_default(),
-                p99: rank(0.99).unwrap_or_default(),
-            },
+            rto_ms: percentiles(&mut good.iter().map(|it| it.gap)).unwrap_or_default(),
+            rejoin_ms: percentiles(&mut good.iter().filter_map(|it| it.rejoin)),
             errors: good.iter().map(|it| it.errors).sum(),
             acked: good.iter().map(|it| it.acked).sum(),
             lost: good.iter().map(|it| it.lost).sum(),
@@ -219,32 +226,40 @@ impl Row {
     }
 }
 
-impl MariaDbReport {
-    /// No run failed.
-    pub fn is_complete(&self) -> bool {
-        self.failover.iter().all(|row| row.failed == 0)
+impl Row {
+    pub(super) fn is_complete(&self) -> bool {
+        self.failed == 0
     }
 
-    /// For people.
-    pub fn table(&self) -> String {
-        let mut text = String::from(
-            "fault in durability        runs  failed  gap p50 ms  gap p99 ms  errors   acked  lost\n",
-        );
-        for row in &self.failover {
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                text,
-                "{:<25} {:>5} {:>7} {:>11.1} {:>11.1} {:>7} {:>7} {:>5}",
-                Run(row.fault, row.durability).to_string(),
-                row.runs,
-                row.failed,
-                row.longest_gap_ms.p50,
-                row.longest_gap_ms.p99,
-                row.errors,
-                row.acked,
-                row.lost
-            );
-        }
-        text
+    pub(super) fn was_run(&self) -> bool {
+        self.runs > 0
     }
+}
+
+/// For people.
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "fault in durability        runs  failed  gap p50 ms  gap p99 ms  back p50 ms  back p99 ms  errors   acked  lost\n",
+    );
+    for row in rows {
+        let back = |of: fn(&Percentiles) -> f64| {
+            row.rejoin_ms.as_ref().map_or("-".into(), |it| format!("{:.0}", of(it)))
+        };
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{:<25} {:>5} {:>7} {:>11.1} {:>11.1} {:>12} {:>12} {:>7} {:>7} {:>5}",
+            Run(row.fault, row.durability).to_string(),
+            row.runs,
+            row.failed,
+            row.rto_ms.p50,
+            row.rto_ms.p99,
+            back(|it| it.p50),
+            back(|it| it.p99),
+            row.errors,
+            row.acked,
+            row.lost
+        );
+    }
+    text
 }
