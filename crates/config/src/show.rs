@@ -74,6 +74,7 @@ impl Config {
             Engine::MariaDb(mariadb) => {
                 out.text("durability", mariadb.durability.word());
                 out.line(&format!("events = {}", mariadb.events));
+                out.text("rebuild", mariadb.rebuild.word());
             }
         }
         out.text("failsafe", service.failsafe.word());
@@ -106,6 +107,7 @@ impl Config {
                 }
             }
             fields.push(format!("priority = {}", instance.priority));
+            fields.extend(instance.agent.iter().map(|agent| format!("agent = {}", quoted(agent))));
             out.line(&format!("  {{ {} }},", fields.join(", ")));
         }
         out.line("]");

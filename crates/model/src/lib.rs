@@ -36,7 +36,7 @@ pub use observation::{
 pub use order::{Action, Order};
 pub use spec::{
     ClusterSpec, ControllerSpec, Durability, Engine, EngineKind, Failsafe, InstanceSpec, MariaDbSpec,
-    Preference, RedisSpec, ServiceSpec, Unit,
+    Preference, RebuildPolicy, RedisSpec, ServiceSpec, Unit,
 };
 pub use status::{
     CandidateStatus, ClusterStatus, ControllerStatus, Explanation, FailoverStatus, GatewayStatus,

@@ -233,7 +233,7 @@ fn observe(outputs: Vec<LinkOutput>) {
 fn mariadb(bytes: &[u8]) {
     const HELD_BYTES_MAX: usize = 1 << 20;
     let (size, bytes) = pieces(bytes);
-    let spec = MariaDbSpec { durability: Durability::Majority, events: true };
+    let spec = MariaDbSpec { durability: Durability::Majority, events: true, ..MariaDbSpec::default() };
     let talk = || Conversation::new(Settings { spec: spec.clone(), ..Settings::default() });
     let commands = [Command::Identify, Command::Info, Command::Ping, Command::Sql(Sql::Open), Command::Info];
     let read = |size: usize| {

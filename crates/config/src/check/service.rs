@@ -4,7 +4,7 @@ use crate::engines::{EngineDraft, MariaDbDraft, RedisDraft, ReplicationDraft};
 use crate::finding::Findings;
 use crate::services::ServiceDraft;
 use crate::values::spelt;
-use backstay_model::{Durability, Failsafe};
+use backstay_model::{Durability, Failsafe, RebuildPolicy};
 
 /// The primary and exactly two that acknowledge (safety, section 9).
 const MAJORITY_INSTANCES: usize = 3;
@@ -19,6 +19,7 @@ pub(super) fn all(service: &ServiceDraft, findings: &mut Findings) {
             majority(service, mariadb, findings);
             user(service, findings);
             replication(&mariadb.replication, findings);
+            rebuild(service, mariadb, findings);
         }
     }
     preference(service, findings);
@@ -127,6 +128,16 @@ fn replication(login: &ReplicationDraft, findings: &mut Findings) {
             findings.error(&password.span, message, help);
         }
         _ => {}
+    }
+}
+
+/// Who is rebuilt and who is copied from need an agent each.
+fn rebuild(service: &ServiceDraft, mariadb: &MariaDbDraft, findings: &mut Findings) {
+    let agents = service.instances.iter().filter(|instance| instance.agent.is_some()).count();
+    if mariadb.rebuild.value == RebuildPolicy::Auto && agents < 2 {
+        let message = "nothing is ever rebuilt by itself: that takes an agent on the host of each instance";
+        let help = "Add agent = \"HOST:PORT\" to the instances, and start `backstay agent` on their hosts.";
+        findings.warning(&mariadb.rebuild.span, message, help);
     }
 }
 

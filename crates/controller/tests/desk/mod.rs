@@ -45,6 +45,7 @@ pub(crate) fn spec() -> ServiceSpec {
         site: String::new(),
         zone: zone.into(),
         priority: 100,
+        agent: None,
     };
     ServiceSpec {
         name: "shop".into(),
