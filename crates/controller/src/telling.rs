@@ -76,7 +76,14 @@ impl Controller {
             }
             Decided::Pause { until, by } => EventKind::Paused { until, by },
             Decided::Resume { by } => EventKind::Resumed { by },
-            Decided::Rename { .. }
+            Decided::Rebuild { instance, number, donor, because, by, .. } => {
+                EventKind::RebuildAgreed { instance, number, donor, because, by }
+            }
+            Decided::RebuildSaved { instance, saved, .. } => EventKind::SurplusSaved { instance, saved },
+            Decided::Discard { instance, .. } => EventKind::DataDiscarded { instance },
+            // `tell_change` tells of the end, however it came.
+            Decided::RebuildEnded { .. }
+            | Decided::Rename { .. }
             | Decided::Decide { .. }
             | Decided::Ackers { .. }
             | Decided::Gateways { .. } => return,

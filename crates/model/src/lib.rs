@@ -16,7 +16,7 @@ mod time;
 mod traffic;
 pub mod unknown_bytes;
 
-pub use agent::{AgentOrders, AgentReport, Method, Progress, Rebuild};
+pub use agent::{AgentOrders, AgentReport, Method, Progress, Rebuild, RebuildOutcome, SavedSurplus};
 pub use command::{CLOSED, ClientKind, Command, Info, Reply, Sql};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
 pub use flapping::Flapping;
@@ -40,7 +40,8 @@ pub use spec::{
 };
 pub use status::{
     CandidateStatus, ClusterStatus, ControllerStatus, Explanation, FailoverStatus, GatewayStatus,
-    InstanceStatus, LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,
+    InstanceStatus, LeaseStatus, MemberRole, PauseStatus, ProblemStatus, RebuildStatus, Route, RouteTarget,
+    ServiceStatus,
 };
 pub use time::{Now, Time, UnixMicros};
 pub use traffic::{
