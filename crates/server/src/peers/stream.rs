@@ -33,7 +33,7 @@ pub(super) fn proves(identity: &Identity, caller: &Caller) -> bool {
     match identity {
         Identity::Node { name, .. } => name.as_str() == caller.name(),
         Identity::Gateway { name, .. } => matches!(caller, Caller::Gateway(caller) if caller == name),
-        Identity::Client { .. } => false,
+        Identity::Agent { .. } | Identity::Client { .. } => false,
     }
 }
 

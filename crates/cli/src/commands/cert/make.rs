@@ -132,6 +132,7 @@ fn issue(
     let name = match identity {
         Identity::Node { name, .. } => name.as_str(),
         Identity::Gateway { name, .. } => name.as_str(),
+        Identity::Agent { name, .. } => name.as_str(),
         Identity::Client { name, .. } => name,
     };
     check_name(identity, name)?;
