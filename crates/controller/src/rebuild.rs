@@ -190,7 +190,14 @@ pub(crate) fn meaning(
             format!("rebuild {instance}: put a copy of the data of {donor} in the place of its own")
         }
     };
+    let diverged =
+        scene.views.get(instance).and_then(View::replication).is_some_and(|seen| seen.sql.diverged);
     let held = match surplus(state, scene, instance) {
+        None if diverged => {
+            format!(
+                "{instance} holds transactions that the primary does not have; how many, its agent finds out"
+            )
+        }
         Some(surplus) => format!("{instance}: {}", surplus.clause(unit)),
         None => format!("{instance} was not seen to hold anything that the primary lacks"),
     };

@@ -111,6 +111,7 @@ fn its_data_is_discarded_once_it_is_stopped_saved_and_the_primary_was_seen_to_re
     let mut desk = diverged(Durability::Async, RebuildPolicy::Ask);
     let shown = rebuild(&mut desk, true).unwrap();
     assert!(shown.contains("r2 gives its data: it is a replica in step"), "{shown}");
+    assert!(shown.contains("r3 holds transactions that the primary does not have"), "{shown}");
     assert_eq!(running(&desk), None);
     assert_eq!(rebuild(&mut desk, false).unwrap(), "shop: rebuilding r3 (rebuild 1)");
     let orders = told(&desk).rebuild.unwrap();
