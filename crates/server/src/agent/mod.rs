@@ -10,6 +10,7 @@ mod binlog;
 mod dial;
 mod disk;
 mod donor;
+mod errand;
 mod flashback;
 mod gtid;
 mod job;
@@ -31,7 +32,8 @@ mod tests;
 
 pub use options::{AgentError, AgentOptions};
 
-use crate::run::keyring_of;
+use crate::peers::{Caller, Mesh};
+use crate::run::{keyring_of, version_max};
 use crate::secret::Login;
 use crate::seldom::Seldom;
 use crate::tls::{Identity, Keyring};
@@ -122,11 +124,20 @@ pub async fn run_agent(
     let name = options.instance.clone();
     let me = Identity::Agent { cluster: config.spec.cluster.clone(), name: name.clone() };
     let keyring = keyring_of(&config, name.as_str(), me)?;
+    let process = getrandom::u64().map_err(|_| AgentError::NoEntropy)?;
+    let mesh = Mesh {
+        version_max: version_max(),
+        cluster: config.spec.cluster.clone(),
+        me: Caller::Agent(name.clone()),
+        others: config.spec.controllers.clone(),
+        keyring: keyring.clone(),
+    };
     let agent = Agent::open(&config, options, keyring).await?;
-    let (_desk, work) = agent.run();
+    let (desk, work) = agent.run();
     tracing::info!("the agent of {name} runs");
     tokio::select! {
         () = work => {}
+        () = errand::run(mesh, process, desk) => {}
         () = shutdown => {}
     }
     tracing::info!("the agent of {name} stops, as asked");

@@ -94,6 +94,9 @@ pub enum AgentError {
         /// The reason.
         source: io::Error,
     },
+    /// No random numbers.
+    #[error("the operating system gives no random numbers, so this agent cannot start")]
+    NoEntropy,
     /// The rescue folder cannot be used.
     #[error(
         "the rescue folder {path} cannot be used: {source}. Create it, or name another one with --rescue",
@@ -113,6 +116,7 @@ impl AgentError {
         match self {
             Self::Listen { .. } => 69,
             Self::Rescue { .. } => 73,
+            Self::NoEntropy => 70,
             _ => 78,
         }
     }

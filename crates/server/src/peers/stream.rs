@@ -33,7 +33,8 @@ pub(super) fn proves(identity: &Identity, caller: &Caller) -> bool {
     match identity {
         Identity::Node { name, .. } => name.as_str() == caller.name(),
         Identity::Gateway { name, .. } => matches!(caller, Caller::Gateway(caller) if caller == name),
-        Identity::Agent { .. } | Identity::Client { .. } => false,
+        Identity::Agent { name, .. } => matches!(caller, Caller::Agent(caller) if caller == name),
+        Identity::Client { .. } => false,
     }
 }
 
