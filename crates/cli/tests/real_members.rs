@@ -68,7 +68,7 @@ fn fail_over(group: &Group) -> FailoverRecord {
 }
 
 /// The newest version that controllers speak to each other (`backstay_consensus::VERSION`).
-const NEWEST: u32 = 4;
+const NEWEST: u32 = 5;
 
 /// Waits until members can change: every controller was heard to speak the newest version.
 fn await_level(group: &Group, level: u32) {

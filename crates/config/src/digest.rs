@@ -2,7 +2,7 @@
 //! spelt out or order of instances, different for anything that means something else. Secrets are not in them.
 
 use crate::config::{Credentials, SecretSource};
-use backstay_model::{ClusterName, ControllerSpec, Digest, Engine, Failsafe, ServiceSpec};
+use backstay_model::{ClusterName, ControllerSpec, Digest, Engine, Failsafe, RebuildPolicy, ServiceSpec};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
@@ -96,6 +96,15 @@ pub(crate) fn service_digest(spec: &ServiceSpec, credentials: &Credentials) -> D
     }
     if spec.failsafe != Failsafe::Off {
         canonical.text(spec.failsafe.word());
+    }
+    if spec.engine.mariadb().is_some_and(|mariadb| mariadb.rebuild != RebuildPolicy::Ask) {
+        canonical.text("rebuild by itself");
+    }
+    let mut agents: Vec<_> =
+        spec.instances.iter().filter_map(|one| Some((&one.name, one.agent.as_ref()?))).collect();
+    agents.sort();
+    for (instance, agent) in agents {
+        canonical.text(format!("agent of {instance}: {agent}"));
     }
     if let Some(replication) = &credentials.replication {
         canonical.text(format!("replication {}", replication.username));

@@ -6,7 +6,9 @@ use crate::finding::Findings;
 use crate::section::{At, Section};
 use crate::services::{Password, password};
 use crate::values;
-use backstay_model::{Durability, Engine, EngineKind, Failsafe, MariaDbSpec, RedisSpec};
+use backstay_model::{
+    Address, Durability, Engine, EngineKind, Failsafe, MariaDbSpec, RebuildPolicy, RedisSpec,
+};
 
 /// How a section of one kind is written, for messages.
 pub(crate) struct Words {
@@ -63,6 +65,7 @@ pub(crate) struct RedisDraft {
 pub(crate) struct MariaDbDraft {
     pub(crate) durability: At<Durability>,
     pub(crate) events: At<bool>,
+    pub(crate) rebuild: At<RebuildPolicy>,
     pub(crate) replication: ReplicationDraft,
 }
 
@@ -121,6 +124,7 @@ impl RedisDraft {
         for (key, help) in [
             ("durability", "Leave it out: here Redis is \"async\". See min_replicas_to_write."),
             ("events", "Leave it out: Redis has no scheduler of events."),
+            ("rebuild", "Leave it out: a Redis replica takes a full copy by itself."),
             ("replication_username", IN_REDIS_ITSELF),
             ("replication_password_file", IN_REDIS_ITSELF),
             ("replication_password_env", IN_REDIS_ITSELF),
@@ -142,7 +146,11 @@ const IN_REDIS_ITSELF: &str =
 
 impl MariaDbDraft {
     const fn spec(&self) -> MariaDbSpec {
-        MariaDbSpec { durability: self.durability.value, events: self.events.value }
+        MariaDbSpec {
+            durability: self.durability.value,
+            events: self.events.value,
+            rebuild: self.rebuild.value,
+        }
     }
 
     fn read(engine: &str, s: &mut Section<'_>, findings: &mut Findings) -> Self {
@@ -163,6 +171,9 @@ impl MariaDbDraft {
                 .optional("durability", findings, values::durability)
                 .unwrap_or_else(|| s.default(Durability::Async)),
             events: s.placed_flag("events", findings),
+            rebuild: s
+                .optional("rebuild", findings, values::rebuild)
+                .unwrap_or_else(|| s.default(RebuildPolicy::Ask)),
             replication: ReplicationDraft {
                 username: s.optional("replication_username", findings, values::identifier),
                 password: password(s, findings, &Password::REPLICATION),
@@ -170,6 +181,20 @@ impl MariaDbDraft {
             },
         }
     }
+}
+
+/// Where the agent on the instance's host listens. Redis needs none: its replicas copy by themselves. MySQL has none yet.
+pub(crate) fn agent(kind: EngineKind, s: &mut Section<'_>, findings: &mut Findings) -> Option<At<Address>> {
+    if kind != EngineKind::MariaDb {
+        let help = if kind == EngineKind::Redis {
+            "Leave it out: a Redis replica takes a full copy by itself."
+        } else {
+            "Leave it out: agents rebuild a MariaDB only, so far."
+        };
+        s.refuse("agent", findings, "agent is a setting of instances of [[mariadb]]".to_owned(), help);
+        return None;
+    }
+    s.optional("agent", findings, values::address)
 }
 
 /// What gateways do when no controller tells them anything: known for Redis alone, so far.

@@ -48,6 +48,7 @@ pub(crate) struct InstanceDraft {
     pub(crate) site: String,
     pub(crate) zone: String,
     pub(crate) priority: At<u64>,
+    pub(crate) agent: Option<At<Address>>,
 }
 
 /// A preference as it was read.
@@ -142,6 +143,7 @@ impl InstanceDraft {
             zone: place(s, "zone", findings).map_or_else(String::new, |zone| zone.value),
             // The default and the range are Redis' own for `replica-priority`.
             priority: s.number("priority", findings, 100, 0..=2_147_483_647),
+            agent: engines::agent(kind, s, findings),
         };
         section.finish(findings);
         draft
@@ -154,6 +156,7 @@ impl InstanceDraft {
             site: self.site.clone(),
             zone: self.zone.clone(),
             priority: self.priority.value as u32,
+            agent: self.agent.as_ref().map(|agent| agent.value.clone()),
         })
     }
 }

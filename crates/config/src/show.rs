@@ -74,6 +74,7 @@ impl Config {
             Engine::MariaDb(sql) | Engine::MySql(sql) => {
                 out.text("durability", sql.durability.word());
                 out.line(&format!("events = {}", sql.events));
+                out.text("rebuild", sql.rebuild.word());
             }
         }
         out.text("failsafe", service.failsafe.word());
@@ -106,6 +107,7 @@ impl Config {
                 }
             }
             fields.push(format!("priority = {}", instance.priority));
+            fields.extend(instance.agent.iter().map(|agent| format!("agent = {}", quoted(agent))));
             out.line(&format!("  {{ {} }},", fields.join(", ")));
         }
         out.line("]");

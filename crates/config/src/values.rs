@@ -1,7 +1,7 @@
 //! Texts and numbers to values: durations, names, addresses, paths. A refused one says what to write instead. What values
 //! mean together is checked elsewhere.
 
-use backstay_model::{Address, Durability, Failsafe};
+use backstay_model::{Address, Durability, Failsafe, RebuildPolicy};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -166,6 +166,21 @@ pub(crate) fn durability(text: &str) -> Result<Durability, Refusal> {
                 format!("'{}' is no durability", short(text)),
                 "Write \"async\", so that a commit is acknowledged once the primary has it, or \"majority\", once a \
                  replica has it, too.",
+            )
+        },
+        Ok,
+    )
+}
+
+/// Who decides that an instance is rebuilt.
+pub(crate) fn rebuild(text: &str) -> Result<RebuildPolicy, Refusal> {
+    let known = [RebuildPolicy::Ask, RebuildPolicy::Auto].into_iter().find(|it| it.word() == text);
+    known.map_or_else(
+        || {
+            refuse(
+                format!("'{}' says nobody who decides", short(text)),
+                "Write \"ask\", so that an instance that diverged is rebuilt when an operator says so (`backstay rebuild`), \
+                 or \"auto\", at once.",
             )
         },
         Ok,

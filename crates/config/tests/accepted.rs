@@ -3,7 +3,7 @@
 use backstay_config::{
     Config, Endpoint, EndpointProtocol, EndpointRole, Finding, Otherwise, ReplicationUser, SecretSource,
 };
-use backstay_model::{Durability, EngineKind, Failsafe, MariaDbSpec, ServiceSpec};
+use backstay_model::{Durability, EngineKind, Failsafe, MariaDbSpec, RebuildPolicy, ServiceSpec};
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../../examples/backstay.toml");
@@ -322,7 +322,7 @@ fn a_mariadb_is_a_service_with_its_own_settings() {
     );
     let config = parsed(&text);
     let service = &config.spec.services[0];
-    let own = MariaDbSpec { durability: Durability::Majority, events: true };
+    let own = MariaDbSpec { durability: Durability::Majority, events: true, ..MariaDbSpec::default() };
     assert_eq!((service.engine.word(), service.engine.mariadb()), ("mariadb", Some(&own)));
     let credentials = config.credentials(&service.name).unwrap();
     let replica = ReplicationUser { username: "r".into(), password: SecretSource::File("/r".into()) };
@@ -360,6 +360,24 @@ fn the_mysql_of_the_example_is_taken() {
 }
 
 #[test]
+fn instances_have_agents_and_who_decides_is_said() {
+    let with_agents =
+        with("rebuild = \"auto\"").replace("0.1:3306\"", "0.1:3306\", agent = \"127.0.0.1:7701\"");
+    let config = parsed(&with_agents);
+    assert!(
+        config.warnings.iter().any(|it| it.note().message.starts_with("nothing is ever rebuilt by itself"))
+    );
+    let config = parsed(&with_agents.replace("0.3:3306\"", "0.3:3306\", agent = \"127.0.0.1:7703\""));
+    let service = &config.spec.services[0];
+    assert_eq!(service.engine.mariadb().unwrap().rebuild, RebuildPolicy::Auto);
+    let agents: Vec<_> =
+        service.instances.iter().map(|it| it.agent.as_ref().map(ToString::to_string)).collect();
+    assert_eq!(agents, [Some("127.0.0.1:7701".to_owned()), None, Some("127.0.0.1:7703".to_owned())]);
+    let again = parsed(&config.show());
+    assert_eq!((&again.spec, config.warnings.len()), (&config.spec, 1), "{:?}", config.warnings);
+}
+
+#[test]
 fn replicas_log_in_as_backstay_does_unless_the_file_names_another_user() {
     let credentials = parsed(MARIADB).credentials(&"orders".into()).unwrap().clone();
     let own = ReplicationUser { username: "backstay".into(), password: SecretSource::Env("PASS".into()) };
@@ -375,9 +393,12 @@ fn the_digest_of_a_mariadb_sees_what_it_alone_has() {
         "events = true",
         "replication_username = \"r\"\nreplication_password_env = \"R\"",
         "preference = { max_lag = 1 }",
+        "rebuild = \"auto\"",
     ] {
         assert_ne!(digest(&with(setting)), before, "{setting}");
     }
+    let agent = MARIADB.replace("10.0.0.1:3306\"", "10.0.0.1:3306\", agent = \"127.0.0.1:7701\"");
+    assert_ne!(digest(&agent), before);
 }
 
 #[test]

@@ -371,12 +371,45 @@ controllers = [ { name = "a", address = "127.0.0.1:7601" } ]
 name = "orders"
 durability = "majority"
 events = true
+rebuild = "auto"
 failsafe = "risk-two-primaries"
 canary_key = "k"
 flavour = "mysql"
-instances = [ { name = "db1", address = "10.0.0.1:3306" }, { name = "db2", address = "10.0.0.2:3306" } ]
+instances = [ { name = "db1", address = "10.0.0.1:3306", agent = "10.0.0.1:7701" }, { name = "db2", address = "10.0.0.2:3306" } ]
 "#
     ));
+}
+
+#[test]
+fn mistakes_about_agents_are_told_where_they_stand() {
+    let file = |agent: &str, rest: &str| {
+        format!(
+            "cluster = \"shop\"\ncontrollers = [ {{ name = \"a\", address = \"127.0.0.1:7601\", sentinel = \"off\" }} ]\n\
+             [[mariadb]]\nname = \"orders\"\nusername = \"b\"\npassword_env = \"P\"\n{rest}instances = [\n\
+             {{ name = \"db1\", address = \"127.0.0.1:3306\", agent = \"{agent}\" }},\n\
+             {{ name = \"db2\", address = \"127.0.0.1:3307\" }},\n]\n"
+        )
+    };
+    assert_eq!(
+        notes(&file("10.0.0.1:7701", ""))[..1],
+        ["8:53 10.0.0.1:7701 is not a loopback address, and there is no [tls]"]
+    );
+    assert_eq!(
+        notes(&file("localhost:3307", ""))[..1],
+        ["8:53 localhost:3307 is used twice: it is the address of db2 and where the agent of db1 listens"]
+    );
+    assert_eq!(notes(&file("0.0.0.0:7701", ""))[0], "8:53 nobody can connect to 0.0.0.0:7701");
+    assert_eq!(
+        notes(&file("127.0.0.1:7701", "rebuild = \"never\"\n"))[0],
+        "7:11 'never' says nobody who decides"
+    );
+    let redis = "cluster = \"shop\"\ncontrollers = [ { name = \"a\", address = \"127.0.0.1:7601\" } ]\n[[redis]]\n\
+                 name = \"m\"\nrebuild = \"auto\"\ninstances = [ { name = \"r1\", address = \"127.0.0.1:6379\", agent = \
+                 \"127.0.0.1:7701\" } ]\n";
+    assert_eq!(
+        notes(redis)[..2],
+        ["5:1 rebuild is a setting of [[mariadb]]", "6:58 agent is a setting of instances of [[mariadb]]"]
+    );
 }
 
 #[test]

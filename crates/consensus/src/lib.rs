@@ -29,4 +29,4 @@ pub use io::{Effect, Input, Refusal, Status};
 pub use members::{Member, MemberId, Membership};
 pub use message::{Body, Kind, Message, RaftMessage};
 pub use settings::{Settings, StartError, TICK};
-pub use versions::{ACKERS, GATEWAYS, MEMBERS_CHANGE, VERSION, VERSION_MIN};
+pub use versions::{ACKERS, GATEWAYS, MEMBERS_CHANGE, REBUILDS, VERSION, VERSION_MIN};

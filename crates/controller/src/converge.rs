@@ -44,7 +44,17 @@ pub(crate) fn converge(work: &mut Work) {
         let Some(seen) = work.current(&instance.name).cloned() else {
             continue;
         };
-        if seen.is_primary() {
+        if work.is_rebuilt(&instance.name) {
+            // Nobody but its agent does anything to it, except that it never takes writes.
+            let stray = seen.is_primary() && !seen.closed && work.is_ours(&instance.name);
+            if stray && !work.state.is_usurper(&instance.name, &seen) {
+                fence(
+                    work,
+                    EventKind::StrayPrimaryClosed { instance: instance.name.clone() },
+                    &instance.name,
+                );
+            }
+        } else if seen.is_primary() {
             demote(work, &instance, &primary, &seen, reigns);
         } else {
             follow(work, &instance, &primary, &seen, &reign, reigns, &mut syncs);

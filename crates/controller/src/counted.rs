@@ -130,6 +130,7 @@ fn wanted(work: &Work, reign: &Reign, agreed: &BTreeSet<InstanceName>) -> BTreeS
 fn may_join(work: &Work, name: &InstanceName) -> bool {
     let seen = work.current(name).filter(|seen| !seen.is_primary() || seen.closed);
     seen.is_some_and(|seen| !seen.sql.diverged)
+        && !work.is_rebuilt(name)
         && work.is_ours(name)
         && (surplus(work.state, work.scene, name).is_none() || work.state.given_up.contains(name))
 }

@@ -3,8 +3,8 @@
 use crate::entry::Entry;
 use crate::state::State;
 use backstay_model::{
-    Digest, Event, GatewayId, GatewayOrders, GatewayReport, InstanceName, InstanceReport, NodeId, NodeName,
-    Observation, Order, Route, ServiceName, Term, Time,
+    AgentOrders, AgentReport, Digest, Event, GatewayId, GatewayOrders, GatewayReport, InstanceName,
+    InstanceReport, Method, NodeId, NodeName, Observation, Order, Route, ServiceName, Term, Time,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +61,15 @@ pub enum Input {
         gateway: GatewayId,
         /// What. `None`: the connection was lost, which says nothing about the gateway.
         report: Option<GatewayReport>,
+    },
+    /// An agent reports, or its connection was lost.
+    Agent {
+        /// Whose.
+        instance: InstanceName,
+        /// Which of its processes.
+        process: u64,
+        /// What. `None`: the connection was lost.
+        report: Option<AgentReport>,
     },
     /// An operator wants something. The leader answers once it is committed; another node refuses.
     Asked {
@@ -136,6 +145,28 @@ pub enum Wish {
         /// Who asks.
         by: String,
     },
+    /// Let an instance get rid of what only it holds.
+    Rebuild {
+        /// The service.
+        service: ServiceName,
+        /// The instance.
+        instance: InstanceName,
+        /// How.
+        method: Method,
+        /// Only say what would be done.
+        dry_run: bool,
+        /// Who asks.
+        by: String,
+    },
+    /// End a rebuild that has discarded nothing yet.
+    CancelRebuild {
+        /// The service.
+        service: ServiceName,
+        /// The instance.
+        instance: InstanceName,
+        /// Who asks.
+        by: String,
+    },
 }
 
 /// What controllers tell each other, unasked.
@@ -180,6 +211,13 @@ pub enum Effect {
         gateway: GatewayId,
         /// What.
         orders: GatewayOrders,
+    },
+    /// Say this to an agent, or drop it.
+    TellAgent {
+        /// Whose.
+        instance: InstanceName,
+        /// What.
+        orders: AgentOrders,
     },
     /// Let this controller lead instead.
     HandOver(NodeId),

@@ -2,7 +2,8 @@
 //! proposed under other circumstances changes nothing when it is applied.
 
 use backstay_model::{
-    Epoch, GatewayId, InstanceName, LostWrites, ReplId, ReplOffset, RunId, ServiceName, Term, UnixMicros,
+    Epoch, GatewayId, InstanceName, LostWrites, Method, RebuildOutcome, ReplId, ReplOffset, RunId,
+    SavedSurplus, ServiceName, Term, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,6 +184,54 @@ pub enum Decided {
         /// All of them.
         ackers: BTreeSet<InstanceName>,
     },
+    /// This instance is to get rid of what only it holds.
+    Rebuild {
+        /// The epoch whose primary stays.
+        epoch: Epoch,
+        /// The instance.
+        instance: InstanceName,
+        /// The number of this rebuild: that of the last one plus one, or the entry is void.
+        number: u64,
+        /// Whose data it gets, or is compared with.
+        donor: InstanceName,
+        /// How.
+        method: Method,
+        /// Why this donor, as a clause.
+        because: String,
+        /// Who asked.
+        by: String,
+        /// When.
+        at: UnixMicros,
+    },
+    /// It is stopped, and what only it held is saved.
+    RebuildSaved {
+        /// The instance.
+        instance: InstanceName,
+        /// Which rebuild.
+        number: u64,
+        /// Where, and how much.
+        saved: SavedSurplus,
+    },
+    /// Its data may be discarded from now on. Only then an agent is told so.
+    Discard {
+        /// The epoch whose primary reigns.
+        epoch: Epoch,
+        /// The instance.
+        instance: InstanceName,
+        /// Which rebuild.
+        number: u64,
+    },
+    /// The rebuild is over.
+    RebuildEnded {
+        /// The instance.
+        instance: InstanceName,
+        /// Which one.
+        number: u64,
+        /// How.
+        outcome: RebuildOutcome,
+        /// When.
+        at: UnixMicros,
+    },
 }
 
 /// Why a failover was begun.
@@ -258,6 +307,10 @@ impl Decided {
         match self {
             Self::Gateways { .. } => 3,
             Self::Ackers { .. } => 4,
+            Self::Rebuild { .. }
+            | Self::RebuildSaved { .. }
+            | Self::Discard { .. }
+            | Self::RebuildEnded { .. } => 5,
             _ => 1,
         }
     }
@@ -276,8 +329,14 @@ impl Decided {
             | Self::Rename { epoch, .. }
             | Self::GiveUp { epoch, .. }
             | Self::Ackers { epoch, .. }
+            | Self::Rebuild { epoch, .. }
+            | Self::Discard { epoch, .. }
             | Self::Decide { epoch, .. } => Some(*epoch),
-            Self::Pause { .. } | Self::Resume { .. } | Self::Gateways { .. } => None,
+            Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::RebuildSaved { .. }
+            | Self::RebuildEnded { .. }
+            | Self::Gateways { .. } => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::entry::Cause;
 use crate::problems::{Snapshot, problems};
+use crate::rebuilds::Agreed;
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::surplus::surplus;
@@ -157,12 +158,19 @@ impl Controller {
                 .iter()
                 .map(|spec| instance_status(state, scene, spec, newest))
                 .collect(),
+            rebuilds: self.rebuild_statuses(scene),
             problems: self.problems_of(now, scene),
         }
     }
 
     pub(crate) fn problems_of(&self, now: Now, scene: &Scene) -> Vec<backstay_model::ProblemStatus> {
+        let rebuilds = self.state.rebuilds.get(&scene.spec.name);
+        let running = rebuilds.and_then(|rebuilds| rebuilds.running.as_ref());
+        let unsaved = |it: &&Agreed| it.saved.is_some() && !it.discards;
         problems(&Snapshot {
+            rebuilds,
+            agents: self.agents_heard(now.time),
+            withheld: running.filter(unsaved).and_then(|running| self.withheld(scene, running)),
             state: self.state.service(&scene.spec.name),
             scene,
             unix: now.unix,

@@ -10,6 +10,7 @@ pub mod problems;
 pub mod scene;
 pub mod state;
 
+mod agents;
 mod converge;
 mod counted;
 mod effect;
@@ -19,6 +20,8 @@ mod failover;
 mod gateways;
 mod names;
 mod opinions;
+mod rebuild;
+mod rebuilds;
 mod registry;
 mod surplus;
 mod suspicion;
@@ -30,6 +33,7 @@ mod work;
 pub use counted::{ACKERS_MAX, Counted};
 pub use effect::{Effect, Input, Refusal, Report, Wish};
 pub use entry::{Cause, Decided, Entry};
+pub use rebuilds::{Agreed, Ended, Rebuilds};
 pub use registry::{GATEWAYS_MAX, Registry};
 pub use state::{Phase, Reign, ServiceState, State};
 
@@ -82,6 +86,7 @@ pub struct Controller {
     leads_since: Time,
     requests: Vec<wishes::Pending>,
     gateways: Gateways,
+    agents: agents::Agents,
     next_report: Time,
     reports: u32,
     wakeup: Time,
@@ -108,6 +113,7 @@ impl Controller {
             leads_since: Time::ZERO,
             requests: Vec::new(),
             gateways: Gateways::default(),
+            agents: BTreeMap::new(),
             next_report: now.time,
             reports: 0,
             wakeup: now.time,
@@ -174,6 +180,9 @@ impl Controller {
             Input::Restored(state) => self.restored(now, state, &mut out),
             Input::ProposalRefused => self.proposal_refused(&mut out),
             Input::Gateway { gateway, report } => self.gateway(now, &gateway, report, &mut out),
+            Input::Agent { instance, process, report } => {
+                self.agent(now, &instance, process, report, &mut out);
+            }
             Input::Asked { request, wish } => self.asked(now, request, wish, &mut out),
         }
         self.keep_reporting(now, &mut out);
@@ -264,6 +273,7 @@ impl Controller {
         {
             scene.proposed = None;
         }
+        let running = self.running(&entry.service).cloned();
         let applied = self.state.apply(entry);
         if matches!(entry.decision, Decided::Gateways { .. }) {
             return self.registry_changed(now, entry, applied, out);
@@ -277,6 +287,7 @@ impl Controller {
         self.tell_applied(now, entry, from.as_ref(), out);
         self.answer_pending(entry, true, out);
         self.look_at(now, &entry.service, out);
+        self.tell_change(now, &entry.service, running, out);
     }
 
     fn restored(&mut self, now: Now, state: State, out: &mut Vec<Effect>) {
@@ -351,6 +362,8 @@ impl Controller {
             now,
             state,
             counted: self.state.counted.get(service),
+            rebuilds: self.state.rebuilds.get(service),
+            agents: &self.agents,
             scene,
             lease,
             term,
@@ -384,6 +397,8 @@ pub enum Mistake {
     NoInheritedLeases,
     /// One is promoted although another that may have acknowledged a commit was not read.
     PromoteUnread,
+    /// An agent may discard the data of one whose acknowledgements count.
+    DiscardCounted,
 }
 
 impl Controller {

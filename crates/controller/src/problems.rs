@@ -3,13 +3,15 @@
 
 use crate::counted::{Counted, is_majority};
 use crate::engine::Manners;
+use crate::rebuilds::Rebuilds;
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::{follows, is_of_a_stranger};
 use backstay_model::{
     Address, Engine, Evidence, FailsafeRun, Fault, GatewayName, Health, InstanceName, ProblemStatus,
-    Replication, Sentinels, Severity, UnixMicros,
+    RebuildOutcome, Replication, Sentinels, Severity, UnixMicros,
 };
+use std::collections::BTreeSet;
 
 /// What the matchers look at.
 pub struct Snapshot<'a> {
@@ -25,6 +27,12 @@ pub struct Snapshot<'a> {
     pub quorum: bool,
     /// Whose acknowledgements count, if that was ever agreed on.
     pub counted: Option<&'a Counted>,
+    /// Its rebuilds, if there ever was one.
+    pub rebuilds: Option<&'a Rebuilds>,
+    /// Instances whose agents were heard of lately.
+    pub agents: BTreeSet<InstanceName>,
+    /// Why the data of the one that is being rebuilt may not be discarded yet, once that is what is waited for.
+    pub withheld: Option<String>,
     /// Gateways that serve it without a lease, or did lately.
     pub failsafe: Vec<(GatewayName, FailsafeRun)>,
 }
@@ -56,6 +64,7 @@ pub const CATALOGUE: &[Problem] = &[
     row("PasswordRefused", Severity::Error, |s| replicas_faulty(s, |fault| fault == Fault::WrongPassword)),
     row("CommitsUnguarded", Severity::Error, commits_unguarded),
     row("ReplicaDiverged", Severity::Error, replica_diverged),
+    row("RebuildFailed", Severity::Error, rebuild_failed),
     row("SentinelsUnseen", Severity::Warning, sentinels_unseen),
     row("ReplicaOfStranger", Severity::Warning, replica_of_stranger),
     row("NothingToFailOverTo", Severity::Warning, nothing_to_fail_over_to),
@@ -65,6 +74,8 @@ pub const CATALOGUE: &[Problem] = &[
     row("ReplicaWritable", Severity::Warning, replica_writable),
     row("AckerMissing", Severity::Warning, acker_missing),
     row("ReplicaBehind", Severity::Warning, replica_behind),
+    row("AgentMissing", Severity::Warning, agent_missing),
+    row("RebuildRunning", Severity::Warning, rebuild_running),
     row("ReplicaNotInSync", Severity::Warning, replica_not_in_sync),
     row("EngineUntried", Severity::Warning, engine_untried),
     row("FailoverRunning", Severity::Warning, failover_running),
@@ -305,15 +316,66 @@ fn replica_down(s: &Snapshot) -> Option<String> {
 }
 
 fn replica_diverged(s: &Snapshot) -> Option<String> {
-    let diverged = s.others().filter(|(_, view)| view.replication().is_some_and(|seen| seen.sql.diverged));
-    let (save, copy) = match s.scene.spec.engine {
-        Engine::MySql(_) => ("mysqlbinlog --include-gtids", "CLONE INSTANCE FROM"),
-        _ => ("mariadb-binlog", "mariadb-backup"),
+    let is_rebuilt = |name: &InstanceName| s.rebuilds.is_some_and(|rebuilds| rebuilds.runs_for(name));
+    let diverged = s
+        .others()
+        .filter(|(name, view)| !is_rebuilt(name) && view.replication().is_some_and(|seen| seen.sql.diverged));
+    let names: Vec<&InstanceName> = diverged.map(|(name, _)| name).collect();
+    let service = &s.scene.spec.name;
+    let by_hand = names.iter().find(|name| s.scene.spec.instance(name).is_none_or(|it| it.agent.is_none()));
+    let next = match (by_hand, names.first()) {
+        (Some(_), _) if matches!(s.scene.spec.engine, Engine::MySql(_)) => {
+            "save what only it holds (mysqlbinlog --include-gtids), then CLONE INSTANCE FROM a replica (docs/guide/mysql.md)"
+                .to_owned()
+        }
+        (Some(name), _) => format!(
+            "{name} has no agent in the file, so save what only it holds and rebuild it by hand (docs/guide/rebuild.md)"
+        ),
+        (None, Some(name)) => {
+            format!("`backstay rebuild {service} {name} --dry-run` shows what would become of it")
+        }
+        (None, None) => return None,
     };
-    list(diverged.map(|(name, _)| name)).map(|names| {
+    list(names.into_iter()).map(|names| {
         format!(
-            "{names} holds transactions that the primary does not have, or lacks some that it no longer has: save what \
-             only it holds ({save}), then rebuild it from a replica's copy ({copy})"
+            "{names} holds transactions that the primary does not have, or lacks some that it no longer has; {next}"
+        )
+    })
+}
+
+fn rebuild_running(s: &Snapshot) -> Option<String> {
+    let running = s.rebuilds?.running.as_ref()?;
+    let (instance, number) = (&running.instance, running.number);
+    let saved = running.saved.as_ref().and_then(|saved| Some((saved.file.as_ref()?, saved.transactions)));
+    let saved = saved.map_or_else(String::new, |(file, count)| {
+        format!("; {} that only it held: {file} on its host", s.scene.spec.engine.kind().unit().count(count))
+    });
+    let waits =
+        s.withheld.as_ref().map_or_else(String::new, |why| format!("; its data stays as long as {why}"));
+    Some(format!("{instance} is being rebuilt (rebuild {number}, from {}){saved}{waits}", running.donor))
+}
+
+fn rebuild_failed(s: &Snapshot) -> Option<String> {
+    let rebuilds = s.rebuilds?;
+    let failed = rebuilds.ended.iter().filter(|(name, ended)| !ended.in_step && !rebuilds.runs_for(name));
+    let sentences = failed.filter_map(|(name, ended)| match &ended.outcome {
+        RebuildOutcome::Failed { why } => Some(format!("{name} was not rebuilt: {why}")),
+        _ => None,
+    });
+    let sentences: Vec<String> = sentences.collect();
+    (!sentences.is_empty()).then(|| {
+        format!("{}; `backstay rebuild {} INSTANCE` tries again", sentences.join("; "), s.scene.spec.name)
+    })
+}
+
+fn agent_missing(s: &Snapshot) -> Option<String> {
+    let running = s.rebuilds?.running.as_ref()?;
+    let needed = [&running.instance, &running.donor].into_iter().filter(|name| !s.agents.contains(*name));
+    list(needed).map(|names| {
+        format!(
+            "{} is to be rebuilt from {}, and nothing is heard of the agent of {names}: start `backstay agent` on its host, \
+             or see why it does not reach the controllers",
+            running.instance, running.donor
         )
     })
 }

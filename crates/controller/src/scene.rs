@@ -74,6 +74,8 @@ pub struct Notes {
     pub resumed: Option<Time>,
     /// Replicas that were told to follow the primary and were not seen linked to it since.
     pub(crate) unlinked: BTreeMap<InstanceName, Unlinked>,
+    /// Replicas whose history is not the primary's, and since when that is seen.
+    pub(crate) diverged: BTreeMap<InstanceName, Time>,
     /// Old primaries whose clients were told to go.
     pub disconnected: BTreeSet<InstanceName>,
     /// In a planned move: gateways are told to hold.

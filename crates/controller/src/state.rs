@@ -3,6 +3,7 @@
 
 use crate::counted::Counted;
 use crate::entry::{Cause, Decided, Entry};
+use crate::rebuilds::Rebuilds;
 use crate::registry::Registry;
 use backstay_model::{
     Epoch, FailoverRecord, InstanceName, LostWrites, Moments, ReplId, ReplOffset, Replication, RunId,
@@ -26,8 +27,10 @@ pub struct State {
     pub services: BTreeMap<ServiceName, ServiceState>,
     /// Who may hold a lease. A state of an earlier version ends before it.
     pub gateways: Registry,
-    /// Whose acknowledgements count, by service. Last, as `gateways` was: a state of the version before ends here.
+    /// Whose acknowledgements count, by service. A state of an earlier version ends before it, too.
     pub counted: BTreeMap<ServiceName, Counted>,
+    /// Rebuilds, by service. Last, as `counted` was: a state of the version before ends here.
+    pub rebuilds: BTreeMap<ServiceName, Rebuilds>,
 }
 
 /// What is agreed on one service.
@@ -151,8 +154,20 @@ impl State {
         if let Decided::Gateways { change, joined, left } = &entry.decision {
             return self.gateways.apply(*change, joined, left);
         }
+        let rebuilds = self.rebuilds.get(&entry.service);
+        let none = Rebuilds::default();
+        let (state, counted) = (self.service(&entry.service), self.counted.get(&entry.service));
+        if !rebuilds.unwrap_or(&none).admits(state, counted, &entry.decision) {
+            return false;
+        }
         let service = self.services.entry(entry.service.clone()).or_default();
         let applied = service.apply(&entry.service, &entry.decision);
+        if applied && matches!(entry.decision, Decided::Rebuild { .. }) {
+            self.rebuilds.entry(entry.service.clone()).or_default();
+        }
+        if let Some(rebuilds) = self.rebuilds.get_mut(&entry.service).filter(|_| applied) {
+            rebuilds.apply(&entry.decision);
+        }
         if applied && matches!(entry.decision, Decided::Ackers { .. }) {
             self.counted.entry(entry.service.clone()).or_default();
         }
@@ -299,7 +314,14 @@ impl ServiceState {
             Decided::Pause { until, by } => self.pause = Some(Pause { until, by }),
             Decided::Resume { .. } => self.pause = None,
             Decided::Decide { instance, .. } => self.decided = Some(instance),
-            Decided::Gateways { .. } | Decided::Ackers { .. } => {}
+            Decided::Discard { instance, .. } => {
+                self.trusted.remove(&instance);
+            }
+            Decided::Gateways { .. }
+            | Decided::Ackers { .. }
+            | Decided::Rebuild { .. }
+            | Decided::RebuildSaved { .. }
+            | Decided::RebuildEnded { .. } => {}
         }
         true
     }
@@ -346,6 +368,11 @@ impl ServiceState {
                 let reigns = self.reign.as_ref().is_some_and(|reign| ackers.contains(&reign.instance));
                 epoch == Some(self.epoch) && matches!(self.phase, Phase::Stable | Phase::Opening) && !reigns
             }
+            // What else they must fit is the rebuilds' business.
+            Decided::Rebuild { .. }
+            | Decided::RebuildSaved { .. }
+            | Decided::Discard { .. }
+            | Decided::RebuildEnded { .. } => true,
             Decided::Pause { .. } | Decided::Resume { .. } => true,
             Decided::Gateways { .. } => false,
         }

@@ -77,7 +77,16 @@ impl Controller {
             Decided::Pause { until, by } => EventKind::Paused { until, by },
             Decided::Resume { by } => EventKind::Resumed { by },
             Decided::Ackers { epoch, ackers } => EventKind::AckersAgreed { epoch, ackers },
-            Decided::Rename { .. } | Decided::Decide { .. } | Decided::Gateways { .. } => return,
+            Decided::Rebuild { instance, number, donor, because, by, .. } => {
+                EventKind::RebuildAgreed { instance, number, donor, because, by }
+            }
+            Decided::RebuildSaved { instance, saved, .. } => EventKind::SurplusSaved { instance, saved },
+            Decided::Discard { instance, .. } => EventKind::DataDiscarded { instance },
+            // `tell_change` tells of the end, however it came.
+            Decided::RebuildEnded { .. }
+            | Decided::Rename { .. }
+            | Decided::Decide { .. }
+            | Decided::Gateways { .. } => return,
         };
         event(out, now, Some(service), kind);
         self.route(service, out);

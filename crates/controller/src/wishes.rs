@@ -4,10 +4,11 @@ use crate::effect::{Effect, Refusal, Wish};
 use crate::entry::{Cause, Decided, Entry};
 use crate::explain::candidates;
 use crate::failover::moving::{best_target, unfit as why_not, unmovable};
+use crate::rebuild::{donor, meaning, unfit as unfit_to_rebuild};
 use crate::scene::Scene;
 use crate::state::Phase;
 use crate::{Controller, PROPOSAL_PATIENCE};
-use backstay_model::{Health, InstanceName, Now, ServiceName};
+use backstay_model::{Health, InstanceName, Method, Now, RebuildOutcome, ServiceName};
 use std::time::Duration;
 
 /// The longest pause: one that is forgotten ends by itself.
@@ -75,10 +76,15 @@ impl Controller {
                         state.phase.name()
                     )));
                 }
+                self.has_data(service, &instance)?;
                 let answer =
                     format!("{instance} will be the primary of {service} as soon as it stands still");
                 Ok((each(services, Decided::Decide { epoch: state.epoch, instance, by }), answer))
             }
+            Wish::Rebuild { service, instance, method, dry_run, by } => {
+                self.rebuild(now, service, instance, method, dry_run, by)
+            }
+            Wish::CancelRebuild { service, instance, by } => self.cancel(now, service, &instance, &by),
             Wish::SwitchOver { service, to, dry_run, by } => self.switchover(now, service, to, dry_run, by),
             Wish::FailOver { service, to, by } => {
                 let scene = self.replaceable(&service)?;
@@ -159,6 +165,7 @@ impl Controller {
         let Some(view) = scene.views.get(name) else {
             return Err(Refusal::NoSuch(self.no_such_instance(service, name)));
         };
+        self.has_data(service, name)?;
         let loading = view.identity.as_ref().is_none_or(|identity| identity.loading);
         let reigns = self.state.service(service).primary().is_some_and(|reign| reign.instance == *name);
         if reigns {
@@ -168,6 +175,83 @@ impl Controller {
             return Err(Refusal::Unfit(format!("{name} cannot be the primary now: {}", view.health)));
         }
         Ok(())
+    }
+
+    /// One that is being given another's data has none of its own.
+    fn has_data(&self, service: &ServiceName, name: &InstanceName) -> Result<(), Refusal> {
+        let rebuilds = self.state.rebuilds.get(service);
+        if rebuilds.is_some_and(|rebuilds| rebuilds.discarded.contains(name)) {
+            return Err(Refusal::Unfit(format!(
+                "{name} cannot be the primary now: its data was discarded, and another's was not seen whole in its place"
+            )));
+        }
+        Ok(())
+    }
+
+    fn rebuild(
+        &self,
+        now: Now,
+        service: ServiceName,
+        instance: InstanceName,
+        method: Method,
+        dry_run: bool,
+        by: String,
+    ) -> Result<(Vec<Entry>, String), Refusal> {
+        let refuse = |reason: String| Err(Refusal::Unfit(format!("{instance} is not rebuilt: {reason}")));
+        let scene = self.quiet(&service)?;
+        let Some(spec) = scene.spec.instance(&instance) else {
+            return Err(Refusal::NoSuch(self.no_such_instance(&service, &instance)));
+        };
+        let state = self.state.service(&service);
+        let rebuilds = self.state.rebuilds.get(&service);
+        if let Some(running) = rebuilds.and_then(|rebuilds| rebuilds.running.as_ref()) {
+            return refuse(format!("{} is being rebuilt, and only one is at a time", running.instance));
+        }
+        let hindrance = unfit_to_rebuild(state, scene, &self.agents, now.time, spec);
+        if let Some(reason) = self.hindrance(&service).or(hindrance) {
+            return refuse(reason);
+        }
+        let (donor, because) = match donor(state, scene, &self.agents, now.time, &instance) {
+            Ok(found) => found,
+            Err(reason) => return refuse(reason),
+        };
+        if dry_run {
+            let counted = self.state.counted.get(&service);
+            let clauses = meaning(state, scene, counted, &instance, method, (&donor, &because));
+            return Ok((Vec::new(), clauses.join("\n")));
+        }
+        let (epoch, number, at) = (state.epoch, rebuilds.map_or(0, |it| it.last) + 1, now.unix);
+        let answer = format!("{service}: rebuilding {instance} (rebuild {number})");
+        let decision = Decided::Rebuild { epoch, instance, number, donor, method, because, by, at };
+        Ok((vec![Entry { service, decision }], answer))
+    }
+
+    fn cancel(
+        &self,
+        now: Now,
+        service: ServiceName,
+        instance: &InstanceName,
+        by: &str,
+    ) -> Result<(Vec<Entry>, String), Refusal> {
+        self.services(Some(service.clone()))?;
+        let Some(running) = self.running(&service).filter(|running| running.instance == *instance) else {
+            return Err(Refusal::Unfit(format!("{instance} is not being rebuilt")));
+        };
+        let heard = self.agents.get(instance).is_some_and(|agent| agent.is_heard(now.time));
+        if running.discards && heard {
+            return Err(Refusal::Unfit(format!(
+                "the rebuild of {instance} goes on: its data is being replaced, so nothing is left to go back to"
+            )));
+        }
+        let why = format!("{by} asked for it");
+        let decision = Decided::RebuildEnded {
+            instance: instance.clone(),
+            number: running.number,
+            outcome: RebuildOutcome::CalledOff { why },
+            at: now.unix,
+        };
+        let answer = format!("{service}: the rebuild of {instance} is called off");
+        Ok((vec![Entry { service, decision }], answer))
     }
 
     /// The service, if its primary may be replaced: also by a plan that does not end.

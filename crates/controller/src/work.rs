@@ -1,10 +1,12 @@
 //! One look at one service by a leader: what it may read, and the few verbs with which it acts.
 
+use crate::agents::Agents;
 use crate::counted::Counted;
 use crate::effect::Effect;
 use crate::engine::Manners;
 use crate::entry::{Decided, Entry};
 use crate::gateways::Holder;
+use crate::rebuilds::Rebuilds;
 use crate::scene::{Moment, Scene, View};
 use crate::state::{Reign, ServiceState};
 use crate::verdict::Tally;
@@ -33,6 +35,10 @@ pub(crate) struct Work<'a> {
     pub(crate) state: &'a ServiceState,
     /// Whose acknowledgements count, if that was ever agreed on.
     pub(crate) counted: Option<&'a Counted>,
+    /// Rebuilds, if there ever was one.
+    pub(crate) rebuilds: Option<&'a Rebuilds>,
+    /// What agents said.
+    pub(crate) agents: &'a Agents,
     pub(crate) scene: &'a mut Scene,
     /// Nothing may be ordered past this.
     pub(crate) lease: Time,
@@ -72,6 +78,16 @@ impl Work<'_> {
     /// Whether those of this instance do.
     pub(crate) fn is_acker(&self, name: &InstanceName) -> bool {
         self.counted.is_some_and(|counted| counted.ackers.contains(name))
+    }
+
+    /// Whether it is being rebuilt: then an agent stops, starts and fills it, and nobody else does anything to it.
+    pub(crate) fn is_rebuilt(&self, name: &InstanceName) -> bool {
+        self.rebuilds.is_some_and(|rebuilds| rebuilds.runs_for(name))
+    }
+
+    /// Whether its data may be gone, or be a part of a copy.
+    pub(crate) fn is_discarded(&self, name: &InstanceName) -> bool {
+        self.rebuilds.is_some_and(|rebuilds| rebuilds.discarded.contains(name))
     }
 
     /// This moment.

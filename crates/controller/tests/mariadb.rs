@@ -12,7 +12,7 @@ use desk::{Desk, REFUSED, SILENT, address, spec, state};
 use std::collections::BTreeSet;
 
 fn mariadb(durability: Durability) -> Desk {
-    let engine = Engine::MariaDb(MariaDbSpec { durability, events: false });
+    let engine = Engine::MariaDb(MariaDbSpec { durability, events: false, ..MariaDbSpec::default() });
     let mut desk = Desk::settled_with(backstay_model::ServiceSpec { engine, ..spec() });
     desk.orders.clear();
     desk
@@ -270,7 +270,7 @@ fn crashed(
     frozen: &[(&str, u64, SqlState)],
     spec: backstay_model::ServiceSpec,
 ) -> Desk {
-    let engine = Engine::MariaDb(MariaDbSpec { durability, events: false });
+    let engine = Engine::MariaDb(MariaDbSpec { durability, events: false, ..MariaDbSpec::default() });
     let mut desk = Desk::settled_with(backstay_model::ServiceSpec { engine, ..spec });
     desk.orders.clear();
     desk.everybody_thinks("r1", &REFUSED);
@@ -403,7 +403,11 @@ fn an_old_primary_that_was_refused_is_pointed_again_before_the_first_write_is_ac
 
 #[test]
 fn before_it_was_agreed_on_who_acknowledges_anybody_may_have() {
-    let engine = Engine::MariaDb(MariaDbSpec { durability: Durability::Majority, events: false });
+    let engine = Engine::MariaDb(MariaDbSpec {
+        durability: Durability::Majority,
+        events: false,
+        ..MariaDbSpec::default()
+    });
     let mut desk = Desk::leading(
         backstay_model::ServiceSpec { engine, ..spec() },
         backstay_controller::State::default(),
@@ -477,7 +481,11 @@ fn a_leader_that_did_not_freeze_the_candidate_looks_before_it_promotes() {
 /// r1 reigns as server 1 from 150 on, as it did before until 100; server 3 reigned in between. Then it dies, and r2 stands
 /// here.
 fn dies_in_its_second_reign(replid: &str, offset: u64) -> Desk {
-    let engine = Engine::MariaDb(MariaDbSpec { durability: Durability::Async, events: false });
+    let engine = Engine::MariaDb(MariaDbSpec {
+        durability: Durability::Async,
+        events: false,
+        ..MariaDbSpec::default()
+    });
     let reign =
         Reign { epoch: Epoch(3), instance: "r1".into(), run_id: "run-r1".into(), replid: "0-1".into() };
     let service = ServiceState {

@@ -10,7 +10,7 @@ use backstay_model::{
 use desk::{Desk, REFUSED, address, spec, state};
 
 fn mysql() -> Desk {
-    let engine = Engine::MySql(MariaDbSpec { durability: Durability::Async, events: false });
+    let engine = Engine::MySql(MariaDbSpec::default());
     let mut desk = Desk::settled_with(ServiceSpec { engine, ..spec() });
     desk.orders.clear();
     desk

@@ -94,3 +94,46 @@ pub struct AgentOrders {
     /// The instance's data may be discarded: it counts for no acknowledgement, and the primary reigns.
     pub discard: bool,
 }
+
+/// Surplus that an agent saved before anything was discarded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSurplus {
+    /// On the agent's host. `None`: there was nothing to save.
+    pub file: Option<String>,
+    /// How many transactions.
+    pub transactions: u64,
+}
+
+/// How a rebuild ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RebuildOutcome {
+    /// The instance runs, and holds nothing that only it holds.
+    Done {
+        /// What was done: never `Auto`.
+        method: Method,
+        /// Why not the other one, as a clause.
+        because: String,
+    },
+    /// It could not be done.
+    Failed {
+        /// What happened and what to do, as a sentence.
+        why: String,
+    },
+    /// It was not to be done any more.
+    CalledOff {
+        /// Why, as a clause.
+        why: String,
+    },
+}
+
+impl Method {
+    /// As the command line spells it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Flashback => "flashback",
+            Self::Copy => "copy",
+        }
+    }
+}

@@ -3,8 +3,8 @@
 
 use crate::unknown_bytes;
 use crate::{
-    Address, Epoch, FailsafeRun, Fault, GatewayId, InstanceName, NodeName, ReplOffset, ServiceName, Term,
-    Unit, UnixMicros,
+    Address, Epoch, FailsafeRun, Fault, GatewayId, InstanceName, Method, NodeName, RebuildOutcome,
+    ReplOffset, SavedSurplus, ServiceName, Term, Unit, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -165,6 +165,33 @@ pub enum EventKind {
         #[serde(default)]
         unit: Unit,
     },
+    /// An instance is to get rid of what only it holds.
+    RebuildAgreed {
+        instance: InstanceName,
+        number: u64,
+        donor: InstanceName,
+        because: String,
+        by: String,
+    },
+    /// It is stopped, and what only it held lies in a file on its host.
+    SurplusSaved {
+        instance: InstanceName,
+        saved: SavedSurplus,
+    },
+    /// Its data may be discarded from now on.
+    DataDiscarded {
+        instance: InstanceName,
+    },
+    /// What its agent does now, as the end of a sentence.
+    RebuildGoesOn {
+        instance: InstanceName,
+        clause: String,
+    },
+    /// A rebuild is over.
+    RebuildEnded {
+        instance: InstanceName,
+        outcome: RebuildOutcome,
+    },
     /// A problem of the catalogue began.
     ProblemFound {
         code: String,
@@ -200,7 +227,9 @@ impl EventKind {
     /// How loudly it speaks.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::Stuck { .. } | Self::SurplusGivenUp { .. } => Severity::Error,
+            Self::Stuck { .. }
+            | Self::SurplusGivenUp { .. }
+            | Self::RebuildEnded { outcome: RebuildOutcome::Failed { .. }, .. } => Severity::Error,
             Self::SuspectedHere { .. }
             | Self::VerdictDown { .. }
             | Self::Faulty { .. }
@@ -210,6 +239,8 @@ impl EventKind {
             | Self::ExposedReplicaClosed { .. }
             | Self::ServedWithoutLease { .. }
             | Self::ServedWithoutLeaseAgain { .. }
+            | Self::RebuildAgreed { .. }
+            | Self::RebuildEnded { outcome: RebuildOutcome::CalledOff { .. }, .. }
             | Self::ProblemFound { .. }
             | Self::Paused { .. }
             | Self::WokeLate { .. } => Severity::Warning,
@@ -276,6 +307,11 @@ impl fmt::Display for EventKind {
                 write!(f, "{instance} took itself for a primary and was closed")
             }
             Self::SurplusGivenUp { instance, bytes, unit } => given_up(f, instance, *bytes, *unit),
+            Self::RebuildAgreed { .. }
+            | Self::SurplusSaved { .. }
+            | Self::DataDiscarded { .. }
+            | Self::RebuildGoesOn { .. }
+            | Self::RebuildEnded { .. } => self.of_rebuild(f),
             Self::ProblemFound { sentence, .. } => f.write_str(sentence),
             Self::ProblemGone { code } => write!(f, "{code} is over"),
             Self::Paused { until, by } => write!(f, "automatic action is paused until {until} UTC by {by}"),
@@ -297,6 +333,50 @@ fn acknowledge(f: &mut fmt::Formatter<'_>, epoch: Epoch, ackers: &BTreeSet<Insta
     match names.as_slice() {
         [] => write!(f, "epoch {epoch}: nobody acknowledges commits; they wait"),
         names => write!(f, "epoch {epoch}: commits are acknowledged by {}", names.join(" or ")),
+    }
+}
+
+impl EventKind {
+    /// The sentences about rebuilds.
+    fn of_rebuild(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RebuildAgreed { instance, number, donor, because, by } => write!(
+                f,
+                "{instance} will be rebuilt (rebuild {number}), because {by} asked for it; {donor} gives its data: {because}"
+            ),
+            Self::SurplusSaved { instance, saved: SavedSurplus { file: Some(file), transactions } } => {
+                write!(
+                    f,
+                    "{instance} is stopped; {}, which only it held, {} in {file} on its host",
+                    Unit::Transactions.count(*transactions),
+                    if *transactions == 1 { "is" } else { "are" }
+                )
+            }
+            Self::SurplusSaved { instance, .. } => {
+                write!(f, "{instance} is stopped; it held nothing that the primary lacks")
+            }
+            Self::DataDiscarded { instance } => write!(f, "the data of {instance} is discarded from now on"),
+            Self::RebuildGoesOn { instance, clause } => write!(f, "{instance} {clause}"),
+            Self::RebuildEnded { instance, outcome } => rebuild_ended(f, instance, outcome),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn rebuild_ended(
+    f: &mut fmt::Formatter<'_>,
+    instance: &InstanceName,
+    outcome: &RebuildOutcome,
+) -> fmt::Result {
+    match outcome {
+        RebuildOutcome::Done { method: Method::Flashback, because } => {
+            write!(f, "{instance} is rebuilt: what only it held was taken back, because {because}")
+        }
+        RebuildOutcome::Done { because, .. } => {
+            write!(f, "{instance} is rebuilt from a copy, because {because}")
+        }
+        RebuildOutcome::Failed { why } => write!(f, "{instance} was not rebuilt: {why}"),
+        RebuildOutcome::CalledOff { why } => write!(f, "the rebuild of {instance} was called off: {why}"),
     }
 }
 

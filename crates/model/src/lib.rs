@@ -16,7 +16,7 @@ mod time;
 mod traffic;
 pub mod unknown_bytes;
 
-pub use agent::{AgentOrders, AgentReport, Method, Progress, Rebuild};
+pub use agent::{AgentOrders, AgentReport, Method, Progress, Rebuild, RebuildOutcome, SavedSurplus};
 pub use command::{CLOSED, ClientKind, Command, Info, Reply, Sql};
 pub use event::{Event, EventKind, FailoverRecord, LostWrites, Moment, Moments, Severity};
 pub use flapping::Flapping;
@@ -36,11 +36,12 @@ pub use observation::{
 pub use order::{Action, Order};
 pub use spec::{
     ClusterSpec, ControllerSpec, Durability, Engine, EngineKind, Failsafe, InstanceSpec, MariaDbSpec,
-    Preference, RedisSpec, ServiceSpec, Unit,
+    Preference, RebuildPolicy, RedisSpec, ServiceSpec, Unit,
 };
 pub use status::{
     CandidateStatus, ClusterStatus, ControllerStatus, Explanation, FailoverStatus, GatewayStatus,
-    InstanceStatus, LeaseStatus, MemberRole, PauseStatus, ProblemStatus, Route, RouteTarget, ServiceStatus,
+    InstanceStatus, LeaseStatus, MemberRole, PauseStatus, ProblemStatus, RebuildStatus, Route, RouteTarget,
+    ServiceStatus,
 };
 pub use time::{Now, Time, UnixMicros};
 pub use traffic::{

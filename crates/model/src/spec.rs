@@ -99,6 +99,28 @@ pub struct MariaDbSpec {
     pub durability: Durability,
     /// The scheduler of events runs on the primary.
     pub events: bool,
+    /// Who decides that an instance is rebuilt.
+    pub rebuild: RebuildPolicy,
+}
+
+/// Who decides that an instance that diverged is rebuilt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RebuildPolicy {
+    /// An operator.
+    #[default]
+    Ask,
+    /// The controllers, at once.
+    Auto,
+}
+
+impl RebuildPolicy {
+    /// As the file spells it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Auto => "auto",
+        }
+    }
 }
 
 /// Which acknowledged writes may be lost (safety, "What can be promised").
@@ -249,6 +271,8 @@ pub struct InstanceSpec {
     pub zone: String,
     /// Lower is preferred among equals; 0 is never promoted (as Redis' `replica-priority`).
     pub priority: u32,
+    /// Where the agent on its host listens, if there is one.
+    pub agent: Option<Address>,
 }
 
 /// Where the primary should stand. Considered only among candidates that are at most `max_lag_bytes` behind the most

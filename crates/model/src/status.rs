@@ -1,8 +1,8 @@
 //! What operators are shown: plain values, serialised as they stand by the admin API.
 
 use crate::{
-    Address, EngineKind, Epoch, FailoverRecord, GatewayLoad, GatewayName, InstanceName, NodeName,
-    PrimaryOrder, ReplOffset, ServiceName, Severity, Term, Unit, UnixMicros,
+    Address, EngineKind, Epoch, FailoverRecord, GatewayLoad, GatewayName, InstanceName, Method, NodeName,
+    PrimaryOrder, RebuildOutcome, ReplOffset, SavedSurplus, ServiceName, Severity, Term, Unit, UnixMicros,
 };
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
@@ -130,8 +130,44 @@ pub struct ServiceStatus {
     pub paused: Option<PauseStatus>,
     /// Its instances.
     pub instances: Vec<InstanceStatus>,
+    /// The rebuild that runs, if one does, and how the last one of each instance ended.
+    #[serde(default)]
+    pub rebuilds: Vec<RebuildStatus>,
     /// What is wrong, worst first.
     pub problems: Vec<ProblemStatus>,
+}
+
+/// One rebuild of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebuildStatus {
+    /// Its number in the service.
+    pub number: u64,
+    /// Whose data is replaced.
+    pub instance: InstanceName,
+    /// Whose data it gets, or is compared with.
+    pub donor: InstanceName,
+    /// How, as it was asked for.
+    pub method: Method,
+    /// Why this donor, as a clause.
+    pub because: String,
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: UnixMicros,
+    /// What only it held, once that is saved.
+    pub saved: Option<SavedSurplus>,
+    /// Whether its data may be discarded.
+    pub discards: bool,
+    /// What its agent does, as the end of a sentence that begins with the instance; empty if it ended.
+    pub progress: String,
+    /// How much has been copied so far.
+    pub bytes: Option<u64>,
+    /// Why its data may not be discarded yet, as a clause.
+    pub waits: Option<String>,
+    /// How it ended; `None`: it runs.
+    pub outcome: Option<RebuildOutcome>,
+    /// When it ended.
+    pub ended: Option<UnixMicros>,
 }
 
 /// A pause in force.

@@ -6,15 +6,15 @@
 mod members;
 
 use backstay_consensus::{
-    ACKERS, Consensus, Durable, GATEWAYS, Persist, Refusal as ConsensusRefusal, Settings, Snapshot,
+    ACKERS, Consensus, Durable, GATEWAYS, Persist, REBUILDS, Refusal as ConsensusRefusal, Settings, Snapshot,
     StartError,
 };
 use backstay_controller::{
     Controller, Decided, Effect as BrainEffect, Entry, Input as BrainInput, Refusal, Report, State, Wish,
 };
 use backstay_model::{
-    ClusterSpec, Event, GatewayId, GatewayOrders, GatewayReport, InstanceName, NodeId, NodeName, Now,
-    Observation, Order, Route, ServiceName, Time,
+    AgentOrders, AgentReport, ClusterSpec, Event, GatewayId, GatewayOrders, GatewayReport, InstanceName,
+    NodeId, NodeName, Now, Observation, Order, Route, ServiceName, Time,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -77,6 +77,15 @@ pub enum Input {
         /// What. `None`: the connection was lost.
         report: Option<GatewayReport>,
     },
+    /// An agent reports, or its connection was lost.
+    Agent {
+        /// Whose.
+        instance: InstanceName,
+        /// Which of its processes.
+        process: u64,
+        /// What. `None`: the connection was lost.
+        report: Option<AgentReport>,
+    },
     /// An operator wants something.
     Asked {
         /// To recognise the answer.
@@ -121,6 +130,13 @@ pub enum Effect {
         gateway: GatewayId,
         /// What.
         orders: GatewayOrders,
+    },
+    /// Say this to an agent, or drop it.
+    TellAgent {
+        /// Whose.
+        instance: InstanceName,
+        /// What.
+        orders: AgentOrders,
     },
     /// Let it be known.
     Event(Event),
@@ -221,6 +237,14 @@ impl Node {
                 (None, Some(BrainInput::Observed { service, instance, observation }))
             }
             Input::Gateway { gateway, report } => (None, Some(BrainInput::Gateway { gateway, report })),
+            Input::Agent { instance, process, report } => {
+                (None, Some(BrainInput::Agent { instance, process, report }))
+            }
+            Input::Asked { request, wish: Wish::Rebuild { .. } } if self.consensus.level() < REBUILDS => {
+                let why = "not all controllers run a version that knows rebuilds yet: see `backstay status`, and upgrade \
+                           the others";
+                return vec![Effect::Answer { request, result: Err(Refusal::Unfit(why.into())) }];
+            }
             Input::Asked { request, wish } => match members::change(&wish) {
                 Some(change) => (Some(Raft::Change { request, change }), None),
                 None => (None, Some(BrainInput::Asked { request, wish })),
@@ -329,7 +353,8 @@ impl Node {
             match effect {
                 // Asked for again and again, without an operator who waits: these come once all know them.
                 BrainEffect::Propose(Entry {
-                    decision: decision @ (Decided::Gateways { .. } | Decided::Ackers { .. }),
+                    decision:
+                        decision @ (Decided::Gateways { .. } | Decided::Ackers { .. } | Decided::Rebuild { .. }),
                     ..
                 }) if decision.level() > self.consensus.level() => {}
                 BrainEffect::Propose(entry) if entry.decision.level() > self.consensus.level() => {
@@ -357,6 +382,9 @@ impl Node {
                 BrainEffect::TellGateway { gateway, orders } => {
                     out.push(Effect::TellGateway { gateway, orders });
                 }
+                BrainEffect::TellAgent { instance, orders } => {
+                    out.push(Effect::TellAgent { instance, orders });
+                }
                 BrainEffect::Route(route) => out.push(Effect::Route(route)),
                 BrainEffect::Event(event) => out.push(Effect::Event(event)),
                 BrainEffect::Answer { request, result } => out.push(Effect::Answer { request, result }),
@@ -370,11 +398,17 @@ fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).unwrap_or_default()
 }
 
-/// The state that a snapshot holds. One that was made before all members knew gateways, or ackers, may end where those
+/// The state that a snapshot holds. One that was made before all members knew gateways, ackers or rebuilds may end where those
 /// come now, and nowhere else: anything shorter was cut. What follows a whole state is a later version's, and is not read.
 fn decode_state(snapshot: &Snapshot) -> Result<State, String> {
     let (data, level) = (&snapshot.data, snapshot.membership.level);
     let whole = postcard::from_bytes::<State>(data);
+    if whole.is_err()
+        && level < REBUILDS
+        && let Ok(((services, gateways, counted), [])) = postcard::take_from_bytes(data)
+    {
+        return Ok(State { services, gateways, counted, ..State::default() });
+    }
     if whole.is_err()
         && level < ACKERS
         && let Ok(((services, gateways), [])) = postcard::take_from_bytes(data)

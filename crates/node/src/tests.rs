@@ -40,7 +40,12 @@ fn a_state_that_was_cut_is_never_taken_for_an_older_one() {
     // At a time when nobody could be registered yet, it may end before that, and only there.
     let services = encode(&state().services).len();
     let gateways = services + encode(&state().gateways).len();
-    for (level, ends) in [(GATEWAYS - 1, vec![services, gateways]), (ACKERS - 1, vec![gateways])] {
+    let counted = gateways + encode(&state().counted).len();
+    for (level, ends) in [
+        (GATEWAYS - 1, vec![services, gateways, counted]),
+        (ACKERS - 1, vec![gateways, counted]),
+        (REBUILDS - 1, vec![counted]),
+    ] {
         for len in (0..whole.len()).filter(|len| !ends.contains(len)) {
             assert!(decode_state(&snapshot(level, &whole[..len])).is_err(), "the first {len} bytes");
         }

@@ -232,14 +232,14 @@ fn observe(outputs: Vec<LinkOutput>) {
 /// What a MariaDB says, from its greeting on: the same replies whatever the pieces, at most one for each command, never
 /// more held than allowed, and through a link as `replies`.
 fn mariadb(bytes: &[u8]) {
-    let spec = MariaDbSpec { durability: Durability::Majority, events: true };
+    let spec = MariaDbSpec { durability: Durability::Majority, events: true, ..MariaDbSpec::default() };
     let settings = Settings { spec: spec.clone(), ..Settings::default() };
     sql(bytes, Engine::MariaDb(spec), || Conversation::new(settings.clone()));
 }
 
 /// What a MySQL says, likewise.
 fn mysql(bytes: &[u8]) {
-    let spec = MariaDbSpec { durability: Durability::Majority, events: false };
+    let spec = MariaDbSpec { durability: Durability::Majority, ..MariaDbSpec::default() };
     let settings = Settings { spec: spec.clone(), ..Settings::default() };
     sql(bytes, Engine::MySql(spec), || Conversation::with_mysql(settings.clone()));
 }

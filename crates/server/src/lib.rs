@@ -5,6 +5,7 @@
 
 mod admin;
 pub mod adopt;
+mod agent;
 mod anteroom;
 mod clock;
 mod conversation;
@@ -27,6 +28,7 @@ mod storage;
 pub mod tls;
 
 pub use admin::AdminError;
+pub use agent::{AgentError, AgentOptions, run_agent};
 pub use driver::Stopped;
 pub use gateway::{CONTROL_SUFFIX, GatewayError, GatewayOptions, control_folders, run_gateway};
 pub use handle::Handle;

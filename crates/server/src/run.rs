@@ -136,6 +136,7 @@ pub async fn run(
         links,
         peers: peers::dial_all(&mesh, &incoming, &mut tasks),
         gateways: BTreeMap::new(),
+        agents: BTreeMap::new(),
         journal: journal.clone(),
         certificates: keyring.clone().map(|keyring| Certificates::new(keyring, node.clone())),
         names: Names::of(&config.spec),

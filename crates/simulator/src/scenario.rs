@@ -316,7 +316,9 @@ impl Scenario {
 
     fn engine(&self) -> Engine {
         match self.mariadb {
-            Some(durability) => Engine::MariaDb(MariaDbSpec { durability, events: false }),
+            Some(durability) => {
+                Engine::MariaDb(MariaDbSpec { durability, events: false, ..MariaDbSpec::default() })
+            }
             None => Engine::Redis(RedisSpec { canary_key: "canary".into(), ..RedisSpec::default() }),
         }
     }
@@ -336,6 +338,7 @@ impl Scenario {
             site: String::new(),
             zone: zone(index),
             priority: self.priorities.get(index).copied().unwrap_or(100),
+            agent: None,
         });
         let preference =
             self.preferred_zone.clone().map_or_else(Preference::default, |(zone, max_lag_bytes)| {

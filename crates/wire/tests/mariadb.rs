@@ -15,7 +15,7 @@ fn settings(durability: Durability) -> Settings {
     Settings {
         login: Account { username: "backstay".into(), password: SECRET.into() },
         replication: Account { username: "copy".into(), password: SECRET.into() },
-        spec: MariaDbSpec { durability, events: true },
+        spec: MariaDbSpec { durability, events: true, ..MariaDbSpec::default() },
         encrypted: false,
     }
 }

@@ -4,7 +4,7 @@ use crate::admin::Target;
 use crate::confirm::{Consent, DryRun};
 use crate::output::Output;
 use crate::times;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -92,6 +92,44 @@ pub(crate) struct Failover {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+pub(super) const REBUILD_HELP: &str = "\
+The instance is stopped by the agent on its host, and what only it holds is saved to a file there. Its data is discarded \
+only once that is done, the primary reigns, and nobody can want it any more. Ctrl-C ends the watching, not the rebuild: \
+`backstay status` shows how far it is.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Rebuild {
+    /// The service.
+    pub(crate) service: String,
+    /// The instance that holds what the primary does not.
+    pub(crate) instance: String,
+    /// How it gets rid of that: by taking back the rows that it changed, or by a copy of another instance.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) method: RebuildMethod,
+    /// End a rebuild that has discarded nothing yet.
+    #[arg(long, conflicts_with_all = ["method", "yes", "dry_run"])]
+    pub(crate) cancel: bool,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+    #[command(flatten)]
+    pub(crate) asker: Asker,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RebuildMethod {
+    /// Flashback where that can take back everything, a copy otherwise.
+    #[default]
+    Auto,
+    /// `mariadb-binlog --flashback`.
+    Flashback,
+    /// `mariadb-backup`.
+    Copy,
 }
 
 pub(super) const ADOPT_HELP: &str = "\

@@ -70,6 +70,9 @@ pub(crate) struct LabUp {
     /// When a commit of MariaDB is acknowledged: once the primary has it (async), or a replica, too (majority).
     #[arg(long, default_value = "async", value_name = "WHEN", value_parser = durability, requires = "mariadb")]
     pub(crate) durability: Durability,
+    /// Start an agent beside each MariaDB instance, so that it can be rebuilt (`backstay rebuild`).
+    #[arg(long, requires = "mariadb")]
+    pub(crate) agents: bool,
     /// How many gateways: each an address that never changes, and one for reads.
     #[arg(long, default_value_t = 0, value_name = "COUNT")]
     pub(crate) gateways: usize,

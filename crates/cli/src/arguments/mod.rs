@@ -7,21 +7,21 @@ mod look;
 mod process;
 
 pub(crate) use act::{
-    Adopt, Controller, ControllerAdd, ControllerList, ControllerRemove, Decide, Failover, Pause, Resume,
-    Switchover,
+    Adopt, Controller, ControllerAdd, ControllerList, ControllerRemove, Decide, Failover, Pause, Rebuild,
+    RebuildMethod, Resume, Switchover,
 };
 pub(crate) use config::Config;
 pub(crate) use lab::{Folder, Lab, LabUp};
 pub(crate) use look::{Doctor, Events, Explain, History, Status, Traffic, Watch};
-pub(crate) use process::{Gateway, Log, LogFormat, Run};
+pub(crate) use process::{Agent, Gateway, Log, LogFormat, Run};
 
 use crate::commands::cert::Cert;
 use crate::output::Colours;
-use act::{ADOPT_HELP, SWITCHOVER_HELP};
+use act::{ADOPT_HELP, REBUILD_HELP, SWITCHOVER_HELP};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use look::{DOCTOR_HELP, EVENTS_HELP, TRAFFIC_HELP};
-use process::{GATEWAY_HELP, RUN_HELP};
+use process::{AGENT_HELP, GATEWAY_HELP, RUN_HELP};
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
@@ -60,6 +60,9 @@ pub(crate) enum Command {
     /// Run a gateway beside an application, until SIGTERM or Ctrl-C: addresses that never change.
     #[command(after_help = GATEWAY_HELP)]
     Gateway(Gateway),
+    /// Run the agent of one MariaDB instance on its host, until SIGTERM or Ctrl-C: the hands of a rebuild.
+    #[command(after_help = AGENT_HELP)]
+    Agent(Agent),
     /// Show the cluster: who leads, which services there are, how their instances fare, what is wrong.
     Status(Status),
     /// Show what goes through the gateways of this machine: commands by family, how long they take, what is held.
@@ -84,6 +87,9 @@ pub(crate) enum Command {
     Switchover(Switchover),
     /// Fail over now, whatever stands against it: shows what would be lost, and asks.
     Failover(Failover),
+    /// Let a MariaDB instance that diverged get rid of what only it holds: shows what that is, and asks.
+    #[command(after_help = REBUILD_HELP)]
+    Rebuild(Rebuild),
     /// Watch the cluster: its status, running failovers and the last events, drawn anew whenever something changes.
     Watch(Watch),
     /// Make existing servers fit for Backstay: protected boot, backlog, ping period, a user with the least rights.

@@ -54,6 +54,46 @@ pub(crate) struct Gateway {
     pub(crate) log: Log,
 }
 
+pub(super) const AGENT_HELP: &str = "\
+It runs on the host of one MariaDB instance, as a user that may stop and start it and write its data folder, and does \
+there what `backstay rebuild` (or rebuild = \"auto\" in the file) wants done. The file says where it listens: agent = \
+\"HOST:PORT\" at its instance. Where the file has [tls], it shows the certificate that `backstay cert agent NAME` makes.
+
+Commands are split at spaces; none is given to a shell.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Agent {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "BACKSTAY_CONFIG")]
+    pub(crate) config: PathBuf,
+    /// Which of the file's instances runs on this host.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) instance: String,
+    /// The instance's data folder.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/mysql")]
+    pub(crate) data: PathBuf,
+    /// Where it keeps what only an instance held that is rebuilt.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/backstay/rescue")]
+    pub(crate) rescue: PathBuf,
+    /// The instance's Unix socket; left out: its address.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) socket: Option<PathBuf>,
+    /// The command that stops the instance.
+    #[arg(long, value_name = "COMMAND", default_value = "systemctl stop mariadb")]
+    pub(crate) stop: String,
+    /// The command that starts it.
+    #[arg(long, value_name = "COMMAND", default_value = "systemctl start mariadb")]
+    pub(crate) start: String,
+    /// The server's program, with what it needs to find its settings.
+    #[arg(long, value_name = "COMMAND", default_value = "mariadbd")]
+    pub(crate) server: String,
+    /// Keep the data that is replaced, as DIR.before-NUMBER.
+    #[arg(long)]
+    pub(crate) keep_old: bool,
+    #[command(flatten)]
+    pub(crate) log: Log,
+}
+
 fn listen(text: &str) -> Result<(String, Address), String> {
     let (endpoint, address) = text.split_once('=').ok_or("write ENDPOINT=HOST:PORT")?;
     let address = address.parse::<Address>().map_err(|error| error.to_string())?;

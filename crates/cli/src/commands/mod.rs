@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod adopt;
+mod agent;
 pub(crate) mod cert;
 mod completions;
 pub(crate) mod config;
@@ -15,6 +16,7 @@ mod known;
 mod lab;
 mod man;
 mod pause;
+mod rebuild;
 mod resume;
 mod run;
 mod service;
@@ -38,6 +40,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Gateway(arguments) => gateway::gateway(&arguments),
+        Command::Agent(arguments) => agent::agent(&arguments),
+        Command::Rebuild(arguments) => rebuild::rebuild(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Traffic(arguments) => traffic::traffic(&arguments),
         Command::History(arguments) => history::history(&arguments),

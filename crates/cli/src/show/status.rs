@@ -113,6 +113,10 @@ fn service(service: &ServiceStatus, paint: Paint, width: usize) -> String {
         text.push_str(&paint.text(Tone::Doubtful, sentence));
         text.push('\n');
     }
+    for rebuild in service.rebuilds.iter().filter(|rebuild| rebuild.outcome.is_none()) {
+        text.push_str(&paint.text(Tone::Doubtful, super::rebuild(rebuild).trim_end()));
+        text.push('\n');
+    }
     text.push('\n');
     let has_places =
         service.instances.iter().any(|instance| !instance.site.is_empty() || !instance.zone.is_empty());

@@ -77,6 +77,7 @@ fn cluster() -> ClusterStatus {
             primary: Some("r1".into()),
             address: Some(address(6379)),
             paused: Some(PauseStatus { until: MOMENT, by: "ada".into() }),
+            rebuilds: Vec::new(),
             instances: vec![instance("r1", 6379, "primary"), lagging, dead],
             problems: vec![problem(Severity::Error, "Stuck"), problem(Severity::Warning, "ReplicaDown")],
         }],

@@ -8,6 +8,10 @@ use std::net::IpAddr;
 
 /// Notes every listener that is more open than it may be.
 pub(super) fn all(file: &File, findings: &mut Findings) {
+    let instances = file.services.iter().flat_map(|service| &service.instances);
+    for agent in instances.filter_map(|instance| instance.agent.as_ref()).filter(|_| file.tls.is_none()) {
+        needs_certificates(&agent.value, &agent.span, findings);
+    }
     for controller in &file.controllers {
         let peer = controller.address.as_ref().map(|at| (&at.value, &at.span));
         let admin = controller.admin_address.as_ref().map(|at| (&at.value, &at.span));

@@ -4,7 +4,7 @@ use crate::engines::{EngineDraft, MariaDbDraft, RedisDraft, ReplicationDraft};
 use crate::finding::Findings;
 use crate::services::ServiceDraft;
 use crate::values::spelt;
-use backstay_model::{Durability, Failsafe};
+use backstay_model::{Durability, Failsafe, RebuildPolicy};
 
 /// The primary and exactly two that acknowledge (safety, section 9).
 const MAJORITY_INSTANCES: usize = 3;
@@ -19,6 +19,7 @@ pub(super) fn all(service: &ServiceDraft, findings: &mut Findings) {
             majority(service, mariadb, findings);
             user("MariaDB", service, findings);
             replication(&mariadb.replication, findings);
+            rebuild(service, mariadb, findings);
         }
         EngineDraft::MySql(mysql) => {
             unproven(service, mysql, findings);
@@ -123,6 +124,10 @@ fn unproven(service: &ServiceDraft, mysql: &MariaDbDraft, findings: &mut Finding
                     on by hand (ALTER EVENT ... ENABLE).";
         findings.error(&mysql.events.span, message, help);
     }
+    if mysql.rebuild.value == RebuildPolicy::Auto {
+        let help = "Leave rebuild out: agents rebuild a MariaDB only, so far.";
+        findings.error(&mysql.rebuild.span, "a MySQL that diverged is not rebuilt yet", help);
+    }
     let message = "MySQL is not yet tried on a real server";
     let help = "Backstay's words for it follow its manual, and are tried on recorded replies only. Try every move on a copy \
                 before you rely on it; see docs/guide/mysql.md.";
@@ -153,6 +158,16 @@ fn replication(login: &ReplicationDraft, findings: &mut Findings) {
             findings.error(&password.span, message, help);
         }
         _ => {}
+    }
+}
+
+/// Who is rebuilt and who is copied from need an agent each.
+fn rebuild(service: &ServiceDraft, mariadb: &MariaDbDraft, findings: &mut Findings) {
+    let agents = service.instances.iter().filter(|instance| instance.agent.is_some()).count();
+    if mariadb.rebuild.value == RebuildPolicy::Auto && agents < 2 {
+        let message = "nothing is ever rebuilt by itself: that takes an agent on the host of each instance";
+        let help = "Add agent = \"HOST:PORT\" to the instances, and start `backstay agent` on their hosts.";
+        findings.warning(&mariadb.rebuild.span, message, help);
     }
 }
 

@@ -81,6 +81,11 @@ fn addresses(file: &File, findings: &mut Findings) {
         let address = instance.address.as_ref()?;
         Some((&address.value, &address.span, format!("the address of {name}")))
     });
+    let agents = file.services.iter().flat_map(|service| &service.instances).filter_map(|instance| {
+        let name = instance.name.as_ref().map_or("an instance", |name| name.value.as_str());
+        let agent = instance.agent.as_ref()?;
+        Some((&agent.value, &agent.span, format!("where the agent of {name} listens")))
+    });
     let endpoints = file.endpoints.iter().filter_map(|endpoint| {
         let name = endpoint.name.as_ref().map_or("an endpoint", |name| name.value.as_str());
         let listen = endpoint.listen.as_ref()?;
@@ -88,7 +93,8 @@ fn addresses(file: &File, findings: &mut Findings) {
     });
     let endpoints: Vec<_> = endpoints.collect();
     let spans: Vec<_> = endpoints.iter().map(|(_, span, _)| (*span).clone()).collect();
-    for (address, span, what) in listeners.chain(instances).chain(endpoints).collect::<Vec<_>>() {
+    for (address, span, what) in listeners.chain(instances).chain(agents).chain(endpoints).collect::<Vec<_>>()
+    {
         if is_anywhere(address) && !spans.contains(span) {
             let help = "Write the address at which it is reached from every controller.";
             findings.error(span, format!("nobody can connect to {address}"), help);

@@ -3,6 +3,7 @@
 use crate::counted::{Counted, is_majority, unread};
 use crate::engine::Manners;
 use crate::entry::Cause;
+use crate::rebuilds::Rebuilds;
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::work::is_of_a_stranger;
@@ -42,9 +43,16 @@ struct Frozen<'a> {
 }
 
 /// Compares what was frozen in the state's epoch.
-pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Counted>) -> Choice {
-    let frozen: Vec<Frozen> =
-        scene.spec.instances.iter().filter_map(|spec| frozen(state, scene, spec)).collect();
+pub(crate) fn choose(
+    state: &ServiceState,
+    scene: &Scene,
+    counted: Option<&Counted>,
+    rebuilds: Option<&Rebuilds>,
+) -> Choice {
+    // One that is being given another's data has none of its own.
+    let is_discarded = |name: &InstanceName| rebuilds.is_some_and(|it| it.discarded.contains(name));
+    let whole = || scene.spec.instances.iter().filter(|spec| !is_discarded(&spec.name));
+    let frozen: Vec<Frozen> = whole().filter_map(|spec| frozen(state, scene, spec)).collect();
     if let Some(decided) = &state.decided {
         return match frozen.iter().find(|one| one.spec.name == *decided) {
             Some(one) if cannot_apply(one) => Choice::Nobody {
@@ -75,7 +83,7 @@ pub(crate) fn choose(state: &ServiceState, scene: &Scene, counted: Option<&Count
         return Choice::Nobody { reason };
     }
     if heirs.is_empty() {
-        cold_start(state, scene, &frozen)
+        cold_start(state, scene, &frozen, &is_discarded)
     } else {
         // Nothing that was acknowledged is given up for a preference where that was promised.
         let given_up_max = if is_majority(&scene.spec) { 0 } else { scene.spec.preference.max_lag_bytes };
@@ -213,9 +221,14 @@ pub(super) fn preference_rank(preference: &Preference, spec: &InstanceSpec) -> (
 
 /// No process that held the data runs any more: compare what the files held. An empty one never wins against one that
 /// is not, and doubt waits for the operator.
-fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice {
+fn cold_start(
+    state: &ServiceState,
+    scene: &Scene,
+    frozen: &[Frozen],
+    is_discarded: &impl Fn(&InstanceName) -> bool,
+) -> Choice {
     let nobody = |reason: String| Choice::Nobody { reason };
-    if let Some(reason) = missing(state, scene, frozen) {
+    if let Some(reason) = missing(state, scene, frozen, is_discarded) {
         return nobody(reason);
     }
     let able = |one: &&Frozen| one.spec.priority > 0;
@@ -259,14 +272,21 @@ fn cold_start(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Choice 
 }
 
 /// Why nothing can be compared yet: somebody who might hold more does not answer.
-fn missing(state: &ServiceState, scene: &Scene, frozen: &[Frozen]) -> Option<String> {
+fn missing(
+    state: &ServiceState,
+    scene: &Scene,
+    frozen: &[Frozen],
+    is_discarded: &impl Fn(&InstanceName) -> bool,
+) -> Option<String> {
     // One that was never part of the group, or no longer is, has nothing to say, if the group ever had a primary.
     let counts = |spec: &InstanceSpec| {
         let ours = state.known.contains(&spec.name) && !is_of_a_stranger(state, scene, &spec.name);
         state.reign.is_none() || ours
     };
-    let is_missing =
-        |spec: &&InstanceSpec| counts(spec) && !frozen.iter().any(|one| one.spec.name == spec.name);
+    let is_missing = |spec: &&InstanceSpec| {
+        let is_frozen = frozen.iter().any(|one| one.spec.name == spec.name);
+        counts(spec) && !is_frozen && !is_discarded(&spec.name)
+    };
     let missing: Vec<&str> =
         scene.spec.instances.iter().filter(is_missing).map(|spec| spec.name.as_str()).collect();
     let alive = |name: &InstanceName, view: &View| state.trusted.get(name) == view.run_id();

@@ -47,7 +47,7 @@ pub(super) fn fence(work: &mut Work, cause: &Cause) {
     let compared = frozen_instances(work);
     let nobody = crate::Counted::default();
     let counted = if work.mistake == Some(Mistake::PromoteUnread) { Some(&nobody) } else { work.counted };
-    match choose(work.state, work.scene, counted) {
+    match choose(work.state, work.scene, counted, work.rebuilds) {
         Choice::Winner { candidate, run_id, offset, surplus, reason } => {
             if !work.gateways_hold() {
                 return;
@@ -86,8 +86,8 @@ fn freeze_all(work: &mut Work, cause: &Cause, started: Moment) -> bool {
     let mut waiting = false;
     for instance in work.instances() {
         let name = &instance.name;
-        if !work.is_ours(name) {
-            continue; // Somebody else's data: neither fenced nor compared.
+        if !work.is_ours(name) || work.is_discarded(name) {
+            continue; // Somebody else's data, or none yet: neither fenced nor compared.
         }
         if work.is_unseen(name) {
             waiting |= is_waited_for(work, name, elapsed);
@@ -187,6 +187,7 @@ fn others_are_about_to_answer(work: &mut Work, elapsed: Duration) -> bool {
 fn frozen_instances(work: &Work) -> Vec<InstanceName> {
     let epoch = work.state.epoch;
     let frozen = work.scene.views.iter().filter(|(_, view)| view.frozen_in(epoch).is_some());
+    let frozen = frozen.filter(|(name, _)| !work.is_discarded(name));
     frozen.map(|(name, _)| name.clone()).collect()
 }
 

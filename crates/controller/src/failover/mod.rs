@@ -13,10 +13,10 @@ mod promote;
 
 pub(crate) use begin::{automatic_hindrance, foreign_manager, sentinels};
 
-use crate::converge;
 use crate::scene::Notes;
 use crate::state::Phase;
 use crate::work::Work;
+use crate::{converge, rebuild};
 
 /// Does what the service's phase calls for.
 pub(crate) fn lead(work: &mut Work) {
@@ -37,6 +37,7 @@ pub(crate) fn lead(work: &mut Work) {
         Phase::Stable => {
             if !begin::begin(work) {
                 converge::converge(work);
+                rebuild::tend(work);
             }
         }
     }

@@ -2,11 +2,12 @@
 //! unless it is told to wait.
 #![allow(dead_code, reason = "each test uses what it needs")]
 
-use backstay_controller::{Controller, Effect, Entry, Input, Report, State};
+use backstay_controller::{Controller, Effect, Entry, Input, Refusal, Report, State, Wish};
 use backstay_model::{
-    Action, Address, ClusterSpec, ControllerSpec, Engine, Evidence, Failsafe, GatewayOrders, Health,
-    Identity, InstanceReport, InstanceSpec, NodeId, Now, Observation, Order, Preference, RedisSpec,
-    ReplOffset, Replication, Role, ServiceSpec, SqlState, Term, Time, UnixMicros,
+    Action, Address, AgentOrders, AgentReport, ClusterSpec, ControllerSpec, Engine, Evidence, Failsafe,
+    GatewayOrders, Health, Identity, InstanceReport, InstanceSpec, NodeId, Now, Observation, Order,
+    Preference, Progress, RedisSpec, ReplOffset, Replication, Role, ServiceSpec, SqlState, Term, Time,
+    UnixMicros,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,7 +27,11 @@ pub(crate) struct Desk {
     pub(crate) last_order: Option<Order>,
     /// What gateways were told, by name.
     pub(crate) gateways: Vec<(String, GatewayOrders)>,
-    /// The number of the last report of any gateway.
+    /// What agents were told, by instance.
+    pub(crate) agents: Vec<(String, AgentOrders)>,
+    /// What operators were answered.
+    pub(crate) answers: Vec<Result<String, Refusal>>,
+    /// The number of the last report of any gateway or agent.
     pub(crate) report: u64,
 }
 
@@ -45,6 +50,7 @@ pub(crate) fn spec() -> ServiceSpec {
         site: String::new(),
         zone: zone.into(),
         priority: 100,
+        agent: None,
     };
     ServiceSpec {
         name: "shop".into(),
@@ -100,6 +106,8 @@ impl Desk {
             quorum_is_slow: false,
             last_order: None,
             gateways: Vec::new(),
+            agents: Vec::new(),
+            answers: Vec::new(),
             report: 0,
         };
         desk.step(Input::Leadership { leader: Some(id("a")), term: Term(1) });
@@ -132,6 +140,8 @@ impl Desk {
                 Effect::TellGateway { gateway, orders } => {
                     self.gateways.push((gateway.name.to_string(), orders));
                 }
+                Effect::TellAgent { instance, orders } => self.agents.push((instance.to_string(), orders)),
+                Effect::Answer { result, .. } => self.answers.push(result),
                 Effect::HandOver(_) => self.orders.push("hand over".into()),
                 _ => {}
             }
@@ -139,6 +149,20 @@ impl Desk {
         for entry in committed {
             self.step(Input::Committed(entry));
         }
+    }
+
+    /// The agent of an instance reports.
+    pub(crate) fn agent(&mut self, instance: &str, rebuild: Option<(u64, Progress)>) {
+        self.report += 1;
+        let report = Some(AgentReport { number: self.report, rebuild });
+        self.step(Input::Agent { instance: instance.into(), process: 1, report });
+    }
+
+    /// An operator wants something.
+    pub(crate) fn asks(&mut self, wish: Wish) -> Option<Result<String, Refusal>> {
+        self.answers.clear();
+        self.step(Input::Asked { request: 1, wish });
+        self.answers.pop()
     }
 
     /// The slow quorum agrees at last.

@@ -1,7 +1,8 @@
 //! A lab's certificates, made by the `backstay` program itself as an operator would: an authority, one certificate for
-//! each controller and each gateway, and one for a client called `operator`.
+//! each controller, gateway and agent, and one for a client called `operator`.
 
 use crate::error::{LabError, Result};
+use crate::servers::agent::AgentServer;
 use crate::servers::controller::ControllerServer;
 use crate::servers::gateway::GatewayServer;
 use std::path::{Path, PathBuf};
@@ -17,13 +18,14 @@ pub fn of_operator(dir: &Path) -> PathBuf {
     dir.join(FOLDER).join(format!("{OPERATOR}.pem"))
 }
 
-/// Makes all of them, for the controllers of `file` and these gateways.
+/// Makes all of them, for the controllers of `file` these gateways and these agents.
 pub(crate) fn make(
     backstay: &Path,
     dir: &Path,
     file: &Path,
     controllers: &[ControllerServer],
     gateways: &[GatewayServer],
+    agents: &[AgentServer],
 ) -> Result<()> {
     let folder = dir.join(FOLDER);
     let make = |arguments: &[&str]| -> Result<()> {
@@ -48,6 +50,9 @@ pub(crate) fn make(
     }
     for gateway in gateways {
         make(&["gateway", &gateway.name])?;
+    }
+    for agent in agents {
+        make(&["agent", &agent.instance.name])?;
     }
     make(&["client", OPERATOR])
 }

@@ -1,5 +1,6 @@
 //! The lab's `backstay.toml`, the same for all its controllers.
 
+use crate::servers::agent::AgentServer;
 use crate::servers::controller::ControllerServer;
 use crate::servers::gateway::{GatewayServer, PRIMARY, READER, SQL_PRIMARY, SQL_READER};
 use crate::servers::mariadb::MariaDbServer;
@@ -23,6 +24,8 @@ pub struct Servers<'a> {
     pub instances: &'a [RedisServer],
     /// The MariaDB instances, if any.
     pub databases: &'a [MariaDbServer],
+    /// The agents of those, if any.
+    pub agents: &'a [AgentServer],
     /// The gateways beside the controllers.
     pub gateways: &'a [GatewayServer],
 }
@@ -44,10 +47,13 @@ pub fn text(options: &Options, dir: &Path, servers: &Servers<'_>) -> String {
         ]);
     }
     servers.controllers.iter().for_each(|one| controller(one, &mut lines));
-    let redis = servers.instances.iter().map(|instance| (&*instance.name, instance.address()));
+    let redis = servers.instances.iter().map(|instance| (&*instance.name, instance.address(), None));
     service(options, EngineKind::Redis, &options.service, redis, &mut lines);
     if !servers.databases.is_empty() {
-        let mariadb = servers.databases.iter().map(|instance| (&*instance.name, instance.address()));
+        let mariadb = servers.databases.iter().map(|instance| {
+            let agent = servers.agents.iter().find(|agent| agent.instance.name == instance.name);
+            (&*instance.name, instance.address(), agent.map(AgentServer::address))
+        });
         service(options, EngineKind::MariaDb, databases::SERVICE, mariadb, &mut lines);
         let password = quoted_path(&dir.join(databases::PASSWORD_FILE));
         lines.extend([
@@ -87,7 +93,7 @@ fn service<'a>(
     options: &Options,
     engine: EngineKind,
     name: &str,
-    instances: impl Iterator<Item = (&'a str, SocketAddr)>,
+    instances: impl Iterator<Item = (&'a str, SocketAddr, Option<SocketAddr>)>,
     lines: &mut Vec<String>,
 ) {
     lines.extend([
@@ -101,8 +107,9 @@ fn service<'a>(
         lines.extend(value.map(|value| format!("{key} = {}", duration(value))));
     }
     lines.push("instances = [".to_owned());
-    lines.extend(instances.map(|(name, address)| {
-        format!("  {{ name = {}, address = \"{address}\", priority = 100 }},", quoted(name))
+    lines.extend(instances.map(|(name, address, agent)| {
+        let agent = agent.map_or_else(String::new, |agent| format!(", agent = \"{agent}\""));
+        format!("  {{ name = {}, address = \"{address}\", priority = 100{agent} }},", quoted(name))
     }));
     lines.push("]".to_owned());
 }
@@ -170,6 +177,9 @@ mod tests {
             server_id: 1,
             folder: format!("/tmp/lab/{name}").into(),
         });
+        let databases: Vec<_> = databases.collect();
+        let agents = databases.iter().zip(18_000..);
+        let agents = agents.map(|(one, port)| AgentServer::new(one.clone(), port, Path::new("/tmp/lab")));
         let options = Options {
             probe_interval: Some(Duration::from_millis(50)),
             cooldown: Some(Duration::ZERO),
@@ -180,7 +190,8 @@ mod tests {
         let servers = Servers {
             controllers: &controllers.collect::<Vec<_>>(),
             instances: &instances.collect::<Vec<_>>(),
-            databases: &databases.collect::<Vec<_>>(),
+            databases: &databases,
+            agents: &agents.collect::<Vec<_>>(),
             gateways: &gateways.collect::<Vec<_>>(),
         };
         let text = text(&options, Path::new("/tmp/lab"), &servers);
@@ -190,6 +201,7 @@ mod tests {
         assert_eq!(config.spec.services[0].down_after, Duration::from_millis(500));
         assert_eq!(config.nodes.len(), 3);
         let orders = &config.spec.services[1];
+        assert!(orders.instances.iter().all(|instance| instance.agent.is_some()));
         assert_eq!(orders.engine.mariadb().unwrap().durability, Durability::Majority);
         assert_eq!(
             config.credentials(&orders.name).unwrap().replication_user().unwrap().username,

@@ -2,6 +2,7 @@
 //! moment just before it began.
 
 use crate::error::{LabError, Result, file_error};
+use crate::servers::agent::AgentServer;
 use crate::servers::controller::{ControllerServer, Join};
 use crate::servers::gateway::GatewayServer;
 use crate::servers::mariadb::MariaDbServer;
@@ -90,6 +91,7 @@ enum Target {
     Redis(RedisServer, Option<Process>),
     MariaDb(MariaDbServer, Option<Process>),
     Gateway(GatewayServer, Option<Process>),
+    Agent(AgentServer, Option<Process>),
 }
 
 impl Lab {
@@ -158,6 +160,7 @@ impl Lab {
                 self.note(target.name(), process)?;
                 server.await_port(process)
             }
+            Target::Agent(server, _) => self.note(target.name(), server.start(backstay, &file)?),
         }
     }
 
@@ -173,6 +176,7 @@ impl Target {
             Self::Redis(server, _) => &server.name,
             Self::MariaDb(server, _) => &server.name,
             Self::Gateway(server, _) => &server.name,
+            Self::Agent(server, _) => &server.name,
         }
     }
 
@@ -181,7 +185,8 @@ impl Target {
             Self::Controller(_, process)
             | Self::Redis(_, process)
             | Self::MariaDb(_, process)
-            | Self::Gateway(_, process) => *process,
+            | Self::Gateway(_, process)
+            | Self::Agent(_, process) => *process,
         }
     }
 
@@ -207,6 +212,8 @@ fn find(state: &LabState, name: &str) -> Result<Target> {
         Ok(Target::MariaDb(member.server.clone(), member.process))
     } else if let Some(member) = named(&state.gateways, name, |server| &server.name) {
         Ok(Target::Gateway(member.server.clone(), member.process))
+    } else if let Some(member) = named(&state.agents, name, |server| &server.name) {
+        Ok(Target::Agent(member.server.clone(), member.process))
     } else {
         Err(LabError::UnknownName { name: name.to_owned(), hint: hint(name, state.names()) })
     }
@@ -253,6 +260,7 @@ fn end_in_good_order(target: &Target) -> Result<()> {
             Target::MariaDb(server, _) => drop(server.end(process)),
             Target::Controller(server, _) => server.end(process)?,
             Target::Gateway(server, _) => server.end(process)?,
+            Target::Agent(..) => {}
         }
     }
     kill(target)

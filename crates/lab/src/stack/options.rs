@@ -25,6 +25,8 @@ pub struct Options {
     pub mariadb: usize,
     /// When that service's commits are acknowledged.
     pub durability: Durability,
+    /// Whether each MariaDB instance has an agent, called as it with `-agent` behind.
+    pub agents: bool,
     /// How many gateways beside the controllers, called `g1`, `g2`, ...
     pub gateways: usize,
     /// Where; none: a new folder among the temporary files.
@@ -57,6 +59,7 @@ impl Default for Options {
             redis: 3,
             mariadb: 0,
             durability: Durability::Async,
+            agents: false,
             gateways: 0,
             dir: None,
             backstay: None,

@@ -2,6 +2,7 @@
 //! it take turns; each change is complete or absent.
 
 use crate::error::{LabError, Result, file_error};
+use crate::servers::agent::AgentServer;
 use crate::servers::controller::ControllerServer;
 use crate::servers::gateway::GatewayServer;
 use crate::servers::mariadb::MariaDbServer;
@@ -40,6 +41,9 @@ pub struct LabState {
     /// The gateways beside the controllers.
     #[serde(default)]
     pub gateways: Vec<Member<GatewayServer>>,
+    /// The agents of the MariaDB instances.
+    #[serde(default)]
+    pub agents: Vec<Member<AgentServer>>,
 }
 
 /// Whose folder a lab is in.
@@ -87,6 +91,7 @@ impl LabState {
             instances: Vec::new(),
             databases: Vec::new(),
             gateways: Vec::new(),
+            agents: Vec::new(),
         }
     }
 
@@ -129,7 +134,9 @@ impl LabState {
         let instances = self.instances.iter().map(|m| (m.server.name.as_str(), m.process));
         let databases = self.databases.iter().map(|m| (m.server.name.as_str(), m.process));
         let gateways = self.gateways.iter().map(|m| (m.server.name.as_str(), m.process));
-        controllers.chain(instances).chain(databases).chain(gateways)
+        // Before the instances: a lab that is taken down has no use for one that starts them again.
+        let agents = self.agents.iter().map(|m| (m.server.name.as_str(), m.process));
+        controllers.chain(agents).chain(instances).chain(databases).chain(gateways)
     }
 
     /// Every name, controllers first.
@@ -148,7 +155,8 @@ impl LabState {
         let instances = self.instances.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
         let gateways = self.gateways.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
         let databases = self.databases.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
-        let all = controllers.chain(instances).chain(databases).chain(gateways);
+        let agents = self.agents.iter_mut().map(|m| (m.server.name.as_str(), &mut m.process));
+        let all = controllers.chain(agents).chain(instances).chain(databases).chain(gateways);
         for (_, known) in all.filter(|(known, _)| *known == name) {
             *known = Some(process);
         }
@@ -168,6 +176,9 @@ impl LabState {
             paths.push(dir.join(super::databases::PASSWORD_FILE));
         }
         paths.extend(self.databases.iter().map(|member| member.server.folder.clone()));
+        for member in &self.agents {
+            paths.extend([member.server.log.clone(), member.server.rescue.clone()]);
+        }
         for member in &self.gateways {
             paths.extend([member.server.log.clone(), member.server.control()]);
         }

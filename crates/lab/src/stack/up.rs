@@ -3,6 +3,7 @@
 
 use crate::admin;
 use crate::error::{LabError, Result, file_error};
+use crate::servers::agent::AgentServer;
 use crate::servers::controller::{ControllerServer, Join, find_backstay};
 use crate::servers::gateway::{GatewayServer, SqlPorts};
 use crate::servers::nursery;
@@ -82,6 +83,10 @@ fn prepare(options: &Options, mut state: LabState, dir: &Path, ports: &mut Ports
         }));
     }
     state.databases = databases::plan(options, dir, ports)?;
+    for member in state.databases.iter().filter(|_| options.agents) {
+        let agent = AgentServer::new(member.server.clone(), ports.claim()?, dir);
+        state.agents.push(Member::new(agent));
+    }
     for name in options.controller_names() {
         state.controllers.push(Member::new(ControllerServer {
             peer: ports.claim()?,
@@ -169,19 +174,24 @@ fn start_controllers(options: &Options, dir: &Path, state: &mut LabState) -> Res
     let gateways: Vec<_> = state.gateways.iter().map(|member| member.server.clone()).collect();
     let file = dir.join(configuration::FILE);
     let databases: Vec<_> = state.databases.iter().map(|member| member.server.clone()).collect();
+    let agents: Vec<_> = state.agents.iter().map(|member| member.server.clone()).collect();
     let servers = configuration::Servers {
         controllers: &controllers,
         instances: &instances,
         databases: &databases,
+        agents: &agents,
         gateways: &gateways,
     };
     let text = configuration::text(options, dir, &servers);
     fs::write(&file, text).map_err(file_error("write", &file))?;
     if options.tls {
-        certificates::make(&backstay, dir, &file, &controllers, &gateways)?;
+        certificates::make(&backstay, dir, &file, &controllers, &gateways, &agents)?;
     }
     for member in &mut state.controllers {
         member.process = Some(member.server.start(&backstay, &file, Join::Bootstrap)?);
+    }
+    for member in &mut state.agents {
+        member.process = Some(member.server.start(&backstay, &file)?);
     }
     for member in &mut state.gateways {
         member.process = Some(member.server.start(&backstay, &file)?);

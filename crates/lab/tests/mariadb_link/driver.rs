@@ -27,12 +27,12 @@ const LEAST: &str = "least";
 
 /// Everything commits at once; events are nobody's business.
 pub(crate) fn plain() -> MariaDbSpec {
-    MariaDbSpec { durability: Durability::Async, events: false }
+    MariaDbSpec { durability: Durability::Async, events: false, ..MariaDbSpec::default() }
 }
 
 /// A commit waits for an acknowledgement.
 pub(crate) fn majority() -> MariaDbSpec {
-    MariaDbSpec { durability: Durability::Majority, events: false }
+    MariaDbSpec { durability: Durability::Majority, events: false, ..MariaDbSpec::default() }
 }
 
 /// How the lab's users are known.

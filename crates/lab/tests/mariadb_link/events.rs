@@ -10,7 +10,7 @@ const STATE: &str = "SELECT CONCAT_WS(' ', STATUS, DEFINER, SQL_MODE, TIME_ZONE,
 
 #[test]
 fn events_are_taken_over_as_they_are_and_stop_where_an_instance_is_closed() {
-    let spec = MariaDbSpec { durability: Durability::Async, events: true };
+    let spec = MariaDbSpec { durability: Durability::Async, events: true, ..MariaDbSpec::default() };
     let group = MariaDbGroup::start(2, &Settings::recipe()).unwrap();
     let [primary, replica] = &group.instances()[..] else { panic!() };
     primary

@@ -72,6 +72,8 @@ fn assert_sound(wish: &Wish) {
     | Wish::Decide { by, .. }
     | Wish::SwitchOver { by, .. }
     | Wish::FailOver { by, .. }
+    | Wish::Rebuild { by, .. }
+    | Wish::CancelRebuild { by, .. }
     | Wish::AddController { by, .. }
     | Wish::RemoveController { by, .. }) = wish;
     assert!(!by.trim().is_empty() && !by.contains(char::is_control), "{by:?} asks");

@@ -92,7 +92,7 @@ async fn meet(keyring: &Keyring, stream: TcpStream) -> Result<(Stream, Caller), 
     match keyring.accept(stream, Kind::Client).await? {
         (stream, Identity::Client { name, right, .. }) => Ok((stream, Caller { name, right })),
         // The keyring lets in no others.
-        (_, Identity::Node { .. } | Identity::Gateway { .. }) => {
+        (_, Identity::Node { .. } | Identity::Gateway { .. } | Identity::Agent { .. }) => {
             Err(HandshakeError::Tls("it is no client".to_owned()))
         }
     }

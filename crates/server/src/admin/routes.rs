@@ -13,7 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use backstay_controller::{Refusal, Wish};
-use backstay_model::{ClusterStatus, Explanation, FailoverStatus, InstanceName, NodeName, ServiceName};
+use backstay_model::{
+    ClusterStatus, Explanation, FailoverStatus, InstanceName, Method, NodeName, ServiceName,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -37,6 +39,8 @@ pub(super) fn router(handle: Handle) -> Router {
         .route("/v1/decide", post(decide))
         .route("/v1/switchover", post(switchover))
         .route("/v1/failover", post(failover))
+        .route("/v1/rebuild", post(rebuild))
+        .route("/v1/rebuild/cancel", post(cancel_rebuild))
         .route("/v1/controllers/add", post(add_controller))
         .route("/v1/controllers/remove", post(remove_controller))
         .fallback(async || Problem::not_found("there is no such resource; see `backstay help`"))
@@ -254,6 +258,44 @@ async fn failover(
     let Failover { service, to, by } = body(sent)?;
     let by = who(&by)?;
     grant(&handle, Wish::FailOver { service, to, by }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rebuild {
+    service: ServiceName,
+    instance: InstanceName,
+    method: Method,
+    #[serde(default)]
+    dry_run: bool,
+    by: String,
+}
+
+/// Answers once it is committed; `status` tells how it goes on and ends.
+async fn rebuild(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let Rebuild { service, instance, method, dry_run, by } = body(sent)?;
+    let by = who(&by)?;
+    grant(&handle, Wish::Rebuild { service, instance, method, dry_run, by }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CancelRebuild {
+    service: ServiceName,
+    instance: InstanceName,
+    by: String,
+}
+
+async fn cancel_rebuild(
+    State(handle): State<Handle>,
+    sent: Result<Bytes, BytesRejection>,
+) -> Result<Json<Done>, Problem> {
+    let CancelRebuild { service, instance, by } = body(sent)?;
+    let by = who(&by)?;
+    grant(&handle, Wish::CancelRebuild { service, instance, by }).await
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,9 @@ use super::waiting::Waiter;
 use super::{Driver, Letter, Outlets, Stopped};
 use crate::question::{Answer, Sealed};
 use backstay_controller::link::LinkInput;
-use backstay_model::{Event, GatewayId, GatewayOrders, InstanceName, NodeId, ServiceName, Severity};
+use backstay_model::{
+    AgentOrders, Event, GatewayId, GatewayOrders, InstanceName, NodeId, ServiceName, Severity,
+};
 use backstay_node::{Effect, PeerMessage};
 use tokio::sync::mpsc::Sender;
 
@@ -45,6 +47,7 @@ impl Driver {
                 // Clients of the Sentinel port hear of it as an event, gateways by their orders.
                 Effect::Route(route) => tracing::debug!(?route, "route"),
                 Effect::TellGateway { gateway, orders } => self.outlets.tell_gateway(&gateway, orders),
+                Effect::TellAgent { instance, orders } => self.outlets.tell_agent(&instance, orders),
                 Effect::Event(event) => self.outlets.announce(event),
                 Effect::Answer { request, result } => {
                     if let Some(waiter) = self.waiting.take(request) {
@@ -96,6 +99,24 @@ impl Outlets {
         {
             tracing::debug!("gateway {gateway} does not read what it is told");
         }
+    }
+
+    /// As to a gateway.
+    fn tell_agent(&self, instance: &InstanceName, orders: AgentOrders) {
+        if let Some(outlet) = self.agents.get(instance)
+            && outlet.try_send(orders).is_err()
+        {
+            tracing::debug!("the agent of {instance} does not read what it is told");
+        }
+    }
+
+    /// As of a gateway.
+    pub(super) fn forget_agent(&mut self, instance: &InstanceName, outlet: &Sender<AgentOrders>) -> bool {
+        let current = self.agents.get(instance).is_some_and(|current| current.same_channel(outlet));
+        if current {
+            self.agents.remove(instance);
+        }
+        current
     }
 
     /// Whether `outlet` was the way to the gateway, and not one that was replaced since.

@@ -20,7 +20,8 @@ use crate::tls::Standing;
 use backstay_controller::Refusal;
 use backstay_controller::link::LinkInput;
 use backstay_model::{
-    GatewayId, GatewayOrders, GatewayReport, InstanceName, NodeId, Observation, ServiceName, Time,
+    AgentOrders, AgentReport, GatewayId, GatewayOrders, GatewayReport, InstanceName, NodeId, Observation,
+    ServiceName, Time,
 };
 use backstay_node::{Input, Node, PeerMessage};
 use batch::Batch;
@@ -66,6 +67,15 @@ pub(crate) enum Incoming {
     Gateway { gateway: GatewayId, report: GatewayReport, outlet: Option<mpsc::Sender<GatewayOrders>> },
     /// That way was lost.
     GatewayLost { gateway: GatewayId, outlet: mpsc::Sender<GatewayOrders> },
+    /// An agent reports; with its first words on a connection comes the way to it.
+    Agent {
+        instance: InstanceName,
+        process: u64,
+        report: AgentReport,
+        outlet: Option<mpsc::Sender<AgentOrders>>,
+    },
+    /// That way was lost.
+    AgentLost { instance: InstanceName, process: u64, outlet: mpsc::Sender<AgentOrders> },
     /// This node's own certificates changed, or could not.
     Renewed,
 }
@@ -100,6 +110,7 @@ pub(crate) struct Outlets {
     pub(crate) links: BTreeMap<(ServiceName, InstanceName), mpsc::Sender<LinkInput>>,
     pub(crate) peers: BTreeMap<NodeId, PeerOutlet>,
     pub(crate) gateways: BTreeMap<GatewayId, mpsc::Sender<GatewayOrders>>,
+    pub(crate) agents: BTreeMap<InstanceName, mpsc::Sender<AgentOrders>>,
     pub(crate) journal: Journal,
     pub(crate) names: Names,
     /// None: nothing is encrypted.
@@ -280,6 +291,18 @@ impl Driver {
                     return Ok(());
                 }
                 Input::Gateway { gateway, report: None }
+            }
+            Incoming::Agent { instance, process, report, outlet } => {
+                if let Some(outlet) = outlet {
+                    self.outlets.agents.insert(instance.clone(), outlet);
+                }
+                Input::Agent { instance, process, report: Some(report) }
+            }
+            Incoming::AgentLost { instance, process, outlet } => {
+                if !self.outlets.forget_agent(&instance, &outlet) {
+                    return Ok(());
+                }
+                Input::Agent { instance, process, report: None }
             }
             Incoming::Renewed => {
                 self.outlets.tell_certificates_to_all();

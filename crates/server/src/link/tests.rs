@@ -123,13 +123,18 @@ fn instance(server: &MariaDbServer) -> InstanceSpec {
         site: String::new(),
         zone: String::new(),
         priority: 100,
+        agent: None,
     }
 }
 
 fn service(instance: InstanceSpec) -> ServiceSpec {
     ServiceSpec {
         name: "shop".into(),
-        engine: Engine::MariaDb(MariaDbSpec { durability: Durability::Majority, events: false }),
+        engine: Engine::MariaDb(MariaDbSpec {
+            durability: Durability::Majority,
+            events: false,
+            ..MariaDbSpec::default()
+        }),
         instances: vec![instance],
         down_after: Duration::from_secs(1),
         probe_interval: Duration::from_millis(100),

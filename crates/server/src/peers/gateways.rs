@@ -1,5 +1,6 @@
 //! Gateways and controllers: a gateway keeps a connection to every controller, reports there, and hears what the leader
-//! says. Both ends say everything anew each time, so whatever is lost is made good by what follows.
+//! says. Both ends say everything anew each time, so whatever is lost is made good by what follows. Agents do the same
+//! (`agents`).
 
 use super::dial::{Lost, introduce};
 use super::frames::{FrameReader, ReadError, append};
@@ -9,6 +10,7 @@ use super::{FRAME_BYTES_MAX, Mesh};
 use crate::driver::Incoming;
 use backstay_model::{ControllerSpec, GatewayId, GatewayName, GatewayOrders, GatewayReport};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::{mpsc, watch};
@@ -33,33 +35,67 @@ pub(crate) struct GatewayLetter {
     pub(crate) report: GatewayReport,
 }
 
+/// Who keeps a connection to every controller, by what it sends there.
+pub(crate) trait Asker: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// What it is called.
+    type Name: Clone + Send;
+    /// Which of the processes of that name it is.
+    type Id: Clone + PartialEq + Send;
+    /// What it is answered.
+    type Orders: Serialize + DeserializeOwned + Send + 'static;
+
+    fn id(&self, name: &Self::Name) -> Self::Id;
+    /// As the driver hears it.
+    fn incoming(self, id: Self::Id, outlet: Option<mpsc::Sender<Self::Orders>>) -> Incoming;
+    /// The end of that way, as the driver hears it.
+    fn lost(id: Self::Id, outlet: mpsc::Sender<Self::Orders>) -> Incoming;
+}
+
+impl Asker for GatewayLetter {
+    type Name = GatewayName;
+    type Id = GatewayId;
+    type Orders = GatewayOrders;
+
+    fn id(&self, name: &GatewayName) -> GatewayId {
+        GatewayId { name: name.clone(), process: self.process }
+    }
+
+    fn incoming(self, gateway: GatewayId, outlet: Option<mpsc::Sender<GatewayOrders>>) -> Incoming {
+        Incoming::Gateway { gateway, report: self.report, outlet }
+    }
+
+    fn lost(gateway: GatewayId, outlet: mpsc::Sender<GatewayOrders>) -> Incoming {
+        Incoming::GatewayLost { gateway, outlet }
+    }
+}
+
 /// The controller's end: hears one gateway and tells it what the driver has to say, until the connection ends. An error:
 /// it said something that is not understood here, and will say so again.
-pub(super) async fn attend(
-    name: GatewayName,
+pub(super) async fn attend<L: Asker>(
+    name: L::Name,
     stream: Stream,
     incoming: mpsc::Sender<Incoming>,
 ) -> Result<(), ReadError> {
     let mut reader = FrameReader::new(REPORT_BYTES_MAX);
     let (mut reading, mut writing) = tokio::io::split(stream);
     let (orders, mut ordered) = mpsc::channel(ORDERS_MAX);
-    let mut known: Option<GatewayId> = None;
+    let mut known: Option<L::Id> = None;
     let ended = loop {
         tokio::select! {
-            letter = timeout(SILENCE_MAX, reader.next::<GatewayLetter>(&mut reading)) => {
-                let GatewayLetter { process, report } = match letter {
+            letter = timeout(SILENCE_MAX, reader.next::<L>(&mut reading)) => {
+                let letter = match letter {
                     Ok(Ok(letter)) => letter,
                     Ok(Err(error @ (ReadError::Senseless(_) | ReadError::Frame(_)))) => break Err(error),
                     Ok(Err(ReadError::Closed | ReadError::Io(_))) | Err(_) => break Ok(()),
                 };
-                let gateway = GatewayId { name: name.clone(), process };
+                let id = letter.id(&name);
                 // A connection is one process'.
-                if known.as_ref().is_some_and(|known| *known != gateway) {
+                if known.as_ref().is_some_and(|known| *known != id) {
                     break Ok(());
                 }
                 let outlet = known.is_none().then(|| orders.clone());
-                known = Some(gateway.clone());
-                if incoming.send(Incoming::Gateway { gateway, report, outlet }).await.is_err() {
+                known = Some(id.clone());
+                if incoming.send(letter.incoming(id, outlet)).await.is_err() {
                     return Ok(());
                 }
             }
@@ -71,20 +107,20 @@ pub(super) async fn attend(
             }
         }
     };
-    if let Some(gateway) = known {
+    if let Some(id) = known {
         // Its process may be replaced by now: the outlet says whose end this is.
-        let _ = incoming.send(Incoming::GatewayLost { gateway, outlet: orders }).await;
+        let _ = incoming.send(L::lost(id, orders)).await;
     }
     ended
 }
 
 /// The gateway's end: keeps a connection to every controller. What is put into `letters` is written to all of them,
 /// unless something newer comes first; what they say comes out of the receiver.
-pub(crate) fn consult_all(
+pub(crate) fn consult_all<L: Asker>(
     mesh: &Mesh,
-    letters: &watch::Sender<GatewayLetter>,
+    letters: &watch::Sender<L>,
     tasks: &mut JoinSet<()>,
-) -> mpsc::Receiver<GatewayOrders> {
+) -> mpsc::Receiver<L::Orders> {
     let (said, hearing) = mpsc::channel(ORDERS_MAX);
     for controller in &mesh.others {
         let (mesh, controller) = (mesh.clone(), controller.clone());
@@ -93,11 +129,11 @@ pub(crate) fn consult_all(
     hearing
 }
 
-async fn consult(
+async fn consult<L: Asker>(
     mesh: Mesh,
     controller: ControllerSpec,
-    mut letters: watch::Receiver<GatewayLetter>,
-    said: mpsc::Sender<GatewayOrders>,
+    mut letters: watch::Receiver<L>,
+    said: mpsc::Sender<L::Orders>,
 ) {
     let mut pause = PAUSE_MIN;
     let mut told = String::new();
@@ -134,10 +170,10 @@ async fn consult(
     }
 }
 
-pub(super) async fn talk(
+pub(super) async fn talk<L: Asker>(
     stream: Stream,
-    letters: &mut watch::Receiver<GatewayLetter>,
-    said: &mpsc::Sender<GatewayOrders>,
+    letters: &mut watch::Receiver<L>,
+    said: &mpsc::Sender<L::Orders>,
 ) -> Lost {
     let (mut reading, mut writing) = tokio::io::split(stream);
     let mut reader = FrameReader::new(FRAME_BYTES_MAX);

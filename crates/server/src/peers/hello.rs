@@ -1,18 +1,19 @@
-//! The first words on a connection to a controller: who calls, another controller or a gateway, whom they want, and
-//! whether they are welcome. With certificates the caller's name is proven; without them the network is loopback, and it
+//! The first words on a connection to a controller: who calls, another controller, a gateway or an agent, whom they want,
+//! and whether they are welcome. With certificates the caller's name is proven; without them the network is loopback, and it
 //! is believed.
 //!
 //! The hello itself never changes. Versions say what may follow it: two controllers talk in the lower of their latest
 //! ones, if both still speak that. All versions so far write letters alike.
 
 use backstay_consensus::VERSION_MIN;
-use backstay_model::{ClusterName, GatewayName, NodeId, NodeName};
+use backstay_model::{ClusterName, GatewayName, InstanceName, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Set Backstay's peers apart from whatever else may call, and from each other.
 const CONTROLLER: u64 = 0x6261_636b_7374_6179;
 const GATEWAY: u64 = 0x6261_636b_6761_7465;
+const AGENT: u64 = 0x6261_636b_6167_6e74;
 /// The longest frame before the caller is known.
 pub(super) const HELLO_BYTES_MAX: usize = 1024;
 /// How long the first words may take, from the connection to the answer.
@@ -58,7 +59,7 @@ pub(super) enum Reception {
     #[error("the file does not list the caller: give all nodes the same file and restart those that differ")]
     Unlisted,
     /// The caller says another name than its certificate.
-    #[error("the caller's certificate is somebody else's: give each controller and each gateway its own")]
+    #[error("the caller's certificate is somebody else's: give each controller, gateway and agent its own")]
     OtherCertificate,
 }
 
@@ -69,6 +70,8 @@ pub(crate) enum Caller {
     Controller(NodeName),
     /// A gateway.
     Gateway(GatewayName),
+    /// The agent of an instance.
+    Agent(InstanceName),
 }
 
 impl Caller {
@@ -77,6 +80,7 @@ impl Caller {
         match self {
             Self::Controller(name) => name.as_str(),
             Self::Gateway(name) => name.as_str(),
+            Self::Agent(name) => name.as_str(),
         }
     }
 }
@@ -86,6 +90,7 @@ impl std::fmt::Display for Caller {
         match self {
             Self::Controller(name) => write!(f, "controller {name} (number {})", NodeId::of(name)),
             Self::Gateway(name) => write!(f, "gateway {name}"),
+            Self::Agent(name) => write!(f, "the agent of {name}"),
         }
     }
 }
@@ -95,6 +100,7 @@ impl Hello {
         let magic = match from {
             Caller::Controller(_) => CONTROLLER,
             Caller::Gateway(_) => GATEWAY,
+            Caller::Agent(_) => AGENT,
         };
         let (cluster, from, to) = (cluster.clone(), NodeName::from(from.name()), to.clone());
         Self { magic, version_min: VERSION_MIN, version_max, cluster, from, to }
@@ -104,6 +110,7 @@ impl Hello {
     pub(super) fn caller(&self) -> Caller {
         match self.magic {
             GATEWAY => Caller::Gateway(GatewayName::from(self.from.as_str())),
+            AGENT => Caller::Agent(InstanceName::from(self.from.as_str())),
             _ => Caller::Controller(self.from.clone()),
         }
     }
@@ -113,8 +120,8 @@ impl Hello {
         &self.cluster
     }
 
-    /// What the controller `me` of `cluster` says to it; `is_listed` knows the other controllers. Gateways need not be
-    /// listed.
+    /// What the controller `me` of `cluster` says to it; `is_listed` knows the other controllers. Gateways and
+    /// agents need not be listed.
     pub(super) fn receive(
         &self,
         version_max: u32,
@@ -122,7 +129,7 @@ impl Hello {
         me: &NodeName,
         is_listed: impl Fn(&NodeName) -> bool,
     ) -> Reception {
-        if ![CONTROLLER, GATEWAY].contains(&self.magic) {
+        if ![CONTROLLER, GATEWAY, AGENT].contains(&self.magic) {
             Reception::OtherLanguage
         } else if self.version_min > version_max || self.version_max < VERSION_MIN {
             Reception::OtherVersion { min: VERSION_MIN, max: version_max }
@@ -154,6 +161,9 @@ mod tests {
         let gateway = Hello::new(2, &"shop".into(), &Caller::Gateway("b".into()), &"a".into());
         assert_eq!(gateway.receive(2, &"shop".into(), &"a".into(), |_| false), Reception::Welcome);
         assert_eq!(gateway.caller(), Caller::Gateway("b".into()));
+        let agent = Hello::new(2, &"shop".into(), &Caller::Agent("db1".into()), &"a".into());
+        assert_eq!(agent.receive(2, &"shop".into(), &"a".into(), |_| false), Reception::Welcome);
+        assert_eq!(agent.caller(), Caller::Agent("db1".into()));
         let later = Hello { version_min: 3, version_max: 4, ..hello.clone() };
         let refused = later.receive(2, &"shop".into(), &"a".into(), listed);
         assert_eq!(refused, Reception::OtherVersion { min: 1, max: 2 });

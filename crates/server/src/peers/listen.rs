@@ -1,8 +1,9 @@
 //! The incoming half: who calls must say who it is, soon and briefly; then its letters go to the driver. Whatever is not
 //! a peer costs a bounded amount of memory and time, and one line in the log now and then.
 
+use super::agents::AgentLetter;
 use super::frames::{FrameReader, ReadError, append};
-use super::gateways;
+use super::gateways::{self, Asker, GatewayLetter};
 use super::hello::{Caller, HELLO_BYTES_MAX, HELLO_PATIENCE, Hello, Reception};
 use super::stream::{self, Stream};
 use super::{FRAME_BYTES_MAX, GIVE_UP, Mesh};
@@ -11,7 +12,7 @@ use crate::driver::{Incoming, Letter};
 use crate::link::notice_dead_hosts;
 use crate::seldom::{PerReason, Seldom};
 use crate::tls::HandshakeError;
-use backstay_model::{GatewayName, NodeId, NodeName};
+use backstay_model::{NodeId, NodeName};
 use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io;
@@ -26,8 +27,8 @@ use tokio::time::{sleep, timeout};
 
 /// How many callers may be unknown at a time.
 const UNKNOWN_MAX: usize = 64;
-/// How many gateways may be connected at a time.
-const GATEWAYS_MAX: usize = 256;
+/// How many gateways may be connected at a time, and how many agents.
+const ASKERS_MAX: usize = 256;
 /// The pause after the system refused to accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,7 +50,8 @@ pub(crate) async fn listen(
     // The one connection on which each controller is heard: the newest.
     let mut heard: BTreeMap<NodeId, AbortHandle> = BTreeMap::new();
     // Of a gateway's name there may be several processes for a while.
-    let mut gateways: Vec<(GatewayName, AbortHandle)> = Vec::new();
+    let mut gateways: Vec<AbortHandle> = Vec::new();
+    let mut agents: Vec<AbortHandle> = Vec::new();
     loop {
         while calls.try_join_next().is_some() {}
         tokio::select! {
@@ -62,14 +64,25 @@ pub(crate) async fn listen(
                     }
                 }
                 Caller::Gateway(name) => {
-                    gateways.retain(|(_, call)| !call.is_finished());
-                    if gateways.len() < GATEWAYS_MAX {
-                        let attending = attend(Arc::clone(&hall), name.clone(), stream, incoming.clone());
-                        gateways.push((name, calls.spawn(attending)));
+                    gateways.retain(|call| !call.is_finished());
+                    if gateways.len() < ASKERS_MAX {
+                        let who = format!("gateway {name}");
+                        let hall = Arc::clone(&hall);
+                        let attending = attend::<GatewayLetter>(hall, name, who, stream, incoming.clone());
+                        gateways.push(calls.spawn(attending));
                     } else {
-                        hall.complaints.say(|| {
-                            tracing::warn!("gateway {name} was refused: {GATEWAYS_MAX} are connected already");
-                        });
+                        hall.is_full(&format!("gateway {name}"));
+                    }
+                }
+                Caller::Agent(name) => {
+                    agents.retain(|call| !call.is_finished());
+                    if agents.len() < ASKERS_MAX {
+                        let who = format!("the agent of {name}");
+                        let hall = Arc::clone(&hall);
+                        let attending = attend::<AgentLetter>(hall, name, who, stream, incoming.clone());
+                        agents.push(calls.spawn(attending));
+                    } else {
+                        hall.is_full(&format!("the agent of {name}"));
                     }
                 }
             },
@@ -156,11 +169,23 @@ pub(super) async fn meet(mesh: &Mesh, me: &NodeName, stream: TcpStream) -> Resul
     Ok((hello.caller(), stream, FrameReader::new(FRAME_BYTES_MAX)))
 }
 
-/// Hears a gateway until the connection ends, and says once why it is not understood: it calls again at once.
-async fn attend(hall: Arc<Hall>, name: GatewayName, stream: Stream, incoming: mpsc::Sender<Incoming>) {
-    if let Err(error) = gateways::attend(name.clone(), stream, incoming).await {
-        let reason = format!("gateway {name} says what this controller does not understand: {error}");
-        hall.refusals.say(&name, &error.to_string(), || tracing::warn!("{reason}"));
+impl Hall {
+    fn is_full(&self, who: &str) {
+        self.complaints.say(|| tracing::warn!("{who} was refused: {ASKERS_MAX} are connected already"));
+    }
+}
+
+/// Hears a gateway or an agent until the connection ends, and says once why it is not understood: it calls again at once.
+async fn attend<L: Asker>(
+    hall: Arc<Hall>,
+    name: L::Name,
+    who: String,
+    stream: Stream,
+    incoming: mpsc::Sender<Incoming>,
+) {
+    if let Err(error) = gateways::attend::<L>(name, stream, incoming).await {
+        let reason = format!("{who} says what this controller does not understand: {error}");
+        hall.refusals.say(&who, &error.to_string(), || tracing::warn!("{reason}"));
     }
 }
 

@@ -1,7 +1,8 @@
 //! The full mesh between controllers. Each dials every other one and sends its own letters there; what it hears comes
 //! in on the connections that it accepted. Letters may be lost or late, never out of order on one connection. Gateways
-//! dial every controller, too, and speak both ways on one connection.
+//! and agents dial every controller, too, and speak both ways on one connection.
 
+mod agents;
 mod dial;
 mod frames;
 #[cfg(any(test, fuzzing))]
@@ -13,6 +14,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use agents::AgentLetter;
 pub(crate) use dial::dial_all;
 pub(crate) use gateways::{GatewayLetter, consult_all};
 pub(crate) use hello::Caller;

@@ -33,6 +33,7 @@ pub(super) fn proves(identity: &Identity, caller: &Caller) -> bool {
     match identity {
         Identity::Node { name, .. } => name.as_str() == caller.name(),
         Identity::Gateway { name, .. } => matches!(caller, Caller::Gateway(caller) if caller == name),
+        Identity::Agent { name, .. } => matches!(caller, Caller::Agent(caller) if caller == name),
         Identity::Client { .. } => false,
     }
 }

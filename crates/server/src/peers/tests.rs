@@ -146,6 +146,20 @@ async fn a_gateway_proves_its_own_name_or_that_of_the_controller_it_is_part_of()
 }
 
 #[tokio::test]
+async fn an_agent_proves_whose_it_is() {
+    let desk = Desk::new();
+    let agent = Identity::Agent { cluster: "shop".into(), name: "db1".into() };
+    let bad = || Some(desk.bad(&agent, Dates::from_now(10)));
+    let keyring = Some(desk.keyring("a"));
+    assert_eq!(call_as(Caller::Agent("db1".into()), bad(), keyring).await, (None, None));
+    for who in [Caller::Agent("db2".into()), Caller::Gateway("db1".into()), Caller::Controller("db1".into())]
+    {
+        let (caller, _) = call_as(who, bad(), Some(desk.keyring("a"))).await;
+        says(caller.as_ref(), "the caller's certificate is somebody else's");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_of_another_authority_is_refused_and_both_say_so() {
     let (desk, other) = (Desk::new(), Desk::new());
     let (caller, callee) = call(Some(other.keyring("b")), Some(desk.keyring("a"))).await;
@@ -223,7 +237,7 @@ async fn a_letter_of_another_version_ends_the_connection_with_a_reason_on_both_s
     let letter = (GatewayLetter { process: 1, report }, true);
     let (mut gateway, controller) = tokio::io::duplex(1 << 16);
     let (incoming, _heard) = mpsc::channel(8);
-    let attending = gateways::attend("app1".into(), Box::new(controller), incoming);
+    let attending = gateways::attend::<GatewayLetter>("app1".into(), Box::new(controller), incoming);
     let mut bytes = Vec::new();
     append(&mut bytes, &letter).unwrap();
     gateway.write_all(&bytes).await.unwrap();

@@ -1,8 +1,9 @@
 //! Who a certificate says somebody is: a URI among its names, `backstay://CLUSTER/node/NAME` for a controller,
-//! `backstay://CLUSTER/gateway/NAME` for a gateway, `backstay://CLUSTER/client/operate/NAME` or `.../client/read/NAME`
+//! `backstay://CLUSTER/gateway/NAME` for a gateway, `backstay://CLUSTER/agent/NAME` for the agent of an instance,
+//! `backstay://CLUSTER/client/operate/NAME` or `.../client/read/NAME`
 //! for an operator.
 
-use backstay_model::{ClusterName, GatewayName, NodeName};
+use backstay_model::{ClusterName, GatewayName, InstanceName, NodeName};
 use std::fmt;
 
 const SCHEME: &str = "backstay://";
@@ -25,6 +26,13 @@ pub enum Identity {
         cluster: ClusterName,
         /// Its name.
         name: GatewayName,
+    },
+    /// The agent on an instance's host.
+    Agent {
+        /// Its cluster.
+        cluster: ClusterName,
+        /// The instance's name.
+        name: InstanceName,
     },
     /// An operator, or an operator's program.
     Client {
@@ -59,9 +67,10 @@ impl Identity {
     /// The cluster that it belongs to.
     pub const fn cluster(&self) -> &ClusterName {
         match self {
-            Self::Node { cluster, .. } | Self::Gateway { cluster, .. } | Self::Client { cluster, .. } => {
-                cluster
-            }
+            Self::Node { cluster, .. }
+            | Self::Gateway { cluster, .. }
+            | Self::Agent { cluster, .. }
+            | Self::Client { cluster, .. } => cluster,
         }
     }
 
@@ -70,6 +79,7 @@ impl Identity {
         match self {
             Self::Node { cluster, name } => format!("{SCHEME}{cluster}/node/{name}"),
             Self::Gateway { cluster, name } => format!("{SCHEME}{cluster}/gateway/{name}"),
+            Self::Agent { cluster, name } => format!("{SCHEME}{cluster}/agent/{name}"),
             Self::Client { cluster, name, right } => {
                 format!("{SCHEME}{cluster}/client/{}/{name}", right.word())
             }
@@ -88,6 +98,7 @@ impl Identity {
         match parts[1..] {
             ["node", name] => Some(Self::Node { cluster: cluster.clone(), name: NodeName::from(name) }),
             ["gateway", name] => Some(Self::Gateway { cluster, name: GatewayName::from(name) }),
+            ["agent", name] => Some(Self::Agent { cluster, name: InstanceName::from(name) }),
             ["client", "read", name] => Some(client(name, Right::Read)),
             ["client", "operate", name] => Some(client(name, Right::Operate)),
             _ => None,
@@ -108,6 +119,7 @@ impl fmt::Display for Identity {
         match self {
             Self::Node { cluster, name } => write!(f, "that of controller {name} of cluster {cluster}"),
             Self::Gateway { cluster, name } => write!(f, "that of gateway {name} of cluster {cluster}"),
+            Self::Agent { cluster, name } => write!(f, "that of the agent of {name} of cluster {cluster}"),
             Self::Client { cluster, name, right: Right::Operate } => {
                 write!(f, "that of the client {name} of cluster {cluster}")
             }
@@ -127,6 +139,7 @@ mod tests {
         for uri in [
             "backstay://shop/node/a",
             "backstay://shop/gateway/app1",
+            "backstay://shop/agent/db1",
             "backstay://shop/client/read/b",
             "backstay://shop/client/operate/c",
         ] {

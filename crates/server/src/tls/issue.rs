@@ -104,6 +104,7 @@ pub fn certificate(
             name.as_str()
         }
         Identity::Gateway { name, .. } => name.as_str(),
+        Identity::Agent { name, .. } => name.as_str(),
         Identity::Client { name, .. } => name,
     };
     parameters.distinguished_name = name(subject);

@@ -25,7 +25,7 @@ pub(crate) struct Stranger {
 /// Whom a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Controllers, and gateways that ask them.
+    /// Controllers, and gateways and agents that ask them.
     Node,
     /// Operators and their programs.
     Client,
@@ -64,7 +64,7 @@ impl Members {
     fn check(&self, shown: &CertificateDer<'_>) -> Result<(), Stranger> {
         let identity = member(Some(shown), &self.cluster)?;
         match (self.kind, &identity) {
-            (Kind::Node, Identity::Node { .. } | Identity::Gateway { .. })
+            (Kind::Node, Identity::Node { .. } | Identity::Gateway { .. } | Identity::Agent { .. })
             | (Kind::Client, Identity::Client { .. }) => Ok(()),
             (Kind::Node, client) => Err(Stranger {
                 found: client.to_string(),

@@ -233,6 +233,8 @@ impl World {
                     self.tell_link(node, start, server, LinkInput::Watch { interval, until });
                 }
             }
+            // Nobody runs agents here yet.
+            Effect::TellAgent { .. } => {}
             Effect::TellGateway { gateway, orders } => self.tell_gateway(node, &gateway, &orders),
             Effect::Event(event) => {
                 if let EventKind::GatewaysHeld { how, .. } = &event.kind {

@@ -42,6 +42,7 @@ impl World {
             Wish::Decide { .. } => "operator decides",
             Wish::SwitchOver { .. } => "operator wants a switchover",
             Wish::FailOver { .. } => "operator wants a failover",
+            Wish::Rebuild { .. } | Wish::CancelRebuild { .. } => "operator wants a rebuild",
             Wish::AddController { .. } => "operator adds a controller",
             Wish::RemoveController { .. } => "operator removes a controller",
         });

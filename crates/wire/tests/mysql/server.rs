@@ -14,7 +14,7 @@ pub(crate) fn settings(durability: Durability) -> Settings {
     Settings {
         login: Account { username: "backstay".into(), password: SECRET.into() },
         replication: Account { username: "copy".into(), password: SECRET.into() },
-        spec: MariaDbSpec { durability, events: false },
+        spec: MariaDbSpec { durability, ..MariaDbSpec::default() },
         encrypted: false,
     }
 }

@@ -1,12 +1,12 @@
 //! Making certificates, and saying what to do with them.
 
 use super::files::{Pair, read_authority};
-use super::{Authority, Client, Cluster, Gateway, Node};
+use super::{Agent, Authority, Client, Cluster, Gateway, Node};
 use crate::commands::config::read;
 use crate::failure::{FAILED, Failure};
 use crate::output::Output;
 use backstay_config::Config;
-use backstay_model::{Address, ClusterName, GatewayName, NodeName, UnixMicros};
+use backstay_model::{Address, ClusterName, GatewayName, InstanceName, NodeName, UnixMicros};
 use backstay_server::tls::issue::{self, Dates, IssueError, Issued};
 use backstay_server::tls::{Identity, Right};
 use serde::Serialize;
@@ -99,6 +99,23 @@ pub(super) fn gateway(arguments: &Gateway) -> Result<(), Failure> {
     show(arguments.output, &pair, Some(&identity), Vec::new(), dates, next)
 }
 
+pub(super) fn agent(arguments: &Agent) -> Result<(), Failure> {
+    let cluster = arguments.cluster.find()?.name;
+    let identity = Identity::Agent { cluster, name: InstanceName::from(arguments.name.as_str()) };
+    let pair = Pair::of(&arguments.place.dir, &arguments.name);
+    let dates = Dates::from_now(arguments.days);
+    let authority = read_authority(&arguments.place.dir)?;
+    issue(&pair, &authority, &identity, &[], dates, arguments.replace)?;
+    let next = format!(
+        "Put {}, {} and authority.pem on the host of {}, as [tls] of the configuration names them. Then: backstay agent \
+         --config FILE --instance {2}",
+        pair.certificate.display(),
+        pair.key.display(),
+        arguments.name
+    );
+    show(arguments.output, &pair, Some(&identity), Vec::new(), dates, next)
+}
+
 /// A cluster by its name, and the file if there is one.
 struct Found {
     name: ClusterName,
@@ -132,6 +149,7 @@ fn issue(
     let name = match identity {
         Identity::Node { name, .. } => name.as_str(),
         Identity::Gateway { name, .. } => name.as_str(),
+        Identity::Agent { name, .. } => name.as_str(),
         Identity::Client { name, .. } => name,
     };
     check_name(identity, name)?;

@@ -19,6 +19,8 @@ pub(crate) enum Cert {
     Node(Node),
     /// Make the certificate of a gateway that is no controller's.
     Gateway(Gateway),
+    /// Make the certificate of the agent of a MariaDB instance.
+    Agent(Agent),
     /// Make the certificate of a client: an operator, or a program that asks or orders something.
     Client(Client),
     /// Show what is in a file: whose certificate it is, what it stands for, when it ends.
@@ -106,6 +108,24 @@ pub(crate) struct Gateway {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Agent {
+    /// The instance's name.
+    name: String,
+    #[command(flatten)]
+    cluster: Cluster,
+    #[command(flatten)]
+    place: Place,
+    /// For how many days it counts.
+    #[arg(long, value_name = "COUNT", default_value_t = 365, value_parser = days())]
+    days: u32,
+    /// Replace files that exist, to renew.
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Client {
     /// The name that goes on record with whatever the client orders.
     name: String,
@@ -143,6 +163,7 @@ pub(super) fn cert(command: &Cert) -> Result<(), Failure> {
         Cert::Authority(arguments) => make::authority(arguments),
         Cert::Node(arguments) => make::node(arguments),
         Cert::Gateway(arguments) => make::gateway(arguments),
+        Cert::Agent(arguments) => make::agent(arguments),
         Cert::Client(arguments) => make::client(arguments),
         Cert::Show(arguments) => show::show(arguments),
     }

@@ -15,6 +15,7 @@ pub(super) fn up(arguments: &LabUp) -> Result<(), Failure> {
         redis: arguments.redis,
         mariadb: arguments.mariadb,
         durability: arguments.durability,
+        agents: arguments.agents,
         gateways: arguments.gateways,
         dir: arguments.folder.dir.clone(),
         // Its controllers are this very program.

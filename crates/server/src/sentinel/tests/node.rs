@@ -53,6 +53,7 @@ impl Node {
             primary: primary.map(|_| "r1".into()),
             address: primary.map(address),
             paused: None,
+            rebuilds: Vec::new(),
             instances,
             problems: Vec::new(),
         };

@@ -1,0 +1,88 @@
+//! How a rebuild goes on, and what it came to.
+
+use backstay_model::{EventKind, Method, RebuildOutcome, RebuildStatus, Unit};
+
+const MIB: u64 = 1 << 20;
+
+/// One rebuild, in a line or two.
+pub(crate) fn rebuild(status: &RebuildStatus) -> String {
+    let RebuildStatus { instance, donor, number, .. } = status;
+    let mut text = match &status.outcome {
+        Some(outcome) => {
+            EventKind::RebuildEnded { instance: instance.clone(), outcome: outcome.clone() }.to_string()
+        }
+        None => {
+            let how = match status.method {
+                Method::Auto => String::new(),
+                method => format!(", {}", method.word()),
+            };
+            format!(
+                "{instance} is being rebuilt from {donor} (rebuild {number}{how}): it {}",
+                status.progress
+            )
+        }
+    };
+    if let Some(bytes) = status.bytes {
+        text.push_str(&format!(", {}.{} MiB so far", bytes / MIB, bytes % MIB * 10 / MIB));
+    }
+    if let Some(waits) = &status.waits {
+        text.push_str(&format!("; its data stays as long as {waits}"));
+    }
+    text.push('\n');
+    let saved = status.saved.as_ref().and_then(|saved| Some((saved.file.as_ref()?, saved.transactions)));
+    if let Some((file, transactions)) =
+        saved.filter(|_| !matches!(status.outcome, Some(RebuildOutcome::CalledOff { .. })))
+    {
+        let count = Unit::Transactions.count(transactions);
+        text.push_str(&format!("{count} that only {instance} held: {file} on its host\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backstay_model::{SavedSurplus, UnixMicros};
+
+    fn status() -> RebuildStatus {
+        RebuildStatus {
+            number: 2,
+            instance: "m1".into(),
+            donor: "m3".into(),
+            method: Method::Auto,
+            because: "it is a replica in step".into(),
+            by: "ada".into(),
+            at: UnixMicros(0),
+            saved: Some(SavedSurplus { file: Some("/rescue/m1.sql".into()), transactions: 3 }),
+            discards: true,
+            progress: "gets the data of m3".into(),
+            bytes: Some(13 * MIB / 2),
+            waits: None,
+            outcome: None,
+            ended: None,
+        }
+    }
+
+    #[test]
+    fn a_rebuild_is_told_in_a_line_and_where_the_surplus_lies_in_another() {
+        assert_eq!(
+            rebuild(&status()),
+            "m1 is being rebuilt from m3 (rebuild 2): it gets the data of m3, 6.5 MiB so far\n3 transactions that only m1 \
+             held: /rescue/m1.sql on its host\n"
+        );
+        let waits = Some("m1 counts".to_owned());
+        let waiting = RebuildStatus { waits, bytes: None, saved: None, method: Method::Copy, ..status() };
+        assert_eq!(
+            rebuild(&waiting),
+            "m1 is being rebuilt from m3 (rebuild 2, copy): it gets the data of m3; its data stays as long as m1 counts\n"
+        );
+        let outcome =
+            Some(RebuildOutcome::Done { method: Method::Flashback, because: "all were rows".into() });
+        let done = RebuildStatus { outcome, bytes: None, ..status() };
+        assert_eq!(
+            rebuild(&done),
+            "m1 is rebuilt: what only it held was taken back, because all were rows\n3 transactions that only m1 held: \
+             /rescue/m1.sql on its host\n"
+        );
+    }
+}

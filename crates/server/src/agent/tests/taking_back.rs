@@ -1,0 +1,98 @@
+//! What only an old primary changed is taken back, where that can be done.
+
+use super::support::{Bed, ask, order, orders, until};
+use backstay_lab::stack::mariadb::{application, status};
+use backstay_model::{Method, Progress};
+
+#[test]
+fn rows_that_only_an_old_primary_changed_are_saved_and_taken_back_and_it_follows() {
+    let bed = Bed::diverged(
+        "INSERT INTO shop.orders (note) VALUES ('surplus'), ('surplus too'); \
+         UPDATE shop.orders SET note='touched' WHERE note='common'; FLUSH BINARY LOGS; \
+         DELETE FROM shop.orders WHERE note='surplus too'",
+    );
+    let (donor, agent) = (bed.agent(&bed.donor), bed.agent(&bed.old));
+    let rebuild = bed.rebuild(Method::Auto, &donor);
+    agent.order(Some(&rebuild), false);
+    let (file, transactions) = agent.saved();
+    assert_eq!(transactions, 3);
+    let text = std::fs::read_to_string(file.unwrap()).unwrap();
+    assert!(["'surplus'", "'surplus too'", "'touched'"].iter().all(|note| text.contains(note)), "{text}");
+    assert!(!text.contains("after") && !text.contains("CREATE"), "{text}");
+    let about = bed.saved("about.json");
+    assert!(about.contains("\"shop.orders\"") && about.contains("\"transactions\": 3"), "{about}");
+    assert!(!bed.old.answers());
+
+    agent.order(Some(&rebuild), true);
+    let (method, because) = agent.done();
+    assert_eq!(method, Method::Flashback);
+    assert_eq!(because, "all that only it held are 3 transactions of whole rows");
+    assert_eq!(orders(&bed.old), ["common"]);
+    bed.follows();
+    bed.is_tidy();
+}
+
+#[test]
+fn what_no_log_tells_row_by_row_is_copied_and_the_reason_is_told() {
+    let cases = [
+        ("ALTER TABLE shop.orders ADD COLUMN extra INT", "definition"),
+        (
+            "SET SESSION binlog_format=STATEMENT; INSERT INTO shop.orders (note) VALUES ('x')",
+            "as a statement",
+        ),
+        (
+            "SET SESSION binlog_row_image=MINIMAL; UPDATE shop.orders SET note='x' WHERE id=1",
+            "only parts of rows",
+        ),
+    ];
+    for (surplus, reason) in cases {
+        let bed = Bed::diverged(surplus);
+        let (donor, agent) = (bed.agent(&bed.donor), bed.agent(&bed.old));
+        agent.order(Some(&bed.rebuild(Method::Auto, &donor)), true);
+        let (method, because) = agent.done();
+        assert_eq!(method, Method::Copy, "{surplus}");
+        assert!(because.contains(reason), "{because}");
+        bed.follows();
+        bed.is_tidy();
+    }
+}
+
+#[test]
+fn rows_under_a_cascading_key_are_not_taken_back_when_only_that_was_asked_for() {
+    let bed = Bed::diverged("DO 1");
+    ask(
+        &bed.old,
+        "SET SESSION sql_log_bin=0; CREATE TABLE shop.items (id INT PRIMARY KEY, of BIGINT, FOREIGN KEY (of) \
+         REFERENCES shop.orders (id) ON DELETE CASCADE)",
+    );
+    order(&bed.old, "surplus");
+    let (donor, agent) = (bed.agent(&bed.donor), bed.agent(&bed.old));
+    agent.order(Some(&bed.rebuild(Method::Flashback, &donor)), true);
+    let why = agent.failed();
+    assert!(why.contains("a foreign key on shop.orders") && why.contains("Rebuild it by a copy"), "{why}");
+    assert!(!matches!(agent.progress(), Some(Progress::Done { .. })));
+}
+
+#[test]
+fn what_a_crash_cuts_off_needs_no_taking_back() {
+    let bed = Bed::diverged("SET GLOBAL rpl_semi_sync_master_enabled=ON");
+    // Written to the log and acknowledged by nobody: the recovery of a server that comes back as a replica cuts it off.
+    let mut shop = bed.old.connect_as(&application()).unwrap();
+    let waiting = std::thread::spawn(move || shop.ask("INSERT INTO shop.orders (note) VALUES ('waits')"));
+    until("it waits", || status(&bed.old, "Rpl_semi_sync_master_wait_sessions").unwrap() == "1");
+    bed.group.kill("m1").unwrap();
+    assert!(waiting.join().unwrap().is_err());
+    let (donor, agent) = (bed.agent(&bed.donor), bed.agent(&bed.old));
+    let rebuild = bed.rebuild(Method::Auto, &donor);
+    agent.order(Some(&rebuild), false);
+    let (file, transactions) = agent.saved();
+    assert_eq!(transactions, 1);
+    assert!(std::fs::read_to_string(file.unwrap()).unwrap().contains("'waits'"));
+    agent.order(Some(&rebuild), true);
+    let (method, because) = agent.done();
+    assert_eq!(
+        (method, because.as_str()),
+        (Method::Flashback, "its own recovery had cut off all that only it held")
+    );
+    bed.follows();
+}

@@ -1,0 +1,129 @@
+//! Does what it is told, one rebuild at a time, and reports how far that is. It is told over a channel and reports over
+//! another one: who carries that to the controllers, it does not know.
+
+use super::access::Access;
+use super::dial::Dialler;
+use super::job::Job;
+use super::options::AgentOptions;
+use super::record::Record;
+use super::trouble::Trouble;
+use backstay_model::{AgentOrders, AgentReport, Progress, Rebuild, ServiceName};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What the work is done with.
+#[derive(Clone, Debug)]
+pub(super) struct Hands {
+    pub(super) options: Arc<AgentOptions>,
+    pub(super) service: ServiceName,
+    pub(super) access: Access,
+    pub(super) dialler: Dialler,
+}
+
+/// Where it is told how far the work is.
+#[derive(Debug)]
+pub(super) struct Reports(watch::Sender<AgentReport>);
+
+impl Reports {
+    pub(super) const fn new(reports: watch::Sender<AgentReport>) -> Self {
+        Self(reports)
+    }
+
+    pub(super) fn tell(&self, number: u64, progress: Progress) {
+        tracing::info!("rebuild {number}: {}", words(&progress));
+        self.replace(Some((number, progress)));
+    }
+
+    fn replace(&self, rebuild: Option<(u64, Progress)>) {
+        self.0.send_modify(|report| {
+            report.number += 1;
+            report.rebuild = rebuild;
+        });
+    }
+}
+
+/// Works until nobody gives orders any more.
+pub(super) async fn work(hands: Hands, mut orders: watch::Receiver<AgentOrders>, reports: Reports) {
+    // What has no way back is brought to its end first, whether a controller can be reached or not.
+    if let Some(record) = Record::beyond_return(&hands.options.rescue)
+        && hands.is_mine(&record.rebuild)
+    {
+        hands.rebuild(record, &orders, &reports).await;
+    }
+    // Orders are repeated: what came to its end is not begun again.
+    let mut over = None;
+    loop {
+        let wanted = orders.borrow_and_update().rebuild.clone();
+        if wanted.is_none() {
+            over = None;
+        }
+        if let Some(rebuild) = wanted.filter(|it| hands.is_mine(it) && over.as_ref() != Some(it)) {
+            match Record::open(&hands.options.rescue, &rebuild) {
+                Ok(record) => hands.rebuild(record, &orders, &reports).await,
+                Err(trouble) => reports.tell(rebuild.number, Progress::Failed { why: trouble.to_string() }),
+            }
+            over = Some(rebuild);
+        }
+        if orders.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until `rebuild` is not wanted any more.
+pub(super) async fn withdrawn(mut orders: watch::Receiver<AgentOrders>, rebuild: &Rebuild) {
+    if orders.wait_for(|orders| orders.rebuild.as_ref() != Some(rebuild)).await.is_err() {
+        // Nobody gives orders any more, which withdraws nothing.
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Hands {
+    fn is_mine(&self, rebuild: &Rebuild) -> bool {
+        rebuild.service == self.service && rebuild.instance == self.options.instance
+    }
+
+    async fn rebuild(&self, record: Record, orders: &watch::Receiver<AgentOrders>, reports: &Reports) {
+        let number = record.rebuild.number;
+        if let Some(progress) = record.progress().filter(|_| record.stage.is_over()) {
+            return reports.tell(number, progress);
+        }
+        let failed = |why: String| reports.tell(number, Progress::Failed { why });
+        let mut job = match Job::open(self, orders.clone(), reports, record).await {
+            Ok(job) => job,
+            Err(trouble) => return failed(trouble.to_string()),
+        };
+        match job.run().await {
+            Ok(()) => {}
+            Err(Trouble::Withdrawn) => {
+                tracing::info!("rebuild {number} was withdrawn");
+                match job.withdraw().await {
+                    Ok(()) => reports.replace(None),
+                    Err(trouble) => failed(format!("The rebuild was withdrawn. {trouble}")),
+                }
+            }
+            Err(trouble) => {
+                let why = format!("{trouble}. {}", job.data_stands());
+                tracing::error!("rebuild {number} failed: {why}");
+                job.fail(why.clone());
+                failed(why);
+            }
+        }
+    }
+}
+
+fn words(progress: &Progress) -> String {
+    match progress {
+        Progress::Saving => "the instance is stopped, and what only it holds is saved".to_owned(),
+        Progress::Saved { file: Some(file), transactions } => {
+            format!("{transactions} transactions that only it held lie in {file}")
+        }
+        Progress::Saved { file: None, .. } => "it held nothing that the donor has not".to_owned(),
+        Progress::TakingBack => "its own changes are taken back".to_owned(),
+        Progress::Copying { bytes } => format!("{} MiB have arrived", bytes >> 20),
+        Progress::Preparing => "the copy is made consistent".to_owned(),
+        Progress::Starting => "it is being started".to_owned(),
+        Progress::Done { method, because } => format!("done ({method:?}, because {because})"),
+        Progress::Failed { why } => why.clone(),
+    }
+}
