@@ -34,22 +34,34 @@ pub(crate) struct Login {
     offer: Option<Offer>,
     /// The client's first packet; empty: it has not come.
     hello: Vec<u8>,
-    /// The client has been asked, and has not answered.
-    owes: bool,
-    /// What it owes is for a server that is gone.
-    stale: bool,
+    owes: Debt,
     /// The number of the packet that it waits for, once it has said what it owes.
     next: u8,
-    /// This server has greeted.
-    greeted: bool,
-    /// This server was told who the client is.
-    introduced: bool,
+    server: Server,
     /// It is not the client's first server.
     moved: bool,
     /// So much higher are numbers at the client.
     shift: u8,
     /// The server has asked something that no other one could go on with.
     bound: bool,
+}
+
+/// What the client has been asked for and not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Debt {
+    Nothing,
+    Answer,
+    /// The one who asked is gone: nobody wants to hear it.
+    Stale,
+}
+
+/// How far this server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    Silent,
+    Greeted,
+    /// It was told who the client is.
+    Told,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +107,9 @@ impl Login {
             from_server: Vec::new(),
             offer: None,
             hello: Vec::new(),
-            owes: false,
-            stale: false,
+            owes: Debt::Nothing,
             next: 0,
-            greeted: false,
-            introduced: false,
+            server: Server::Silent,
             moved: false,
             shift: 0,
             bound: false,
@@ -117,13 +127,13 @@ impl Login {
     }
 
     /// This server has greeted.
-    pub(crate) const fn is_greeted(&self) -> bool {
-        self.greeted
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.server != Server::Silent
     }
 
     /// The client has been asked, and has not answered.
-    pub(crate) const fn awaits_client(&self) -> bool {
-        self.owes
+    pub(crate) fn awaits_client(&self) -> bool {
+        self.owes != Debt::Nothing
     }
 
     /// Another server can take it over.
@@ -139,8 +149,11 @@ impl Login {
     /// The server is gone, and there will be another one.
     pub(crate) fn lose_server(&mut self) {
         self.from_server.clear();
-        (self.greeted, self.introduced, self.moved) = (false, false, self.has_begun());
-        self.stale = self.owes && !self.hello.is_empty();
+        (self.server, self.moved) = (Server::Silent, self.has_begun());
+        // Who it is it has to say all the same.
+        if self.owes == Debt::Answer && !self.hello.is_empty() {
+            self.owes = Debt::Stale;
+        }
     }
 
     /// The client has sent this. True: from now on everything passes as it is.
@@ -220,24 +233,28 @@ impl Login {
 
     fn client_packet(&mut self, packet: &[u8]) -> Fate {
         let number = packet[3];
-        let asked = self.owes && number.wrapping_add(1) == self.next;
+        let owed = std::mem::replace(&mut self.owes, Debt::Nothing);
+        let asked = owed != Debt::Nothing && number.wrapping_add(1) == self.next;
         if !asked || (self.hello.is_empty() && Parts::of(packet).is_none()) {
             // A command before its time, or who cannot be introduced to anybody else.
             return if self.moved { Fate::Broken } else { Fate::Last(number) };
         }
-        self.owes = false;
-        if self.hello.is_empty() {
-            self.hello = packet.to_vec();
-            self.introduced = !self.moved;
-            return if self.moved { Fate::Kept } else { Fate::Sent(number) };
+        if !self.hello.is_empty() {
+            let stale = owed == Debt::Stale;
+            return if stale { Fate::Kept } else { Fate::Sent(number.wrapping_sub(self.shift)) };
         }
-        if std::mem::take(&mut self.stale) { Fate::Kept } else { Fate::Sent(number.wrapping_sub(self.shift)) }
+        self.hello = packet.to_vec();
+        if self.moved {
+            return Fate::Kept;
+        }
+        self.server = Server::Told;
+        Fate::Sent(number)
     }
 
     /// Tells another server who the client is, once both have come so far.
     fn introduce(&mut self, words: &mut Words) {
-        if self.moved && self.greeted && !self.introduced && !self.owes {
-            self.introduced = true;
+        if self.moved && self.server == Server::Greeted && self.owes == Debt::Nothing {
+            self.server = Server::Told;
             if let Some(parts) = Parts::of(&self.hello) {
                 words.to_server.extend(parts.introduction());
             }
@@ -245,7 +262,7 @@ impl Login {
     }
 
     fn server_packet(&mut self, packet: &[u8]) -> Fate {
-        if !self.greeted {
+        if self.server == Server::Silent {
             return self.greeting(packet);
         }
         let (number, payload) = (packet[3].wrapping_add(self.shift), &packet[HEADER..]);
@@ -255,7 +272,7 @@ impl Login {
             _ if self.shift == 0 => return Fate::Last(number),
             _ => self.bound = true,
         }
-        (self.owes, self.next) = (true, number.wrapping_add(2));
+        (self.owes, self.next) = (Debt::Answer, number.wrapping_add(2));
         Fate::Sent(number)
     }
 
@@ -265,11 +282,11 @@ impl Login {
             (None, before) => Fate::Last(if before.is_some() { self.next } else { packet[3] }),
             (Some(offer), None) => {
                 self.offer = Some(offer);
-                (self.greeted, self.owes, self.next) = (true, true, 2);
+                (self.server, self.owes, self.next) = (Server::Greeted, Debt::Answer, 2);
                 Fate::Sent(packet[3])
             }
             (Some(offer), Some(before)) if offer.covers(before) => {
-                (self.greeted, self.shift) = (true, self.next.wrapping_sub(2));
+                (self.server, self.shift) = (Server::Greeted, self.next.wrapping_sub(2));
                 Fate::Kept
             }
             (Some(_), Some(_)) => Fate::Broken,

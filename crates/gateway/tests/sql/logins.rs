@@ -41,7 +41,7 @@ impl Dying {
                 }
             }
             // A reset would take back what it has said last.
-            if packets % 2 == 0 {
+            if packets.is_multiple_of(2) {
                 SockRef::from(&gateway).set_linger(Some(Duration::ZERO)).unwrap();
             }
         });

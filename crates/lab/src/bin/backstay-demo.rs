@@ -1,4 +1,4 @@
-//! `backstay-demo`: four ways for a Redis primary to die, on real servers, while a client writes.
+//! `backstay-demo`: what can happen to a Redis and to a MariaDB primary, on real servers, while clients write.
 
 use backstay_lab::demo::{DemoOptions, play};
 use clap::Parser;
@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "backstay-demo", about = "Four ways for a Redis primary to die while a client writes.")]
+#[command(
+    name = "backstay-demo",
+    about = "What can happen to a Redis and to a MariaDB primary while clients write."
+)]
 struct Cli {
     /// Leave the lab running and say what to type next.
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! What the demo says in the end.
 
 use crate::demo::act::Act;
+use crate::demo::orders::OrdersResult;
 use crate::demo::timeline::Timeline;
 use crate::error::Result;
 use crate::stack::lab::Lab;
@@ -14,6 +15,8 @@ use std::time::Duration;
 pub struct DemoReport {
     /// One per act.
     pub results: Vec<ActResult>,
+    /// One per act of the second part.
+    pub orders: Vec<OrdersResult>,
     /// How long it took.
     pub duration: Duration,
     /// What to type next, if the lab was kept.
@@ -81,7 +84,47 @@ impl DemoReport {
             let name = result.act.name();
             result.broken.iter().map(move |sentence| format!("{name}: {sentence}"))
         });
-        sentences.collect()
+        let orders = self.orders.iter().flat_map(|result| {
+            let name = result.act.name();
+            result.broken.iter().map(move |sentence| format!("MariaDB, {name}: {sentence}"))
+        });
+        sentences.chain(orders).collect()
+    }
+
+    fn orders_table(&self) -> Table {
+        let mut table = Table::new();
+        table
+            .load_style(presets::ASCII_MARKDOWN)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_header([
+                "fault (MariaDB)",
+                "decided ms",
+                "promoted ms",
+                "without a commit ms (RTO)",
+                "acknowledged",
+                "lost (RPO)",
+                "connections cut",
+                "same rows on",
+                "all in step s",
+            ]);
+        for result in &self.orders {
+            let ms = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
+            table.add_row([
+                result.act.name().to_owned(),
+                ms(result.decided_ms),
+                ms(result.promoted_ms),
+                format!("{:.1}", result.rto_ms),
+                result.acked.to_string(),
+                result.lost.to_string(),
+                result.cut.to_string(),
+                format!("{} of 3", result.alike),
+                ms(result.back_s),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
     }
 
     fn table(&self) -> Table {
@@ -128,6 +171,9 @@ impl DemoReport {
 impl fmt::Display for DemoReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.table())?;
+        if !self.orders.is_empty() {
+            writeln!(f, "{}\n", self.orders_table())?;
+        }
         let broken = self.broken();
         for sentence in &broken {
             writeln!(f, "BROKEN: {sentence}")?;

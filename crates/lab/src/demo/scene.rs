@@ -5,7 +5,7 @@ use crate::bench::gateway::failover::sum_up;
 use crate::demo::act::Act;
 use crate::demo::report::ActResult;
 use crate::demo::timeline::{Timeline, epoch};
-use crate::demo::{HEALTHY_LIMIT, RUN, wait_for};
+use crate::demo::{HEALTHY_LIMIT, RUN, tell, wait_for};
 use crate::error::{LabError, Result};
 use crate::load::checker::{Expected, missing};
 use crate::load::crowd::Crowd;
@@ -66,11 +66,12 @@ impl<'a> Scene<'a> {
     /// Plays one act to its end.
     pub fn play(&mut self, act: Act) -> Result<ActResult> {
         let primary = self.lab.primary()?;
-        let before = epoch(self.lab)?;
+        let service = self.lab.state()?.service;
+        let before = epoch(self.lab, &service)?;
         let shop = self.open_shop(act)?;
         let (acks_before, errors_before) = self.counts();
         let deed = self.cause(act, &primary)?;
-        let mut timeline = Timeline::new(before, deed.at);
+        let mut timeline = Timeline::new(&service, before, deed.at);
         let first = self.watch(&mut timeline, &primary, deed.at);
         let mut result = ActResult::new(act, &timeline, first.map(|ack| deed.at.ms_to(ack.acknowledged)));
         if first.is_none() {
@@ -290,8 +291,4 @@ impl<'a> Scene<'a> {
         let expect = |ack: &Ack| Expected { key: key(RUN, ack.number), value: Some(ack.number.to_string()) };
         record.acks.iter().filter(wanted).map(expect).collect()
     }
-}
-
-fn tell(ms: f64, line: &str) {
-    println!("  t+{ms:>7.1} ms  {line}");
 }

@@ -9,6 +9,7 @@ use backstay_model::{Epoch, FailoverRecord, UnixMicros};
 /// The last failover, as far as it is known.
 #[derive(Debug)]
 pub struct Timeline {
+    service: String,
     /// The epoch before the fault.
     before: Epoch,
     fault: Moment,
@@ -26,21 +27,22 @@ pub struct News {
     pub line: String,
 }
 
-/// The current epoch of the lab's service, as its controllers say.
-pub fn epoch(lab: &Lab) -> crate::Result<Epoch> {
+/// The current epoch of a service, as the lab's controllers say.
+pub fn epoch(lab: &Lab, service: &str) -> crate::Result<Epoch> {
     let status = lab.cluster_status()?;
-    Ok(status.services.first().map_or(Epoch(0), |service| service.epoch))
+    let found = status.services.into_iter().find(|found| found.name.as_str() == service);
+    Ok(found.map_or(Epoch(0), |service| service.epoch))
 }
 
 impl Timeline {
-    /// Of what comes after epoch `before`, because of the fault at `fault`.
-    pub fn new(before: Epoch, fault: Moment) -> Self {
-        Self { before, fault, told: Vec::new(), record: None }
+    /// Of what comes after a service's epoch `before`, because of the fault at `fault`.
+    pub fn new(service: &str, before: Epoch, fault: Moment) -> Self {
+        Self { service: service.to_owned(), before, fault, told: Vec::new(), record: None }
     }
 
     /// Asks a running controller; returns what it had not said before.
     pub fn look(&mut self, lab: &Lab) -> Vec<News> {
-        let Some(record) = latest(lab, self.before) else {
+        let Some(record) = latest(lab, &self.service, self.before) else {
             return Vec::new();
         };
         let moments = [
@@ -90,11 +92,12 @@ fn promoted(record: &FailoverRecord) -> String {
     format!("{to} is promoted: {why}")
 }
 
-fn latest(lab: &Lab, before: Epoch) -> Option<FailoverRecord> {
+fn latest(lab: &Lab, service: &str, before: Epoch) -> Option<FailoverRecord> {
     let state = lab.state().ok()?;
     let running = state.controllers.iter().filter(|member| member.liveness() == Liveness::Running);
     let records = running.filter_map(|member| admin::history(&member.server.admin).ok()).flatten();
-    records.filter(|record| record.epoch > before).max_by_key(|record| (record.epoch, told_moments(record)))
+    let records = records.filter(|record| record.service.as_str() == service && record.epoch > before);
+    records.max_by_key(|record| (record.epoch, told_moments(record)))
 }
 
 /// Controllers learn of a moment one after the other.

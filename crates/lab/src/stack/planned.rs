@@ -15,8 +15,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 impl Lab {
     /// Waits until `to` is fit to take over.
     pub fn await_fit(&self, to: &str) -> Result<()> {
+        self.await_fit_for(&self.state()?.service, to)
+    }
+
+    fn await_fit_for(&self, service: &str, to: &str) -> Result<()> {
         let mut refusal = String::new();
-        let fit = poll_every(PAUSE, FIT_LIMIT, || match self.ask_switchover(to, true) {
+        let fit = poll_every(PAUSE, FIT_LIMIT, || match self.ask_switchover(service, to, true) {
             Ok(()) => Some(()),
             Err(error) => {
                 refusal = error.to_string();
@@ -32,15 +36,20 @@ impl Lab {
 
     /// Makes `to` the primary by a planned move; returns once that is committed, with the moment before it was asked.
     pub fn switch_over(&self, to: &str) -> Result<Moment> {
-        self.await_fit(to)?;
+        self.switch_over_of(&self.state()?.service, to)
+    }
+
+    /// The same for any of the lab's services.
+    pub fn switch_over_of(&self, service: &str, to: &str) -> Result<Moment> {
+        self.await_fit_for(service, to)?;
         let at = Moment::now();
-        self.ask_switchover(to, false)?;
+        self.ask_switchover(service, to, false)?;
         Ok(at)
     }
 
-    fn ask_switchover(&self, to: &str, dry_run: bool) -> Result<()> {
+    fn ask_switchover(&self, service: &str, to: &str, dry_run: bool) -> Result<()> {
         let state = self.state()?;
-        let wish = json!({"service": state.service, "to": to, "dry_run": dry_run, "by": "the lab"});
+        let wish = json!({"service": service, "to": to, "dry_run": dry_run, "by": "the lab"});
         let mut last = Err(LabError::Refused("no controller of this lab runs.".to_owned()));
         for member in state.controllers.iter().filter(|member| member.liveness() == Liveness::Running) {
             last = admin::post(&member.server.admin, "/v1/switchover", &wish);
