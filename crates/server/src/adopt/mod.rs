@@ -76,7 +76,11 @@ impl Adoption {
     pub async fn look(config: &Config, wish: &Wish) -> Result<Self, AdoptError> {
         let service = service(config, wish)?;
         let Engine::Redis(redis) = &service.engine else {
-            return Err(AdoptError::NoRedis { service: service.name.clone() });
+            let (engine, guide) = match service.engine {
+                Engine::MySql(_) => ("MySQL", "mysql.md"),
+                _ => ("MariaDB", "configure.md"),
+            };
+            return Err(AdoptError::NoRedis { service: service.name.clone(), engine, guide });
         };
         let instances = instances(service, wish)?;
         let logins = logins(config, service, wish)?;

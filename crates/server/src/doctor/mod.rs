@@ -78,6 +78,15 @@ pub enum DoctorError {
         /// The service.
         service: ServiceName,
     },
+    /// It is a MySQL.
+    #[error(
+        "the service {service} is a MySQL, and this command examines a MariaDB only, yet: docs/guide/mysql.md says what its \
+         servers must be set to"
+    )]
+    MySql {
+        /// The service.
+        service: ServiceName,
+    },
     /// There is none.
     #[error("{file} has no MariaDB service: write [[mariadb]], see docs/guide/configure.md")]
     NoServices {
@@ -128,8 +137,8 @@ fn chosen<'a>(
     wanted: Option<&ServiceName>,
 ) -> Result<Vec<(&'a ServiceSpec, &'a MariaDbSpec)>, DoctorError> {
     let all = &config.spec.services;
-    let mariadb: Vec<_> =
-        all.iter().filter_map(|service| Some((service, service.engine.mariadb()?))).collect();
+    let mariadb = all.iter().filter(|service| service.engine.kind() == EngineKind::MariaDb);
+    let mariadb: Vec<_> = mariadb.filter_map(|service| Some((service, service.engine.mariadb()?))).collect();
     let Some(name) = wanted else {
         let none = mariadb.is_empty();
         let file = || config.file_name.clone();
@@ -138,8 +147,10 @@ fn chosen<'a>(
     if let Some(found) = mariadb.iter().find(|(service, _)| service.name == *name) {
         return Ok(vec![*found]);
     }
-    if all.iter().any(|service| service.name == *name && service.engine.kind() == EngineKind::Redis) {
-        return Err(DoctorError::NoMariaDb { service: name.clone() });
+    match all.iter().find(|service| service.name == *name).map(|service| service.engine.kind()) {
+        Some(EngineKind::Redis) => return Err(DoctorError::NoMariaDb { service: name.clone() }),
+        Some(EngineKind::MySql) => return Err(DoctorError::MySql { service: name.clone() }),
+        Some(EngineKind::MariaDb) | None => {}
     }
     let known: Vec<_> = mariadb.iter().map(|(service, _)| service.name.as_str()).collect();
     Err(DoctorError::UnknownService {

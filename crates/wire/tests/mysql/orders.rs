@@ -225,6 +225,22 @@ fn an_order_ends_at_its_first_failure_and_says_which() {
 }
 
 #[test]
+fn what_a_commit_waits_for_is_said_the_cause_first() {
+    for (state, asked, fault) in [
+        ("STATE = 'Waiting for disk space'", 1, Some(Fault::DiskError)),
+        ("STATE LIKE 'Waiting for semi-sync%'", 2, Some(Fault::Unacknowledged)),
+        ("STATE LIKE 'Waiting for % lock'", 3, Some(Fault::Locked)),
+        ("nothing", 3, None),
+    ] {
+        let (said, heard) = talk(&mut admitted(Durability::Async), &[Command::Sql(Sql::Delay)], |text| {
+            let waits = text.contains(state);
+            if waits { error(1242, "#21000", "Subquery returns more than 1 row") } else { agrees(text) }
+        });
+        assert_eq!((said.len(), heard), (asked, vec![fault.map_or(Reply::Done, Reply::Refused)]), "{state}");
+    }
+}
+
+#[test]
 fn the_first_canary_creates_what_it_writes_to() {
     let mut missing = true;
     let (said, heard) = talk(&mut admitted(Durability::Async), &[Command::Canary(String::new())], |text| {

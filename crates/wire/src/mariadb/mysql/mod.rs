@@ -23,6 +23,7 @@ pub(super) fn script(settings: &Settings, command: &Command, following: &Followi
         Command::Canary(_) => statements::canary(),
         Command::Sql(Sql::Close) => statements::close(),
         Command::Sql(Sql::Open) => statements::open(settings),
+        Command::Sql(Sql::Delay) => statements::delay(),
         Command::Sql(Sql::StopReceiving) => statements::stop_receiving(),
         Command::Sql(Sql::Follow { primary, acker }) => {
             statements::follow(settings, primary, *acker, following)

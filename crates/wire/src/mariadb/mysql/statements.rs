@@ -107,6 +107,21 @@ pub(super) fn canary() -> Vec<Step> {
     vec![Step::Write { write, create }]
 }
 
+/// Why a commit does not come back: the cause before its consequence, as for a MariaDB.
+pub(super) fn delay() -> Vec<Step> {
+    let look = |states: &str, stopped| Step::Guarded {
+        text: format!(
+            "SELECT IF(EXISTS (SELECT 1 FROM performance_schema.processlist WHERE {states}), {STOP}, 1)"
+        ),
+        stopped,
+    };
+    vec![
+        look("STATE = 'Waiting for disk space'", Fault::DiskError),
+        look("STATE LIKE 'Waiting for semi-sync%'", Fault::Unacknowledged),
+        look("STATE LIKE 'Waiting for % lock'", Fault::Locked),
+    ]
+}
+
 /// A replica follows `primary`, and acknowledges or not. One that does so already only goes on: to point it there anew
 /// would throw away what it received and did not apply yet.
 pub(super) fn follow(
