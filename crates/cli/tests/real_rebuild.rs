@@ -18,8 +18,11 @@ struct Shop {
 impl Shop {
     /// Three instances in step, `m1` the primary, and an agent beside each.
     fn open(durability: Durability) -> Self {
-        let options =
-            Options { redis: 1, mariadb: 3, agents: true, durability, remember: false, ..Options::default() };
+        Self::open_with(Options { durability, ..Options::default() })
+    }
+
+    fn open_with(options: Options) -> Self {
+        let options = Options { redis: 1, mariadb: 3, agents: true, remember: false, ..options };
         let shop = Self { group: Group::with(options) };
         shop.await_all_in_step();
         let m1 = shop.named("m1");
@@ -126,8 +129,8 @@ fn rows_that_only_it_changed_are_taken_back() {
 }
 
 #[test]
-fn a_leader_and_an_agent_that_die_in_between_change_nothing() {
-    let shop = Shop::open(Durability::Async);
+fn with_certificates_a_leader_and_an_agent_that_die_in_between_change_nothing() {
+    let shop = Shop::open_with(Options { tls: true, ..Options::default() });
     shop.let_m3_diverge();
     shop.group.fault(Fault::Kill, "m3-agent").unwrap();
     until("that m3's agent is missed", || {
@@ -140,7 +143,7 @@ fn a_leader_and_an_agent_that_die_in_between_change_nothing() {
     });
     let leader = shop.group.cluster_status().unwrap().leader.unwrap().to_string();
     let ended = std::thread::scope(|scope| {
-        let ended = scope.spawn(|| shop.rebuild("auto"));
+        let ended = scope.spawn(|| shop.rebuild("copy"));
         until("that it runs", || {
             shop.service()?.rebuilds.iter().any(|rebuild| rebuild.outcome.is_none()).then_some(())
         });

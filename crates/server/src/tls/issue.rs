@@ -82,8 +82,8 @@ pub fn authority(cluster: &str, dates: Dates) -> Result<Issued, IssueError> {
     Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// Makes a certificate for `identity`, which stands for these hosts, too. A controller's is good for both ends of a
-/// connection, a client's only for the calling one.
+/// Makes a certificate for `identity`, which stands for these hosts, too. A controller's and an agent's are good for both
+/// ends of a connection, others only for the calling one.
 pub fn certificate(
     authority: &Issued,
     identity: &Identity,
@@ -104,7 +104,10 @@ pub fn certificate(
             name.as_str()
         }
         Identity::Gateway { name, .. } => name.as_str(),
-        Identity::Agent { name, .. } => name.as_str(),
+        Identity::Agent { name, .. } => {
+            parameters.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            name.as_str()
+        }
         Identity::Client { name, .. } => name,
     };
     parameters.distinguished_name = name(subject);
