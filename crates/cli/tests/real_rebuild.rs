@@ -18,8 +18,11 @@ struct Shop {
 impl Shop {
     /// Three instances in step, `m1` the primary, and an agent beside each.
     fn open(durability: Durability) -> Self {
-        let options =
-            Options { redis: 1, mariadb: 3, agents: true, durability, remember: false, ..Options::default() };
+        Self::open_with(Options { durability, ..Options::default() })
+    }
+
+    fn open_with(options: Options) -> Self {
+        let options = Options { redis: 1, mariadb: 3, agents: true, remember: false, ..options };
         let shop = Self { group: Group::with(options) };
         shop.await_all_in_step();
         let m1 = shop.named("m1");
@@ -65,8 +68,8 @@ impl Shop {
         });
     }
 
-    fn rebuild(&self, method: &str) -> RebuildStatus {
-        let arguments = ["rebuild", "orders", "m3", "--method", method, "--yes", "-o", "json"];
+    fn rebuild(&self, name: &str, method: &str) -> RebuildStatus {
+        let arguments = ["rebuild", "orders", name, "--method", method, "--yes", "-o", "json"];
         let outcome = self.group.backstay(&arguments);
         assert_eq!(outcome.code, Some(0), "{outcome:?} {}", self.agents_logs());
         serde_json::from_str(&outcome.stdout).unwrap()
@@ -77,13 +80,13 @@ impl Shop {
         agents.iter().map(|it| std::fs::read_to_string(&it.server.log).unwrap_or_default()).collect()
     }
 
-    /// Everybody has the same rows, none of which only `m3` had.
+    /// Everybody has the same rows, none of which only one had.
     fn expect_same_rows(&self) {
-        let m1 = self.named("m1");
+        let primary = until("a primary", || self.service()?.primary.map(|name| name.to_string()));
         for name in ["m1", "m2", "m3"] {
             let server = self.named(name);
-            if name != "m1" {
-                await_same(&server, &m1).unwrap();
+            if name != primary {
+                await_same(&server, &self.named(&primary)).unwrap();
             }
             let rows = server.value("SELECT GROUP_CONCAT(id, name ORDER BY id) FROM shop.goods").unwrap();
             assert_eq!(rows, "1tea,2milk,3bread", "{name}");
@@ -98,7 +101,7 @@ fn a_replica_that_diverged_is_rebuilt_from_a_copy_and_what_only_it_held_is_saved
         shop.let_m3_diverge();
         let shown = shop.group.told(&["rebuild", "orders", "m3", "--dry-run"]);
         assert!(shown.contains("m2 gives its data: it is a replica in step"), "{shown}");
-        let ended = shop.rebuild("copy");
+        let ended = shop.rebuild("m3", "copy");
         assert!(
             matches!(ended.outcome, Some(RebuildOutcome::Done { method: Method::Copy, .. })),
             "{ended:?}"
@@ -116,7 +119,7 @@ fn a_replica_that_diverged_is_rebuilt_from_a_copy_and_what_only_it_held_is_saved
 fn rows_that_only_it_changed_are_taken_back() {
     let shop = Shop::open(Durability::Async);
     shop.let_m3_diverge();
-    let ended = shop.rebuild("flashback");
+    let ended = shop.rebuild("m3", "flashback");
     assert!(
         matches!(ended.outcome, Some(RebuildOutcome::Done { method: Method::Flashback, .. })),
         "{ended:?}"
@@ -126,8 +129,8 @@ fn rows_that_only_it_changed_are_taken_back() {
 }
 
 #[test]
-fn a_leader_and_an_agent_that_die_in_between_change_nothing() {
-    let shop = Shop::open(Durability::Async);
+fn with_certificates_a_leader_and_an_agent_that_die_in_between_change_nothing() {
+    let shop = Shop::open_with(Options { tls: true, ..Options::default() });
     shop.let_m3_diverge();
     shop.group.fault(Fault::Kill, "m3-agent").unwrap();
     until("that m3's agent is missed", || {
@@ -140,7 +143,7 @@ fn a_leader_and_an_agent_that_die_in_between_change_nothing() {
     });
     let leader = shop.group.cluster_status().unwrap().leader.unwrap().to_string();
     let ended = std::thread::scope(|scope| {
-        let ended = scope.spawn(|| shop.rebuild("auto"));
+        let ended = scope.spawn(|| shop.rebuild("m3", "copy"));
         until("that it runs", || {
             shop.service()?.rebuilds.iter().any(|rebuild| rebuild.outcome.is_none()).then_some(())
         });
@@ -149,6 +152,37 @@ fn a_leader_and_an_agent_that_die_in_between_change_nothing() {
     });
     assert!(matches!(ended.outcome, Some(RebuildOutcome::Done { .. })), "{ended:?}");
     shop.group.fault(Fault::Restart, &leader).unwrap();
+    shop.await_all_in_step();
+    shop.expect_same_rows();
+}
+
+#[test]
+fn an_old_primary_that_hangs_is_ended_and_what_nobody_received_is_saved_before_it_follows() {
+    let shop = Shop::open(Durability::Async);
+    let (m1, m2, m3) = (shop.named("m1"), shop.named("m2"), shop.named("m3"));
+    m1.ask("INSERT INTO shop.goods VALUES (3, 'bread')").unwrap();
+    await_same(&m2, &m1).unwrap();
+    await_same(&m3, &m1).unwrap();
+    // While nobody puts that right again, its replicas receive nothing.
+    shop.group.told(&["pause", "orders", "--for", "60s"]);
+    for replica in [&m2, &m3] {
+        replica.ask("STOP SLAVE").unwrap();
+    }
+    m1.ask("INSERT INTO shop.goods VALUES (4, 'lost')").unwrap();
+    shop.group.fault(Fault::Hang, "m1").unwrap();
+    shop.group.told(&["resume", "orders"]);
+    until("another primary", || {
+        let service = shop.service()?;
+        (service.primary?.as_str() != "m1" && service.phase == "stable").then_some(())
+    });
+    until("that a replica in step can give its data", || {
+        let outcome = shop.group.backstay(&["rebuild", "orders", "m1", "--dry-run"]);
+        outcome.stdout.contains("a replica in step").then_some(())
+    });
+    let ended = shop.rebuild("m1", "auto");
+    assert!(matches!(ended.outcome, Some(RebuildOutcome::Done { .. })), "{ended:?}");
+    let text = std::fs::read(ended.saved.unwrap().file.unwrap()).unwrap();
+    assert!(String::from_utf8_lossy(&text).contains("lost"));
     shop.await_all_in_step();
     shop.expect_same_rows();
 }

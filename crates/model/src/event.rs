@@ -299,10 +299,7 @@ impl fmt::Display for EventKind {
             Self::ExposedReplicaClosed { instance } => {
                 write!(f, "{instance} is a replica and took clients' writes; it was closed (read_only)")
             }
-            Self::ServedWithoutLeaseAgain { gateway, times, run } => {
-                let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
-                write!(f, "gateway {gateway} {run}; it began to do so {times} more within the last minute")
-            }
+            Self::ServedWithoutLeaseAgain { gateway, times, run } => served_again(f, gateway, *times, run),
             Self::StrayPrimaryClosed { instance } => {
                 write!(f, "{instance} took itself for a primary and was closed")
             }
@@ -361,6 +358,16 @@ impl EventKind {
             _ => Ok(()),
         }
     }
+}
+
+fn served_again(
+    f: &mut fmt::Formatter<'_>,
+    gateway: &GatewayId,
+    times: u32,
+    run: &FailsafeRun,
+) -> fmt::Result {
+    let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+    write!(f, "gateway {gateway} {run}; it began to do so {times} more within the last minute")
 }
 
 fn rebuild_ended(
