@@ -29,8 +29,9 @@ pub enum AdoptError {
     },
     /// It is no Redis.
     #[error(
-        "the service {service} is a MariaDB, and this command adopts a Redis only, yet: set its servers up by hand, as \
-         docs/guide/configure.md says. Nothing was looked at and nothing was changed"
+        "the service {service} is a MariaDB that the file has already: `backstay doctor mariadb {service}` says what its \
+         servers lack, each with the statement that mends it. To make a service of servers that no file names yet: \
+         `backstay adopt NAME --mariadb PRIMARY:PORT --config NEW_FILE`. Nothing was looked at and nothing was changed"
     )]
     NoRedis {
         /// The service.

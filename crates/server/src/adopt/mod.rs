@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod host;
 mod look;
+mod mariadb;
 mod plan;
 mod steps;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 mod user;
 
 pub use error::AdoptError;
+pub use mariadb::{MariaDbAdoption, MariaDbMember, MariaDbStep, MariaDbWish};
 pub use plan::{Change, FilePlan, InstancePlan, Place};
 
 use crate::conversation::{Server, ServerError};
