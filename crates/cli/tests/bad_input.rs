@@ -132,7 +132,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn a_mariadb_is_not_adopted_yet_and_nothing_is_tried() {
+fn a_mariadb_that_the_file_has_already_is_sent_to_the_doctor_and_nothing_is_tried() {
     let folder = tempfile::tempdir().unwrap();
     let orders = "[[mariadb]]\nname = \"orders\"\nusername = \"b\"\npassword_env = \"PASS\"\n\
                   instances = [ { name = \"db1\", address = \"127.0.0.1:1\" }, { name = \"db2\", address = \"127.0.0.1:2\" } ]\n";
@@ -141,6 +141,7 @@ fn a_mariadb_is_not_adopted_yet_and_nothing_is_tried() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("the service orders is a MariaDB"), "{refused:?}");
     assert!(refused.stderr.contains("nothing was changed"), "{refused:?}");
+    assert!(refused.stderr.contains("backstay doctor mariadb orders"), "{refused:?}");
 }
 
 #[test]
@@ -256,4 +257,21 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn there_is_a_doctor_for_mariadb_alone_and_a_redis_is_sent_to_adopt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), GOOD);
+    for (words, code, part) in [
+        (&["doctor"][..], 1, "no MariaDB service"),
+        (&["doctor", "mymaster"], 1, "backstay adopt mymaster --dry-run"),
+        (&["doctor", "mariadb", "mymastr"], 1, "no service called 'mymastr'"),
+        (&["doctor", "redis", "mymaster"], 2, "no doctor for 'redis'"),
+        (&["adopt", "orders", "--mariadb", "nowhere"], 2, "nowhere"),
+        (&["adopt", "orders", "--mariadb", "127.0.0.1:1"], 2, "--admin-user"),
+    ] {
+        let outcome = run(folder.path(), &[words, &["--config", &path]].concat());
+        assert!(outcome.code == Some(code) && outcome.stderr.contains(part), "{words:?}: {outcome:?}");
+    }
 }

@@ -4,9 +4,7 @@
 mod desk;
 
 use backstay_controller::problems::CATALOGUE;
-use backstay_model::{
-    Address, Durability, Engine, MariaDbSpec, Observation, Replication, Role, ServiceSpec, SqlState,
-};
+use backstay_model::{Address, Engine, MariaDbSpec, Observation, Replication, Role, ServiceSpec, SqlState};
 use desk::{Desk, REFUSED, address, spec, state};
 
 fn mysql() -> Desk {

@@ -4,6 +4,7 @@ use crate::admin::Target;
 use crate::confirm::{Consent, DryRun};
 use crate::output::Output;
 use crate::times;
+use backstay_model::Address;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -135,19 +136,35 @@ pub(crate) enum RebuildMethod {
 pub(super) const ADOPT_HELP: &str = "\
 It asks the servers themselves, not the controllers, and changes no role. A server's configuration file is changed only \
 on the server's own host; for the others the lines are shown, and the exit code is 1 as long as something is left. If \
-one server cannot be reached or may not be changed, nothing is changed at all. It can be run again at any time.";
+one server cannot be reached or may not be changed, nothing is changed at all. It can be run again at any time.
+
+With --mariadb it makes a service of a MariaDB primary and its replicas, and writes --config anew: it finds the replicas, \
+makes two users with new passwords, sets what `backstay doctor` would ask for, and writes what belongs into each my.cnf \
+into a file beside it.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Adopt {
-    /// The service.
+    /// The service; with --mariadb, what it is to be called.
     pub(crate) service: String,
-    /// The configuration file.
+    /// The configuration file; with --mariadb, the new one that is written.
     #[arg(long, value_name = "FILE", env = "BACKSTAY_CONFIG")]
     pub(crate) config: PathBuf,
     /// Only this instance.
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
-    /// The Redis user that may change the servers; the default user if only a password is given. Left out: the user of
+    /// The primary of a MariaDB group that no file names yet.
+    #[arg(long, value_name = "HOST:PORT", requires = "admin_user", conflicts_with = "instance")]
+    pub(crate) mariadb: Option<Address>,
+    /// A replica of it at another address than it reports; several if repeated.
+    #[arg(long, value_name = "HOST:PORT", requires = "mariadb")]
+    pub(crate) replica: Vec<Address>,
+    /// When a commit is acknowledged. Left out: majority with three servers, else async.
+    #[arg(long, value_enum, value_name = "WHEN", requires = "mariadb")]
+    pub(crate) durability: Option<WhenDurable>,
+    /// From which hosts the new users may log in, as MariaDB writes it.
+    #[arg(long, value_name = "PATTERN", default_value = "%", requires = "mariadb")]
+    pub(crate) from_hosts: String,
+    /// The user that may change the servers; the default user if only a password is given. Left out: the user of
     /// the configuration, or nobody where a server asks for no password.
     #[arg(long, value_name = "NAME", requires = "admin_password")]
     pub(crate) admin_user: Option<String>,
@@ -161,6 +178,15 @@ pub(crate) struct Adopt {
     pub(crate) consent: Consent,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// See `durability` in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhenDurable {
+    /// Once the primary has it.
+    Async,
+    /// Once a replica has it, too.
+    Majority,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,7 @@ mod process;
 
 pub(crate) use act::{
     Adopt, Controller, ControllerAdd, ControllerList, ControllerRemove, Decide, Failover, Pause, Rebuild,
-    RebuildMethod, Resume, Switchover,
+    RebuildMethod, Resume, Switchover, WhenDurable,
 };
 pub(crate) use config::Config;
 pub(crate) use lab::{Folder, Lab, LabUp};

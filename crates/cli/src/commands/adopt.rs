@@ -1,15 +1,19 @@
 //! `backstay adopt`.
 
 use super::config::read;
-use crate::arguments::Adopt;
+use crate::arguments::{Adopt, WhenDurable};
 use crate::confirm::Plan;
 use crate::failure::{FAILED, Failure};
 use crate::output::Paint;
 use crate::show;
 use backstay_config::{Credentials, SecretSource};
-use backstay_server::adopt::{AdoptError, Adoption, InstancePlan, Wish};
+use backstay_model::{Address, Durability};
+use backstay_server::adopt::{AdoptError, Adoption, InstancePlan, MariaDbAdoption, MariaDbWish, Wish};
 
 pub(super) fn adopt(arguments: &Adopt) -> Result<(), Failure> {
+    if let Some(primary) = &arguments.mariadb {
+        return adopt_mariadb(arguments, primary);
+    }
     let config = read(&arguments.config)?;
     let wish = Wish {
         service: arguments.service.as_str().into(),
@@ -30,6 +34,43 @@ pub(super) fn adopt(arguments: &Adopt) -> Result<(), Failure> {
         arguments.output.show(&adoption, show::adoption)?;
     }
     left(&adoption)
+}
+
+/// A MariaDB primary and its replicas become a service of a new file.
+fn adopt_mariadb(arguments: &Adopt, primary: &Address) -> Result<(), Failure> {
+    let wish = MariaDbWish {
+        service: arguments.service.as_str().into(),
+        primary: primary.clone(),
+        replicas: arguments.replica.clone(),
+        admin: admin(arguments).unwrap_or_default(),
+        durability: arguments.durability.map(|when| match when {
+            WhenDurable::Async => Durability::Async,
+            WhenDurable::Majority => Durability::Majority,
+        }),
+        from_hosts: arguments.from_hosts.clone(),
+        file: arguments.config.clone(),
+    };
+    let runtime = super::runtime("nothing was looked at")?;
+    let mut adoption = runtime.block_on(MariaDbAdoption::look(&wish))?;
+    if arguments.consent.is_dry_run() {
+        return arguments.output.show(&adoption, show::mariadb_adoption);
+    }
+    if !adoption.is_possible() {
+        arguments.output.show(&adoption, show::mariadb_adoption)?;
+        return Err(Failure::new(
+            FAILED,
+            "nothing was changed",
+            "something stands in the way, see above",
+            "mend it at each server, then run this again",
+        ));
+    }
+    let shown = show::mariadb_adoption(&adoption, Paint::Plain);
+    let would = format!("change servers, and write {}", arguments.config.display());
+    let plan = shown.lines().fold(Plan::new(would), Plan::with);
+    arguments.consent.given(&plan, arguments.output)?;
+    let done = runtime.block_on(adoption.carry_out());
+    arguments.output.show(&adoption, show::mariadb_adoption)?;
+    Ok(done?)
 }
 
 /// Who may change the servers, if that was said.

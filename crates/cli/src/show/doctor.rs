@@ -38,7 +38,7 @@ fn instance(service: &str, instance: &InstanceExamination, paint: Paint, out: &m
     out.push('\n');
 }
 
-fn finding(finding: &Finding, paint: Paint, out: &mut String) {
+pub(super) fn finding(finding: &Finding, paint: Paint, out: &mut String) {
     let tone = match finding.severity {
         Severity::Error => Tone::Bad,
         Severity::Warning => Tone::Doubtful,

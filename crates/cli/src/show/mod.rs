@@ -1,6 +1,7 @@
 //! How results look: from values to text, without asking anybody anything.
 
 mod adopt;
+mod adopt_mariadb;
 mod doctor;
 mod events;
 mod explain;
@@ -18,6 +19,7 @@ mod watch;
 mod tests;
 
 pub(crate) use adopt::adoption;
+pub(crate) use adopt_mariadb::mariadb_adoption;
 pub(crate) use doctor::examination;
 pub(crate) use events::{EventLine, event_line};
 pub(crate) use explain::explanation;

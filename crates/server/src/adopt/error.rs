@@ -29,16 +29,15 @@ pub enum AdoptError {
     },
     /// It is no Redis.
     #[error(
-        "the service {service} is a {engine}, and this command adopts a Redis only, yet: set its servers up by hand, as \
-         docs/guide/{guide} says. Nothing was looked at and nothing was changed"
+        "the service {service} is a {engine} that the file has already: {next}. Nothing was looked at and nothing was changed"
     )]
     NoRedis {
         /// The service.
         service: ServiceName,
         /// What it is.
         engine: &'static str,
-        /// Where it stands how.
-        guide: &'static str,
+        /// What to do instead, as a clause.
+        next: String,
     },
     /// A password cannot be read.
     #[error(transparent)]

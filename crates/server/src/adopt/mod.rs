@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod host;
 mod look;
+mod mariadb;
 mod plan;
 mod steps;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 mod user;
 
 pub use error::AdoptError;
+pub use mariadb::{MariaDbAdoption, MariaDbMember, MariaDbStep, MariaDbWish};
 pub use plan::{Change, FilePlan, InstancePlan, Place};
 
 use crate::conversation::{Server, ServerError};
@@ -76,11 +78,21 @@ impl Adoption {
     pub async fn look(config: &Config, wish: &Wish) -> Result<Self, AdoptError> {
         let service = service(config, wish)?;
         let Engine::Redis(redis) = &service.engine else {
-            let (engine, guide) = match service.engine {
-                Engine::MySql(_) => ("MySQL", "mysql.md"),
-                _ => ("MariaDB", "configure.md"),
+            let (engine, next) = match service.engine {
+                Engine::MySql(_) => {
+                    ("MySQL", "set its servers up by hand, as docs/guide/mysql.md says".to_owned())
+                }
+                _ => {
+                    let name = &service.name;
+                    let next = format!(
+                        "`backstay doctor mariadb {name}` says what its servers lack, each with the statement that mends \
+                         it. To make a service of servers that no file names yet: `backstay adopt NAME --mariadb \
+                         PRIMARY:PORT --config NEW_FILE`"
+                    );
+                    ("MariaDB", next)
+                }
             };
-            return Err(AdoptError::NoRedis { service: service.name.clone(), engine, guide });
+            return Err(AdoptError::NoRedis { service: service.name.clone(), engine, next });
         };
         let instances = instances(service, wish)?;
         let logins = logins(config, service, wish)?;

@@ -188,6 +188,15 @@ pub(crate) fn using_gtid(patient: &Patient<'_>) -> Vec<Found> {
     let Some(_) = without else {
         return Vec::new();
     };
+    // From no position at all it would begin anew.
+    if patient.seen.slave_pos.is_empty() {
+        let what = "it follows by file and position, not by GTID, and has no gtid_slave_pos to go on from";
+        return vec![Found::error(what).advice(
+            "STOP SLAVE; ask its primary SELECT BINLOG_GTID_POS(file, position) with Relay_Master_Log_File and \
+             Exec_Master_Log_Pos of SHOW SLAVE STATUS; SET GLOBAL gtid_slave_pos to that; then CHANGE MASTER TO \
+             MASTER_USE_GTID = slave_pos, MASTER_HEARTBEAT_PERIOD = 0.5; START SLAVE",
+        )];
+    }
     let change = repointed("MASTER_USE_GTID = slave_pos");
     vec![Found::error("it follows by file and position, not by GTID").mend(change)]
 }

@@ -3,12 +3,12 @@
 //!
 //! `look` asks, `checks` is the table of everything that is looked at, `reach` is for those who could not be asked.
 
-mod checks;
-mod finding;
+pub(crate) mod checks;
+pub(crate) mod finding;
 mod grants;
 mod group;
-mod look;
-mod reach;
+pub(crate) mod look;
+pub(crate) mod reach;
 mod rights;
 
 pub use checks::SET_BY_BACKSTAY;

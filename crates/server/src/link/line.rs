@@ -72,7 +72,16 @@ impl Line {
 
     /// What the server answers.
     pub(crate) async fn ask(&mut self, text: &str) -> Result<Vec<Table>, LineError> {
-        self.interview.ask(text, false);
+        self.say(text, false).await
+    }
+
+    /// The same for a text that holds a password.
+    pub(crate) async fn ask_secretly(&mut self, text: &str) -> Result<Vec<Table>, LineError> {
+        self.say(text, true).await
+    }
+
+    async fn say(&mut self, text: &str, secret: bool) -> Result<Vec<Table>, LineError> {
+        self.interview.ask(text, secret);
         match timeout(ANSWER_PATIENCE, self.answer()).await {
             Ok(answered) => answered,
             Err(_) => Err(LineError::Silent(ANSWER_PATIENCE)),
