@@ -315,11 +315,8 @@ impl fmt::Display for EventKind {
             Self::Resumed { by } => write!(f, "automatic action was resumed by {by}"),
             Self::LeaderElected { node, term } => write!(f, "{node} leads the controllers (term {term})"),
             Self::LeaderLost { node } => write!(f, "{node} no longer leads the controllers"),
-            Self::WokeLate { late_ms } => {
-                write!(
-                    f,
-                    "this controller stood still for {late_ms} ms; silence in that time counts for nothing"
-                )
+            Self::WokeLate { late_ms: ms } => {
+                write!(f, "this controller stood still for {ms} ms; silence in that time counts for nothing")
             }
         }
     }
