@@ -108,6 +108,8 @@ pub enum FaultKind {
     Inheritance,
     /// A gateway and all controllers lose each other.
     Silence,
+    /// An operator wants a MariaDB rebuilt, or not any more. There are agents then.
+    Rebuild,
 }
 
 impl FaultKind {
@@ -182,11 +184,13 @@ pub enum Mistake {
     RestartReopened,
     /// A replica's two threads are stopped, and the applying one is started again.
     ApplyAfterBothStopped,
+    /// An agent may discard the data of one whose acknowledgements count.
+    DiscardCounted,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::PromoteOpen,
         Self::FreezeOntoReplica,
         Self::NextCandidateInSameEpoch,
@@ -207,6 +211,7 @@ impl Mistake {
         Self::PromoteUnread,
         Self::RestartReopened,
         Self::ApplyAfterBothStopped,
+        Self::DiscardCounted,
     ];
 }
 
@@ -332,13 +337,14 @@ impl Scenario {
             site: String::new(),
             zone: zone(index),
         });
+        let rebuilds = self.kinds.contains(&FaultKind::Rebuild);
         let instances = (0..self.instances).map(|index| InstanceSpec {
             name: format!("r{index}").into(),
             address: address("10.0.2.1", 6000 + index as u16),
             site: String::new(),
             zone: zone(index),
             priority: self.priorities.get(index).copied().unwrap_or(100),
-            agent: None,
+            agent: rebuilds.then(|| address("10.0.2.1", 8000 + index as u16)),
         });
         let preference =
             self.preferred_zone.clone().map_or_else(Preference::default, |(zone, max_lag_bytes)| {

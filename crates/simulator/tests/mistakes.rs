@@ -63,6 +63,12 @@ fn provoke(mistake: Mistake, scenario: &mut Scenario) {
             }
             scenario.faults = 12;
         }
+        Mistake::DiscardCounted => {
+            scenario.kinds = vec![FaultKind::Crash, FaultKind::Hang];
+            scenario.become_mariadb(Durability::Majority);
+            scenario.kinds = vec![FaultKind::Rebuild, FaultKind::OneAck];
+            scenario.faults = 16;
+        }
         _ => {}
     }
 }
@@ -172,4 +178,9 @@ fn promoting_before_the_commit_is_caught() {
 #[test]
 fn deciding_alone_is_caught() {
     is_caught(Mistake::DecideAlone);
+}
+
+#[test]
+fn discarding_the_data_of_one_whose_acknowledgements_count_is_caught() {
+    is_caught(Mistake::DiscardCounted);
 }

@@ -172,6 +172,11 @@ impl MariaDb {
         next
     }
 
+    /// Another server with a copy of this one's data: what it only received is not in it.
+    pub(crate) fn copied_to(&self, other: Self) -> Self {
+        Self { binlog: self.binlog.clone(), settled: self.binlog.len(), ..other }
+    }
+
     /// It was made a primary or somebody's replica long ago.
     pub(crate) fn runs_as(&mut self, follows: Option<Address>) {
         let is_replica = follows.is_some();

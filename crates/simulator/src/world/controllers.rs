@@ -233,8 +233,7 @@ impl World {
                     self.tell_link(node, start, server, LinkInput::Watch { interval, until });
                 }
             }
-            // Nobody runs agents here yet.
-            Effect::TellAgent { .. } => {}
+            Effect::TellAgent { instance, orders } => self.tell_agent(node, &instance, &orders),
             Effect::TellGateway { gateway, orders } => self.tell_gateway(node, &gateway, &orders),
             Effect::Event(event) => {
                 if let EventKind::GatewaysHeld { how, .. } = &event.kind {
@@ -448,6 +447,7 @@ const fn planted_in_brain(mistake: Option<Mistake>) -> Option<backstay_controlle
     match mistake {
         Some(Mistake::PromoteUncompared) => Some(backstay_controller::Mistake::PromoteUncompared),
         Some(Mistake::PromoteUnread) => Some(backstay_controller::Mistake::PromoteUnread),
+        Some(Mistake::DiscardCounted) => Some(backstay_controller::Mistake::DiscardCounted),
         Some(Mistake::NoInheritedLeases) => Some(backstay_controller::Mistake::NoInheritedLeases),
         Some(Mistake::PromoteBeforeCommit) => Some(backstay_controller::Mistake::PromoteBeforeCommit),
         Some(Mistake::NextCandidateInSameEpoch) => {

@@ -6,7 +6,7 @@ use crate::instance::Instance;
 use crate::scenario::FaultKind;
 use backstay_consensus::Durable;
 use backstay_controller::Wish;
-use backstay_model::{Fault as Ailment, Generation};
+use backstay_model::{Fault as Ailment, Generation, Method};
 use std::time::Duration;
 
 /// One thing that goes wrong, or right again.
@@ -159,6 +159,7 @@ impl World {
                 FaultKind::Wipe => (Fault::WipeController(node), None),
                 FaultKind::Operator => (self.wish(node, lasts), None),
                 FaultKind::Switchover => (self.move_primary(node, server), None),
+                FaultKind::Rebuild => (self.want_rebuild(node, server), None),
                 FaultKind::Decide => {
                     self.decide_in_haste(at, server);
                     continue;
@@ -225,6 +226,18 @@ impl World {
             Wish::SwitchOver { service, to, dry_run: false, by }
         } else {
             Wish::FailOver { service, to: None, by }
+        };
+        Fault::Ask { node, wish }
+    }
+
+    /// Asks the leader to rebuild an instance, whatever it holds.
+    fn want_rebuild(&mut self, node: usize, server: usize) -> Fault {
+        let (by, service) = ("operator".to_owned(), self.service.clone());
+        let (instance, method) = (self.servers[server].name.clone(), Method::Copy);
+        let wish = if self.random.chance(800) {
+            Wish::Rebuild { service, instance, method, dry_run: false, by }
+        } else {
+            Wish::CancelRebuild { service, instance, by }
         };
         Fault::Ask { node, wish }
     }

@@ -1,6 +1,7 @@
 //! The world: controllers, instances, clients, and the network between them, driven by one queue of events. Whatever
 //! is not decided here is decided by the code under test; the world only carries and breaks things.
 
+mod agents;
 mod ailments;
 mod canaries;
 mod clients;
@@ -22,7 +23,7 @@ use crate::instance::Instance;
 use crate::mariadb::{MariaDb, Transaction};
 use crate::random::Random;
 use crate::redis::{ConnectionId, Item, Redis, Request, Response, Sync};
-use crate::scenario::Scenario;
+use crate::scenario::{FaultKind, Scenario};
 use crate::trace::Trace;
 use backstay_consensus::Durable;
 use backstay_controller::link::{Link, LinkInput};
@@ -58,6 +59,8 @@ pub(crate) struct World {
     pub(crate) servers: Vec<Server>,
     pub(crate) clients: Vec<Client>,
     pub(crate) gateways: Vec<gateways::Gateway>,
+    /// Beside each MariaDB, if there are any.
+    pub(crate) agents: Vec<agents::Agent>,
     pub(crate) network: Network,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     next_connection: ConnectionId,
@@ -204,6 +207,8 @@ pub(crate) enum Event {
     Loaded { server: usize, run: RunId },
     ReplicationPing,
     ReplicasAcknowledge,
+    AgentReports { server: usize },
+    AgentCopied { server: usize },
     Acknowledged { primary: usize, replica: usize, link: u64, offset: u64 },
     Client { client: usize },
     FromGateway { node: usize, input: Box<Input> },
@@ -232,6 +237,7 @@ impl World {
             servers: Vec::new(),
             clients: Vec::new(),
             gateways: Vec::new(),
+            agents: Vec::new(),
             network: Network::new(&scenario),
             connections: BTreeMap::new(),
             next_connection: 1,
@@ -288,6 +294,9 @@ impl World {
         if self.scenario.gateways > 0 {
             self.schedule(Duration::from_millis(1300), Event::ReplicasAcknowledge);
         }
+        if self.scenario.kinds.contains(&FaultKind::Rebuild) {
+            self.start_agents();
+        }
         self.begin_pings();
         self.schedule_faults();
     }
@@ -337,6 +346,8 @@ impl World {
             Event::Loaded { server, run } => self.loaded(server, &run),
             Event::ReplicationPing => self.replication_pings(),
             Event::ReplicasAcknowledge => self.replicas_acknowledge(),
+            Event::AgentReports { server } => self.agent_reports(server),
+            Event::AgentCopied { server } => self.agent_copied(server),
             Event::Acknowledged { primary, replica, link, offset } => {
                 self.acknowledged_by(primary, replica, link, offset);
             }

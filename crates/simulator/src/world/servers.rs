@@ -258,7 +258,7 @@ impl World {
 
     /// Starts the process as its configuration file says, empty or from its last file.
     pub(crate) fn start_server(&mut self, server: usize, empty: bool) {
-        if self.servers[server].process.is_some() {
+        if self.servers[server].process.is_some() || self.is_held_by_agent(server) {
             return;
         }
         self.runs += 1;
