@@ -372,8 +372,9 @@ impl ServiceState {
             Decided::Rebuild { .. }
             | Decided::RebuildSaved { .. }
             | Decided::Discard { .. }
-            | Decided::RebuildEnded { .. } => true,
-            Decided::Pause { .. } | Decided::Resume { .. } => true,
+            | Decided::RebuildEnded { .. }
+            | Decided::Pause { .. }
+            | Decided::Resume { .. } => true,
             Decided::Gateways { .. } => false,
         }
     }

@@ -23,7 +23,7 @@ pub use plan::{Change, FilePlan, InstancePlan, Place};
 use crate::conversation::{Server, ServerError};
 use crate::secret::{Login, Secret};
 use backstay_config::{Config, Credentials};
-use backstay_model::{Engine, InstanceName, InstanceSpec, RedisSpec, ServiceName, ServiceSpec};
+use backstay_model::{Engine, EngineKind, InstanceName, InstanceSpec, RedisSpec, ServiceName, ServiceSpec};
 use plan::Wanted;
 use serde::Serialize;
 use std::time::Duration;
@@ -78,21 +78,18 @@ impl Adoption {
     pub async fn look(config: &Config, wish: &Wish) -> Result<Self, AdoptError> {
         let service = service(config, wish)?;
         let Engine::Redis(redis) = &service.engine else {
-            let (engine, next) = match service.engine {
-                Engine::MySql(_) => {
-                    ("MySQL", "set its servers up by hand, as docs/guide/mysql.md says".to_owned())
-                }
-                _ => {
-                    let name = &service.name;
-                    let next = format!(
-                        "`backstay doctor mariadb {name}` says what its servers lack, each with the statement that mends \
-                         it. To make a service of servers that no file names yet: `backstay adopt NAME --mariadb \
-                         PRIMARY:PORT --config NEW_FILE`"
-                    );
-                    ("MariaDB", next)
-                }
+            let name = &service.name;
+            let (engine, next) = if service.engine.kind() == EngineKind::MySql {
+                ("MySQL", "set its servers up by hand, as docs/guide/mysql.md says".to_owned())
+            } else {
+                let next = format!(
+                    "`backstay doctor mariadb {name}` says what its servers lack, each with the statement that mends it. To \
+                     make a service of servers that no file names yet: `backstay adopt NAME --mariadb PRIMARY:PORT \
+                     --config NEW_FILE`"
+                );
+                ("MariaDB", next)
             };
-            return Err(AdoptError::NoRedis { service: service.name.clone(), engine, next });
+            return Err(AdoptError::NoRedis { service: name.clone(), engine, next });
         };
         let instances = instances(service, wish)?;
         let logins = logins(config, service, wish)?;
