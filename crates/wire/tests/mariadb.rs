@@ -4,7 +4,9 @@
 use backstay_model::{
     Address, ClientKind, Command, Durability, Fault, MariaDbSpec, ReplOffset, Reply, Role, Sql,
 };
-use backstay_wire::mariadb::{Account, Conversation, ConversationError, Settings, Upgrade, upgrade};
+use backstay_wire::mariadb::{
+    Account, Conversation, ConversationError, Interview, Settings, Table, Upgrade, upgrade,
+};
 use proptest::prelude::*;
 
 /// As much as anything may hold: packets, and what is kept of results.
@@ -317,4 +319,35 @@ fn tls_is_asked_for_only_where_it_is_offered() {
     assert_eq!(upgrade(&without), Ok(Upgrade::Unable));
     assert_eq!(upgrade(&error(1040, "", "Too many connections")), Ok(Upgrade::Spoke));
     assert!(upgrade(b"HTTP/1.1 400 Bad Request\r\n\r\n").is_err());
+}
+
+#[test]
+fn an_interview_hears_every_row_and_quotes_no_secret() {
+    let mut interview = Interview::new(settings(Durability::Async));
+    interview.ask("SELECT something", false);
+    interview.ask("SET PASSWORD = 'hush'", true);
+    interview.ask("SELECT nonsense", false);
+    let answers = [
+        table(&[("a", Some("1")), ("b", None)], 2, false),
+        error(1064, "#42000", "near 'hush'"),
+        error(1054, "#42S22", "Unknown column"),
+    ];
+    interview.feed(&[admitted(), answers.concat()].concat()).unwrap();
+    let tables = interview.next_answer().unwrap().unwrap().unwrap();
+    let rows: Vec<_> = tables.iter().flat_map(Table::rows).collect();
+    assert_eq!((rows.len(), rows[1].get("A"), rows[1].first()), (2, Some("1"), Some("1")));
+    assert_eq!(rows[0].columns().last(), Some(("b", None)));
+    let mut refused = || interview.next_answer().unwrap().unwrap().unwrap_err();
+    assert_eq!((refused().text, refused().text), (String::new(), "Unknown column".to_owned()));
+    assert_eq!(interview.next_answer(), Ok(None));
+}
+
+#[test]
+fn an_interview_that_is_not_let_in_says_why() {
+    let mut interview = Interview::new(settings(Durability::Async));
+    interview.ask("SELECT 1", false);
+    interview.feed(&error(1129, "", "Host '10.0.0.1' is blocked")).unwrap();
+    assert!(interview.next_answer().is_err());
+    let (fault, words) = interview.refusal().unwrap();
+    assert_eq!((fault, words.unwrap().code), (Fault::HostRefused, 1129));
 }

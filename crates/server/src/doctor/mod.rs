@@ -10,6 +10,8 @@ mod group;
 pub(crate) mod look;
 pub(crate) mod reach;
 mod rights;
+#[cfg(test)]
+mod tests;
 
 pub use checks::SET_BY_BACKSTAY;
 pub use finding::{Finding, Severity};
