@@ -1,4 +1,4 @@
-//! What the brain makes of a MySQL's histories: each is named by its writer and by what others wrote (ADR 17), so one with
+//! What the brain makes of a MySQL's histories: each is named by its writer and by what others wrote (decision 18), so one with
 //! a transaction of its own is in none that is known.
 
 mod desk;

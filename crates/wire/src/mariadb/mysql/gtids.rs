@@ -3,7 +3,7 @@
 //! A set does not tell in which order its transactions came, so the history is named by all that can be compared: whoever
 //! writes, and a digest of everything in the set that others wrote. Two sets in a history of one name differ in that one
 //! writer's last transactions only, so their sizes say which one holds the other. A transaction that only one of them has
-//! changes the name: it is never mistaken for progress (ADR 17).
+//! changes the name: it is never mistaken for progress (decision 18).
 
 use backstay_model::{ReplId, ReplOffset};
 use sha2::{Digest, Sha256};
