@@ -31,7 +31,7 @@ fn an_old_primary_is_copied_from_a_replica_while_orders_go_on_and_follows() {
     agent.order(Some(&rebuild), false);
     let (file, transactions) = agent.saved();
     assert_eq!(transactions, 1);
-    let text = std::fs::read_to_string(file.unwrap()).unwrap();
+    let text = fs::read_to_string(file.unwrap()).unwrap();
     assert!(text.contains("### INSERT INTO `shop`.`orders`") && text.contains("'surplus'"), "{text}");
     assert!(!text.contains("common") && !text.contains("after") && !text.contains("meanwhile"), "{text}");
     assert!(bed.old.data().exists());
