@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) fn holder(data: &Path) -> Result<Option<i32>, Trouble> {
         let path = data.join(name);
         let unreadable =
             |source: io::Error| Trouble::File { verb: "cannot be looked at", path: path.clone(), source };
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(unreadable(error)),

@@ -1,9 +1,11 @@
 //! An old primary's data is replaced by a copy.
 
-use super::support::{Bed, ask, order, orders, until};
+use super::support::{Bed, ask, order, orders, state, until};
 use crate::agent::words::{self, End, Greeting, Word};
+use backstay_lab::servers::mariadb::Settings;
 use backstay_lab::stack::mariadb::application;
 use backstay_model::{Address, Method, Progress, Rebuild};
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
@@ -29,7 +31,7 @@ fn an_old_primary_is_copied_from_a_replica_while_orders_go_on_and_follows() {
     agent.order(Some(&rebuild), false);
     let (file, transactions) = agent.saved();
     assert_eq!(transactions, 1);
-    let text = std::fs::read_to_string(file.unwrap()).unwrap();
+    let text = fs::read_to_string(file.unwrap()).unwrap();
     assert!(text.contains("### INSERT INTO `shop`.`orders`") && text.contains("'surplus'"), "{text}");
     assert!(!text.contains("common") && !text.contains("after") && !text.contains("meanwhile"), "{text}");
     assert!(bed.old.data().exists());
@@ -86,6 +88,27 @@ fn a_server_that_hangs_is_killed_and_what_only_it_held_is_saved_all_the_same() {
     agent.order(Some(&rebuild), true);
     agent.done();
     bed.follows();
+}
+
+#[test]
+fn a_binary_log_beside_the_data_is_replaced_with_it() {
+    let mut bed = Bed::diverged("DO 1");
+    let history = state(&bed.old);
+    bed.group.shut_down("m1").unwrap();
+    let logs = bed.old.folder.join("logs");
+    fs::create_dir(&logs).unwrap();
+    bed.old.write_settings(&Settings::recipe().with("log_bin", "../logs/binlog")).unwrap();
+    bed.group.start_again("m1").unwrap();
+    ask(&bed.old, &format!("RESET MASTER; SET GLOBAL gtid_binlog_state='{history}'; {SURPLUS}"));
+    let (donor, agent) = (bed.agent(&bed.donor), bed.agent(&bed.old));
+    agent.order(Some(&bed.rebuild(Method::Copy, &donor)), true);
+    agent.done();
+    assert!(bed.saved("surplus.sql").contains("'surplus'"));
+    bed.follows();
+    bed.is_tidy();
+    let names: Vec<_> = fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| name.to_string_lossy().starts_with("binlog.")), "{names:?}");
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("before")), "{names:?}");
 }
 
 #[test]

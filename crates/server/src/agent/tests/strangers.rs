@@ -29,14 +29,14 @@ impl Authority {
         Self { folder, issued }
     }
 
-    fn keyring(&self, identity: &Identity) -> Option<Arc<Keyring>> {
+    fn keyring(&self, identity: &Identity) -> Arc<Keyring> {
         let issued = issue::certificate(&self.issued, identity, &[], Dates::from_now(10)).unwrap();
         let [certificate, key] = ["pem", "key"].map(|end| self.folder.path().join(format!("own.{end}")));
         fs::write(&certificate, issued.certificate).unwrap();
         fs::write(&key, issued.key).unwrap();
         let files =
             Files { authority: self.folder.path().join("authority.pem"), own: Some((certificate, key)) };
-        Some(Arc::new(Keyring::open(files, identity.clone()).unwrap()))
+        Arc::new(Keyring::open(files, identity.clone()).unwrap())
     }
 }
 
@@ -105,8 +105,8 @@ async fn only_the_agent_of_another_instance_of_the_service_is_given_anything() {
 #[tokio::test]
 async fn an_agent_proves_whose_it_is_and_nobody_else_may_have_a_copy() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
-    let address = donor(authority.keyring(&agent("db2")), &folder).await;
-    let call = |identity: Identity| told(&address, "shop", "db1", "db2", authority.keyring(&identity));
+    let address = donor(Some(authority.keyring(&agent("db2"))), &folder).await;
+    let call = |identity: Identity| told(&address, "shop", "db1", "db2", Some(authority.keyring(&identity)));
     let why = call(agent("db1")).await;
     assert!(why.contains("refused 'SELECT VERSION()"), "{why}");
     for identity in [
@@ -119,9 +119,9 @@ async fn an_agent_proves_whose_it_is_and_nobody_else_may_have_a_copy() {
     }
     // Another authority's, and one that listens where another should.
     let other = Authority::new();
-    let why = told(&address, "shop", "db1", "db2", other.keyring(&agent("db1"))).await;
+    let why = told(&address, "shop", "db1", "db2", Some(other.keyring(&agent("db1")))).await;
     assert!(why.contains("another authority"), "{why}");
-    let why = told(&address, "shop", "db1", "db3", authority.keyring(&agent("db1"))).await;
+    let why = told(&address, "shop", "db1", "db3", Some(authority.keyring(&agent("db1")))).await;
     assert!(why.contains("that of the agent of db2 of cluster shop"), "{why}");
     let why = told(&address, "shop", "db1", "db2", None).await;
     assert!(why.contains("the agent of db2"), "{why}");
@@ -142,10 +142,7 @@ async fn an_agent_does_not_start_where_it_could_not_do_its_work() {
         rescue: folder.path().join("rescue"),
         ..AgentOptions::new("db1".into(), Address { host: "127.0.0.1".into(), port: 0 })
     };
-    let open = async |options: AgentOptions| match Agent::open(&config, options, None).await {
-        Ok(_) => None,
-        Err(error) => Some(error),
-    };
+    let open = async |options: AgentOptions| Agent::open(&config, options, None).await.err();
     assert!(open(options()).await.is_none());
     let unknown = open(AgentOptions { instance: "db7".into(), ..options() }).await.unwrap();
     assert!(unknown.to_string().contains("it has db1"), "{unknown}");
