@@ -229,14 +229,12 @@ impl<'a> Reader<'a> {
         let known = self.known.has(gtid);
         if known {
             self.interrupted = true;
-        } else {
-            if flags & DDL != 0 {
-                self.lasts("a statement that changes a table's definition cannot be taken back");
-            } else if flags & STANDALONE != 0 || flags & TRANSACTIONAL == 0 {
-                self.lasts("a statement that is no part of a transaction cannot be taken back");
-            } else if flags & XA != 0 {
-                self.lasts("a prepared transaction (XA) cannot be taken back");
-            }
+        } else if flags & DDL != 0 {
+            self.lasts("a statement that changes a table's definition cannot be taken back");
+        } else if flags & STANDALONE != 0 || flags & TRANSACTIONAL == 0 {
+            self.lasts("a statement that is no part of a transaction cannot be taken back");
+        } else if flags & XA != 0 {
+            self.lasts("a prepared transaction (XA) cannot be taken back");
         }
         let standalone = flags & STANDALONE != 0;
         let (start, time) = (event.start, event.time);

@@ -59,7 +59,7 @@ pub(super) async fn listen(listener: TcpListener, donor: Arc<Donor>) {
                 calls.spawn(Arc::clone(&donor).serve(stream));
             }
             Ok(_) => {
-                donor.complaints.say(|| tracing::warn!("a caller was refused: {CALLS_MAX} are connected"))
+                donor.complaints.say(|| tracing::warn!("a caller was refused: {CALLS_MAX} are connected"));
             }
             Err(error) => {
                 donor.complaints.say(|| tracing::warn!("no call of an agent can be accepted: {error}"));

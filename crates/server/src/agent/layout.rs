@@ -4,7 +4,7 @@ use super::options::AgentOptions;
 use super::tools::Tool;
 use super::trouble::Trouble;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 /// The program only reads its settings.
@@ -51,7 +51,7 @@ impl Layout {
                 data.display()
             )));
         }
-        let Some(log) = value("log-bin").filter(|log| *log != "0").map(|log| data.join(log)) else {
+        let Some(log) = value("log-bin").filter(|log| *log != "0").map(|log| plain(&data.join(log))) else {
             return Err(Trouble::Impossible(
                 "the server's settings name no binary log: write log_bin=binlog, or name the settings with --server"
                     .to_owned(),
@@ -63,7 +63,7 @@ impl Layout {
             "innodb-undo-directory",
             "aria-log-dir-path",
         ];
-        let elsewhere = folders.iter().filter_map(|name| value(name)).map(|folder| data.join(folder));
+        let elsewhere = folders.iter().filter_map(|name| value(name)).map(|folder| plain(&data.join(folder)));
         Ok(Self {
             logs: log.parent().unwrap_or(data).to_owned(),
             // The server ignores an ending.
@@ -100,6 +100,19 @@ impl Layout {
     pub(super) fn series(version: &str) -> String {
         version.split('.').take(2).collect::<Vec<_>>().join(".")
     }
+}
+
+/// Without steps up.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
 }
 
 /// The server's program and its first arguments.
@@ -151,6 +164,7 @@ mod tests {
         let apart = read("/var/log/mysql/mysql-bin.log", "/undo").unwrap();
         assert_eq!((apart.logs.to_str(), apart.log_name.as_str()), (Some("/var/log/mysql"), "mysql-bin"));
         assert!(apart.logs_apart() && apart.elsewhere.is_some());
+        assert!(read("../logs/binlog", "").unwrap().logs_apart());
         assert_eq!(apart.number("mysql-bin.000012"), Some(12));
         assert_eq!((apart.number("mysql-bin.index"), apart.number("mysql-bin-2.000001")), (None, None));
     }

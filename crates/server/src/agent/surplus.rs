@@ -145,7 +145,7 @@ impl Surplus {
             instance: instance.to_string(),
             transactions: self.transactions(),
             first: times().next().map(|times| time(times.0)),
-            last: times().last().map(|times| time(times.1)),
+            last: times().next_back().map(|times| time(times.1)),
             tables: self
                 .tables()
                 .into_iter()

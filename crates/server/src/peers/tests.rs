@@ -145,6 +145,20 @@ async fn a_gateway_proves_its_own_name_or_that_of_the_controller_it_is_part_of()
     }
 }
 
+#[test]
+fn a_gateway_of_its_own_can_use_the_certificate_that_is_made_for_it() {
+    let desk = Desk::new();
+    let gateway = Identity::Gateway { cluster: "shop".into(), name: "app1".into() };
+    let files = desk.files(&gateway, Dates::from_now(10));
+    assert!(Keyring::open(files.clone(), gateway).is_ok());
+    let other = Identity::Gateway { cluster: "shop".into(), name: "app2".into() };
+    assert!(Keyring::open(files.clone(), other.clone()).is_err());
+    // Another authority's.
+    fs::write(desk.folder.path().join("authority.pem"), Desk::new().authority.certificate).unwrap();
+    let refused = Keyring::open(files, other).unwrap_err().to_string();
+    assert!(refused.contains("was not made by the authority"), "{refused}");
+}
+
 #[tokio::test]
 async fn an_agent_proves_whose_it_is() {
     let desk = Desk::new();

@@ -9,6 +9,7 @@ use backstay_lab::stack::mariadb::{
 };
 use backstay_lab::wait::wait_until;
 use backstay_model::{Address, AgentOrders, Epoch, Method, Progress, Rebuild};
+use backstay_wire::mariadb::RIGHTS;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -19,6 +20,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+
+/// What Backstay's user needs in addition, so that an instance can be copied.
+const COPY_RIGHTS: &[&str] = &["BINLOG MONITOR"];
 
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -62,6 +66,13 @@ impl Bed {
         let group = MariaDbGroup::start(3, &Settings::recipe()).unwrap();
         let [old, new, donor] = &group.instances()[..] else { panic!() };
         let (old, new, donor) = (old.clone(), new.clone(), donor.clone());
+        // What the guide grants, and no more.
+        let rights = RIGHTS.iter().chain(COPY_RIGHTS).copied().collect::<Vec<_>>().join(", ");
+        let user = format!("{CONTROLLER_USER}@'%'");
+        ask(
+            &old,
+            &format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM {user}; GRANT {rights} ON *.* TO {user}"),
+        );
         order(&old, "common");
         group.await_caught_up().unwrap();
         for replica in [&new, &donor] {
@@ -270,4 +281,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.end_thread();
     }
+}
+
+#[test]
+fn the_guide_grants_what_a_copy_needs() {
+    let guide = include_str!("../../../../../docs/guide/mariadb-users.md");
+    let grant = format!("\nGRANT {} ON *.* TO ", COPY_RIGHTS.join(", "));
+    assert!(guide.contains(&grant), "{grant}");
 }

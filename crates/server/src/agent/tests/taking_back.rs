@@ -96,3 +96,30 @@ fn what_a_crash_cuts_off_needs_no_taking_back() {
     );
     bed.follows();
 }
+
+#[test]
+fn what_cannot_be_taken_back_after_all_is_copied() {
+    // A row that the log knows and the table does not.
+    let bed = Bed::diverged(
+        "INSERT INTO shop.orders (note) VALUES ('surplus'); SET SESSION sql_log_bin=0; \
+         DELETE FROM shop.orders WHERE note='surplus'",
+    );
+    let (donor, agent) = (bed.agent(&bed.donor), bed.agent(&bed.old));
+    agent.order(Some(&bed.rebuild(Method::Auto, &donor)), true);
+    assert_eq!(agent.done(), (Method::Copy, "the flashback failed".to_owned()));
+    bed.follows();
+    bed.is_tidy();
+}
+
+#[test]
+fn an_instance_that_holds_nothing_of_its_own_is_copied() {
+    let bed = Bed::diverged("SET SESSION sql_log_bin=0; INSERT INTO shop.orders (note) VALUES ('in no log')");
+    let (donor, agent) = (bed.agent(&bed.donor), bed.agent(&bed.old));
+    let rebuild = bed.rebuild(Method::Auto, &donor);
+    agent.order(Some(&rebuild), false);
+    assert_eq!(agent.saved(), (None, 0));
+    agent.order(Some(&rebuild), true);
+    let (method, because) = agent.done();
+    assert!(method == Method::Copy && because.contains("nothing that others have not"), "{because}");
+    bed.follows();
+}
