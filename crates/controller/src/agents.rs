@@ -97,14 +97,14 @@ impl Controller {
         &self,
         now: Now,
         service: &ServiceName,
-        before: Option<Agreed>,
+        before: Option<&Agreed>,
         out: &mut Vec<Effect>,
     ) {
         let running = self.running(service);
-        if running == before.as_ref() {
+        if running == before {
             return;
         }
-        if let (Some(before), None) = (&before, running) {
+        if let (Some(before), None) = (before, running) {
             let ended = self.state.rebuilds.get(service).and_then(|it| it.ended.get(&before.instance));
             if let Some(Ended { outcome, .. }) = ended {
                 let kind =
@@ -112,7 +112,7 @@ impl Controller {
                 event(out, now, Some(service), kind);
             }
         }
-        if let Some(instance) = running.or(before.as_ref()).map(|it| it.instance.clone()) {
+        if let Some(instance) = running.or(before).map(|it| it.instance.clone()) {
             self.tell_agent(now.time, service, &instance, out);
         }
     }

@@ -287,7 +287,7 @@ impl Controller {
         self.tell_applied(now, entry, from.as_ref(), out);
         self.answer_pending(entry, true, out);
         self.look_at(now, &entry.service, out);
-        self.tell_change(now, &entry.service, running, out);
+        self.tell_change(now, &entry.service, running.as_ref(), out);
     }
 
     fn restored(&mut self, now: Now, state: State, out: &mut Vec<Effect>) {
