@@ -368,7 +368,7 @@ impl ServiceState {
                 let reigns = self.reign.as_ref().is_some_and(|reign| ackers.contains(&reign.instance));
                 epoch == Some(self.epoch) && matches!(self.phase, Phase::Stable | Phase::Opening) && !reigns
             }
-            // What else they must fit is the rebuilds' business.
+            // What a rebuild's must fit is the rebuilds' business.
             Decided::Rebuild { .. }
             | Decided::RebuildSaved { .. }
             | Decided::Discard { .. }

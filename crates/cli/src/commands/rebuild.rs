@@ -40,7 +40,7 @@ pub(super) fn rebuild(arguments: &Rebuild) -> Result<(), Failure> {
     let would: Done = controllers.post("/v1/rebuild", &body(true))?;
     let mut clauses = would.done.lines();
     let deed = Plan::new(clauses.next().unwrap_or_default());
-    let plan = clauses.fold(deed, |plan, clause| plan.with(clause));
+    let plan = clauses.fold(deed, Plan::with);
     if !arguments.consent.given(&plan, arguments.output)? {
         return Ok(());
     }

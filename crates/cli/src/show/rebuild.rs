@@ -1,42 +1,40 @@
 //! How a rebuild goes on, and what it came to.
 
 use backstay_model::{EventKind, Method, RebuildOutcome, RebuildStatus, Unit};
+use std::fmt::Write as _;
 
 const MIB: u64 = 1 << 20;
 
 /// One rebuild, in a line or two.
 pub(crate) fn rebuild(status: &RebuildStatus) -> String {
-    let RebuildStatus { instance, donor, number, .. } = status;
-    let mut text = match &status.outcome {
-        Some(outcome) => {
-            EventKind::RebuildEnded { instance: instance.clone(), outcome: outcome.clone() }.to_string()
-        }
-        None => {
-            let how = match status.method {
-                Method::Auto => String::new(),
-                method => format!(", {}", method.word()),
-            };
-            format!(
-                "{instance} is being rebuilt from {donor} (rebuild {number}{how}): it {}",
-                status.progress
-            )
-        }
-    };
+    let mut text = head(status);
+    // Writing to a string cannot fail.
     if let Some(bytes) = status.bytes {
-        text.push_str(&format!(", {}.{} MiB so far", bytes / MIB, bytes % MIB * 10 / MIB));
+        let _ = write!(text, ", {}.{} MiB so far", bytes / MIB, bytes % MIB * 10 / MIB);
     }
     if let Some(waits) = &status.waits {
-        text.push_str(&format!("; its data stays as long as {waits}"));
+        let _ = write!(text, "; its data stays as long as {waits}");
     }
     text.push('\n');
     let saved = status.saved.as_ref().and_then(|saved| Some((saved.file.as_ref()?, saved.transactions)));
-    if let Some((file, transactions)) =
-        saved.filter(|_| !matches!(status.outcome, Some(RebuildOutcome::CalledOff { .. })))
-    {
+    let is_called_off = matches!(status.outcome, Some(RebuildOutcome::CalledOff { .. }));
+    if let Some((file, transactions)) = saved.filter(|_| !is_called_off) {
         let count = Unit::Transactions.count(transactions);
-        text.push_str(&format!("{count} that only {instance} held: {file} on its host\n"));
+        let _ = writeln!(text, "{count} that only {} held: {file} on its host", status.instance);
     }
     text
+}
+
+fn head(status: &RebuildStatus) -> String {
+    let RebuildStatus { instance, donor, number, .. } = status;
+    if let Some(outcome) = status.outcome.clone() {
+        return EventKind::RebuildEnded { instance: instance.clone(), outcome }.to_string();
+    }
+    let how = match status.method {
+        Method::Auto => String::new(),
+        method => format!(", {}", method.word()),
+    };
+    format!("{instance} is being rebuilt from {donor} (rebuild {number}{how}): it {}", status.progress)
 }
 
 #[cfg(test)]
