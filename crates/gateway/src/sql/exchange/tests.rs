@@ -448,3 +448,59 @@ fn who_hangs_up_while_waiting_makes_room_for_others() {
     }
     assert!(world.exchange.endpoints[0].queue.len() < 200);
 }
+
+/// A client that was greeted as MariaDB does it, and has said so many words since; its server wants two.
+fn signing_in(words: usize) -> (World, usize) {
+    let mut world = World::new(EndpointKind::Primary, EndpointLimits::default());
+    (world.real, world.switches) = (true, true);
+    world.serve(ms(60_000));
+    let who = world.come();
+    world.run();
+    for _ in 0..words {
+        world.ask(who, QUERY);
+        world.run();
+    }
+    (world, who)
+}
+
+#[test]
+fn who_is_signing_in_when_the_primary_goes_is_let_in_by_the_next_one() {
+    for (words, drains) in [(0, false), (0, true), (1, false), (1, true)] {
+        let (mut world, who) = signing_in(words);
+        if drains {
+            world.drain();
+        } else {
+            world.hold();
+        }
+        assert!(is_here(&world, who) && world.remotes.is_empty());
+        assert_eq!(world.held, [Epoch(2)]);
+        world.serve(ms(60_000));
+        for _ in 0..5 {
+            world.run();
+            world.ask(who, QUERY);
+        }
+        world.run();
+        let remote = world.remotes.values().next().unwrap();
+        assert_eq!(remote.address, primary_of(2));
+        assert!(remote.wire.got.windows(5).any(|five| five == [9, 0, 0, 0, QUERY]), "{:?}", remote.wire.got);
+    }
+}
+
+#[test]
+fn who_was_let_in_ends_with_its_server() {
+    let (mut world, who) = signing_in(2);
+    world.hold();
+    assert!(!is_here(&world, who));
+}
+
+#[test]
+fn who_says_nothing_after_the_greeting_ends_with_its_server() {
+    for (millis, stays) in [(1_000, true), (3_000, false)] {
+        let (mut world, who) = signing_in(0);
+        world.pass(ms(millis));
+        let key = world.players[who].key.unwrap();
+        world.remotes.get_mut(&key).unwrap().wire.ended = true;
+        world.pump(key, Side::Server, usize::MAX);
+        assert_eq!(!world.players[who].wire.shut, stays, "after {millis} ms");
+    }
+}
