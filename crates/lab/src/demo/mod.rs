@@ -1,5 +1,5 @@
-//! The demo: a lab, clients that write all the time, and what can happen to a Redis and to a MariaDB primary. It shows each failover as it
-//! happens and holds Backstay to its promises: nothing acknowledged is lost, an old primary accepts nothing.
+//! The demo: a lab, clients that write all the time, and what can happen to a Redis and to a MariaDB primary. It shows
+//! each failover as it happens and holds Backstay to its promises: nothing acknowledged is lost, an old primary accepts nothing.
 
 pub mod act;
 pub mod orders;
@@ -48,6 +48,7 @@ pub fn play(options: &DemoOptions) -> Result<DemoReport> {
         down_after: DOWN_AFTER,
         gateways: 2,
         mariadb: 3,
+        agents: true,
         durability: Durability::Majority,
         ..Options::default()
     })?;

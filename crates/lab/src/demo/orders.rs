@@ -12,7 +12,7 @@ use crate::stack::fault::Fault;
 use crate::stack::lab::Lab;
 use crate::stack::mariadb::{application, await_same};
 use crate::wait::{poll_every, poll_until, wait_until};
-use backstay_model::ServiceStatus;
+use backstay_model::{EventKind, ServiceStatus};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub enum OrdersAct {
     CrashAndRejoin,
     /// Nothing breaks: it is moved by plan.
     Switchover,
-    /// It stands still, and wakes after the failover. The last one: what it then holds alone may take a rebuild.
+    /// It stands still, and wakes after the failover. What it then holds alone takes a rebuild.
     HangAndReturn,
 }
 
@@ -96,7 +96,7 @@ pub struct OrdersResult {
 /// How the old primary came back.
 enum Return {
     InStep(f64),
-    /// It does not follow, and why: mostly transactions that nobody else holds, which takes a rebuild.
+    /// It does not follow, and why.
     Apart(String),
 }
 
@@ -136,7 +136,7 @@ pub fn play(lab: &Lab, act: OrdersAct) -> Result<OrdersResult> {
     match back {
         Return::InStep(seconds) => result.back_s = Some(seconds),
         Return::Apart(sentence) => {
-            println!("  {:>12}  {from} takes no orders and does not follow: {sentence}", "");
+            result.broken.push(format!("{from} did not come back: {sentence}"));
             if server(lab, &from)?.value("SELECT @@read_only")? == "0" {
                 result.broken.push(format!("{from} takes orders, and is not the primary"));
             }
@@ -202,23 +202,42 @@ fn bring_back(lab: &Lab, act: OrdersAct, old: &str) -> Result<Return> {
     if let Some(fault) = fault {
         lab.fault(fault, old)?;
     }
+    let mut rebuilt = false;
     let back = poll_until(LIMIT, || {
         let service = status(lab).ok()?;
         // What is said of somebody who has just woken may be older than that.
         if in_step(&service) && follows(lab, old, &service).unwrap_or(false) {
             return Some(Return::InStep(begun.elapsed().as_secs_f64()));
         }
-        let diverged = service.problems.into_iter().find(|problem| problem.code == DIVERGED);
-        diverged.map(|problem| Return::Apart(problem.sentence))
+        if !rebuilt && service.problems.iter().any(|problem| problem.code == DIVERGED) {
+            println!(
+                "  {:>12}  {old} wakes with orders that nobody else has; an operator has it rebuilt (backstay rebuild)",
+                ""
+            );
+            rebuilt = lab.rebuild(SERVICE, old).is_ok();
+        }
+        None
     });
     waiting.finish_and_clear();
     let problem = || Some(status(lab).ok()?.problems.first()?.sentence.clone());
     let back =
         back.unwrap_or_else(|| Return::Apart(problem().unwrap_or_else(|| "nobody says why".to_owned())));
+    if let Some(outcome) = rebuilt.then(|| told_of_rebuild(lab, old)).flatten() {
+        println!("  {:>12}  {outcome}", "");
+    }
     if let Return::InStep(seconds) = back {
         println!("  {:>12}  {old} is a replica and in step after {seconds:.1} s", "");
     }
     Ok(back)
+}
+
+/// What became of its rebuild, and where lies what only it held.
+fn told_of_rebuild(lab: &Lab, instance: &str) -> Option<String> {
+    let rebuilds = status(lab).ok()?.rebuilds;
+    let rebuild = rebuilds.into_iter().rfind(|rebuild| rebuild.instance.as_str() == instance)?;
+    let ended = EventKind::RebuildEnded { instance: rebuild.instance.clone(), outcome: rebuild.outcome? };
+    let saved = rebuild.saved.and_then(|saved| saved.file);
+    Some(saved.map_or_else(|| ended.to_string(), |file| format!("{ended}; that is kept in {file}")))
 }
 
 /// What the primary has now is there, too, within a second.

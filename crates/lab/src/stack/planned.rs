@@ -5,7 +5,7 @@ use crate::error::{LabError, Result};
 use crate::servers::process::{Liveness, Moment};
 use crate::stack::lab::Lab;
 use crate::wait::poll_every;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long a replica may take to be fit: a fresh copy must have received something.
@@ -47,12 +47,24 @@ impl Lab {
         Ok(at)
     }
 
+    /// Has an instance rebuilt that holds what nobody else does. It returns once that is agreed on.
+    pub fn rebuild(&self, service: &str, instance: &str) -> Result<()> {
+        let wish = json!({"service": service, "instance": instance, "method": "auto", "dry_run": false, "by": "the lab"});
+        self.ask("/v1/rebuild", &wish)
+    }
+
     fn ask_switchover(&self, service: &str, to: &str, dry_run: bool) -> Result<()> {
+        self.ask(
+            "/v1/switchover",
+            &json!({"service": service, "to": to, "dry_run": dry_run, "by": "the lab"}),
+        )
+    }
+
+    fn ask(&self, path: &str, wish: &Value) -> Result<()> {
         let state = self.state()?;
-        let wish = json!({"service": service, "to": to, "dry_run": dry_run, "by": "the lab"});
         let mut last = Err(LabError::Refused("no controller of this lab runs.".to_owned()));
         for member in state.controllers.iter().filter(|member| member.liveness() == Liveness::Running) {
-            last = admin::post(&member.server.admin, "/v1/switchover", &wish);
+            last = admin::post(&member.server.admin, path, wish);
             if last.is_ok() {
                 break;
             }
