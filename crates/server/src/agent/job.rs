@@ -78,6 +78,7 @@ impl<'a> Job<'a> {
                 Stage::TakingBack => self.take_back().await?,
                 Stage::Copying { because, .. } => self.copy(because).await?,
                 Stage::Swapping { history, because } => self.put_in_place(&history, because).await?,
+                Stage::PuttingBack { why } => return Err(self.put_back(why).await),
                 Stage::Starting { method, because } => self.start(method, because).await?,
                 over => over,
             };
@@ -91,7 +92,7 @@ impl<'a> Job<'a> {
         let data = self.hands.options.data.display();
         match &self.record.stage {
             _ if !self.record.stopped => "Nothing was done to it".to_owned(),
-            Stage::Swapping { .. } if self.swap.before.exists() => {
+            Stage::Swapping { .. } | Stage::PuttingBack { .. } if self.swap.before.exists() => {
                 format!("It is stopped, and its old data is in {}", self.swap.before.display())
             }
             Stage::Saving | Stage::Saved | Stage::Copying { broken: false, .. } => {
@@ -102,7 +103,9 @@ impl<'a> Job<'a> {
                     "It is stopped, and its data in {data} may be partly taken back: rebuild it by a copy"
                 )
             }
-            Stage::Swapping { .. } => format!("It is stopped, and its old data is in {data}"),
+            Stage::Swapping { .. } | Stage::PuttingBack { .. } => {
+                format!("It is stopped, and its old data is in {data}")
+            }
             _ if self.swap.before.exists() => {
                 format!("The copy is in {data}, and its old data in {}", self.swap.before.display())
             }
@@ -112,7 +115,7 @@ impl<'a> Job<'a> {
 
     /// Puts things back after the rebuild was withdrawn.
     pub(super) async fn withdraw(&self) -> Result<(), Trouble> {
-        disk::remove(&self.swap.fresh)?;
+        self.swap.remove_copy()?;
         self.record.forget(&self.hands.options.rescue);
         if self.record.stopped && process::holder(&self.hands.options.data)?.is_none() {
             process::start(&self.hands.options, &self.work).await?;
@@ -279,14 +282,14 @@ impl Job<'_> {
                 all_installed(BACKUP)?;
                 // Of an agent that was killed, a program may still run on what it left.
                 process::end(&self.swap.fresh).await?;
-                disk::remove(&self.swap.fresh)?;
+                self.swap.remove_copy()?;
                 receiver.receive(|progress| self.tell(progress)).await
             })
             .await;
         match received {
             Ok(history) => Ok(Stage::Swapping { history: history.to_string(), because }),
             Err(trouble) => {
-                disk::remove(&self.swap.fresh)?;
+                self.swap.remove_copy()?;
                 Err(trouble)
             }
         }
@@ -299,10 +302,23 @@ impl Job<'_> {
         self.swap.swap()?;
         if let Err(trouble) = self.try_copy(&history).await {
             process::end(&self.hands.options.data).await?;
-            self.swap.undo()?;
-            return Err(trouble);
+            return Ok(Stage::PuttingBack { why: trouble.to_string() });
         }
         Ok(Stage::Starting { method: Method::Copy, because })
+    }
+
+    /// Puts the old data back. Returns why that had to be.
+    async fn put_back(&self, why: String) -> Trouble {
+        let back = async {
+            if process::holder(&self.hands.options.data)?.is_some() {
+                self.stop().await?;
+            }
+            self.swap.undo()
+        };
+        match back.await {
+            Ok(()) => Trouble::Impossible(why),
+            Err(trouble) => Trouble::Impossible(format!("{why}. It was not put back: {trouble}")),
+        }
     }
 
     async fn try_copy(&self, history: &GtidState) -> Result<(), Trouble> {

@@ -41,6 +41,10 @@ pub(super) enum Stage {
         history: String,
         because: String,
     },
+    /// The copy does not run, and the old data comes back; why, as a sentence.
+    PuttingBack {
+        why: String,
+    },
     Starting {
         method: Method,
         because: String,
@@ -62,7 +66,7 @@ impl Stage {
 
     /// There is no way back: whoever finds it goes on, told to or not.
     pub(super) const fn is_beyond_return(&self) -> bool {
-        matches!(self, Self::Swapping { .. } | Self::Starting { .. })
+        matches!(self, Self::Swapping { .. } | Self::PuttingBack { .. } | Self::Starting { .. })
     }
 }
 
