@@ -87,21 +87,28 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
+    /// The data was partly taken back, in this rebuild or in an earlier one, and not replaced since.
+    fn is_half(&self) -> bool {
+        self.half().exists() || matches!(self.record.stage, Stage::Copying { broken: true, .. })
+    }
+
+    fn half(&self) -> PathBuf {
+        Record::half(&self.hands.options.rescue, &self.record.rebuild)
+    }
+
     /// What the data is, as a sentence.
     pub(super) fn data_stands(&self) -> String {
         let data = self.hands.options.data.display();
         match &self.record.stage {
+            Stage::Saving | Stage::Saved | Stage::TakingBack | Stage::Copying { .. } if self.is_half() => {
+                format!("Its data in {data} may be partly taken back: rebuild it by a copy")
+            }
             _ if !self.record.stopped => "Nothing was done to it".to_owned(),
             Stage::Swapping { .. } | Stage::PuttingBack { .. } if self.swap.before.exists() => {
                 format!("It is stopped, and its old data is in {}", self.swap.before.display())
             }
-            Stage::Saving | Stage::Saved | Stage::Copying { broken: false, .. } => {
+            Stage::Saving | Stage::Saved | Stage::TakingBack | Stage::Copying { .. } => {
                 format!("It is stopped, and its data in {data} is as it was")
-            }
-            Stage::TakingBack | Stage::Copying { broken: true, .. } => {
-                format!(
-                    "It is stopped, and its data in {data} may be partly taken back: rebuild it by a copy"
-                )
             }
             Stage::Swapping { .. } | Stage::PuttingBack { .. } => {
                 format!("It is stopped, and its old data is in {data}")
@@ -118,6 +125,9 @@ impl<'a> Job<'a> {
         self.swap.remove_copy()?;
         self.record.forget(&self.hands.options.rescue);
         if self.record.stopped && process::holder(&self.hands.options.data)?.is_none() {
+            if self.is_half() {
+                return Err(Trouble::Impossible(format!("It is not started. {}", self.data_stands())));
+            }
             process::start(&self.hands.options, &self.work).await?;
         }
         Ok(())
@@ -178,6 +188,9 @@ impl Job<'_> {
     async fn look(&self) -> Result<GtidState, Trouble> {
         let rebuild = &self.record.rebuild;
         all_installed(BINLOG)?;
+        if rebuild.method == Method::Flashback && self.is_half() {
+            return Err(Trouble::Impossible("an earlier flashback was cut in the middle".to_owned()));
+        }
         if rebuild.method != Method::Flashback {
             all_installed(BACKUP)?;
             self.swap.check()?;
@@ -240,6 +253,10 @@ impl Job<'_> {
         .await?;
         let copying = |because: &str| Stage::Copying { because: because.to_owned(), broken: false };
         Ok(match rebuild.method {
+            _ if self.is_half() => Stage::Copying {
+                because: "an earlier flashback was cut in the middle".to_owned(),
+                broken: true,
+            },
             Method::Copy => copying("a copy was asked for"),
             Method::Auto if self.record.transactions == 0 => {
                 copying("its log holds nothing that others have not, so there is nothing to take back")
@@ -251,12 +268,18 @@ impl Job<'_> {
     async fn take_back(&self) -> Result<Stage, Trouble> {
         self.tell(Progress::TakingBack);
         let known = GtidState::read(&self.record.known).unwrap_or_default();
+        // Whatever becomes of this rebuild, nobody takes that back twice or lets it be seen.
+        disk::write(&self.half(), "")?;
         let outcome = flashback::take_back(&self.hands.options, &self.layout, &known, &self.work).await;
         let may_copy = self.record.rebuild.method == Method::Auto;
         match outcome.unwrap_or_else(Outcome::Broken) {
             Outcome::Done(because) => Ok(Stage::Starting { method: Method::Flashback, because }),
-            Outcome::Impossible(because) if may_copy => Ok(Stage::Copying { because, broken: false }),
+            Outcome::Impossible(because) if may_copy => {
+                disk::remove_file(&self.half())?;
+                Ok(Stage::Copying { because, broken: false })
+            }
             Outcome::Impossible(because) => {
+                disk::remove_file(&self.half())?;
                 Err(Trouble::Impossible(format!("it cannot be taken back: {because}. Rebuild it by a copy")))
             }
             Outcome::Broken(trouble) if may_copy => {
@@ -329,6 +352,9 @@ impl Job<'_> {
 
     async fn start(&self, method: Method, because: String) -> Result<Stage, Trouble> {
         self.tell(Progress::Starting);
+        if method == Method::Flashback {
+            disk::remove_file(&self.half())?;
+        }
         let options = &self.hands.options;
         if process::holder(&options.data)?.is_none() {
             process::start(options, &self.work).await?;
@@ -337,6 +363,7 @@ impl Job<'_> {
         if !options.keep_old {
             self.swap.discard()?;
         }
+        disk::remove_file(&self.half())?;
         Ok(Stage::Done { method, because })
     }
 }

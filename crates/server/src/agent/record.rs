@@ -87,6 +87,11 @@ impl Record {
         rescue.join(format!("{}-{}-{}", rebuild.service, rebuild.instance, rebuild.number))
     }
 
+    /// Says of the data, for any rebuild, that it may be partly taken back: neither what it was nor what it should be.
+    pub(super) fn half(rescue: &Path, rebuild: &Rebuild) -> PathBuf {
+        rescue.join(format!("{}-{}.partly-taken-back", rebuild.service, rebuild.instance))
+    }
+
     /// What is known of a rebuild: nothing, the first time. Another one of that number, of a cluster that began anew, is
     /// put aside.
     pub(super) fn open(rescue: &Path, rebuild: &Rebuild) -> Result<Self, Trouble> {
