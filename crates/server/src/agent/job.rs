@@ -71,6 +71,10 @@ impl<'a> Job<'a> {
     /// Goes through to the end.
     pub(super) async fn run(&mut self) -> Result<(), Trouble> {
         self.keep()?;
+        if !matches!(self.record.stage, Stage::Saving) && !self.record.stage.is_over() {
+            // Since this was written, others may have begun to use what lies there.
+            self.await_discard().await?;
+        }
         while !self.record.stage.is_over() {
             let next = match self.record.stage.clone() {
                 Stage::Saving => self.save().await?,
@@ -118,6 +122,25 @@ impl<'a> Job<'a> {
             }
             _ => format!("Its data is in {data}"),
         }
+    }
+
+    /// What lies where, if the rebuild ends where there is no way back: others may use it, so that it is left alone.
+    pub(super) fn lies_there(&self) -> Option<String> {
+        if !self.record.stage.is_beyond_return() {
+            return None;
+        }
+        let places = [
+            (&self.hands.options.data, "is the data folder"),
+            (&self.swap.before, "is the old data"),
+            (&self.swap.fresh, "is the copy"),
+        ];
+        let there = places.iter().filter(|(path, _)| path.exists());
+        let there: Vec<_> = there.map(|(path, what)| format!("{} {what}", path.display())).collect();
+        Some(format!(
+            "The rebuild was ended while the copy was put in the place of the data, and everything was left as it lies: {}. \
+             Look at it, then rebuild again",
+            there.join(", ")
+        ))
     }
 
     /// Puts things back after the rebuild was withdrawn.
@@ -238,8 +261,8 @@ impl Job<'_> {
         found.unwrap_or_else(|error| Err(Trouble::Impossible(error.to_string())))
     }
 
-    /// Waits until the data may be discarded, and chooses how.
-    async fn await_word(&self) -> Result<Stage, Trouble> {
+    /// Waits until the data may be discarded.
+    async fn await_discard(&self) -> Result<(), Trouble> {
         let mut orders = self.orders.clone();
         let rebuild = &self.record.rebuild;
         self.unless_withdrawn(async {
@@ -250,7 +273,13 @@ impl Job<'_> {
             }
             Ok(())
         })
-        .await?;
+        .await
+    }
+
+    /// Waits until the data may be discarded, and chooses how.
+    async fn await_word(&self) -> Result<Stage, Trouble> {
+        self.await_discard().await?;
+        let rebuild = &self.record.rebuild;
         let copying = |because: &str| Stage::Copying { because: because.to_owned(), broken: false };
         Ok(match rebuild.method {
             _ if self.is_half() => Stage::Copying {

@@ -64,7 +64,7 @@ impl Stage {
         matches!(self, Self::Done { .. } | Self::Failed { .. })
     }
 
-    /// There is no way back: whoever finds it goes on, told to or not.
+    /// There is no way back to the data as it was.
     pub(super) const fn is_beyond_return(&self) -> bool {
         matches!(self, Self::Swapping { .. } | Self::PuttingBack { .. } | Self::Starting { .. })
     }
@@ -110,11 +110,13 @@ impl Record {
         Ok(Self::new(rebuild.clone()))
     }
 
-    /// Those that nobody may leave as they are.
-    pub(super) fn beyond_return(rescue: &Path) -> Option<Self> {
-        let entries = fs::read_dir(rescue).ok()?;
+    /// Those that have not come to their end, the oldest first.
+    pub(super) fn unfinished(rescue: &Path) -> Vec<Self> {
+        let entries = fs::read_dir(rescue).into_iter().flatten();
         let records = entries.filter_map(|entry| Self::read(&entry.ok()?.path()));
-        records.filter(|record| record.stage.is_beyond_return()).max_by_key(|record| record.rebuild.number)
+        let mut records: Vec<_> = records.filter(|record| !record.stage.is_over()).collect();
+        records.sort_by_key(|record| record.rebuild.number);
+        records
     }
 
     fn read(folder: &Path) -> Option<Self> {
