@@ -31,6 +31,8 @@ pub(super) struct Job<'a> {
     work: PathBuf,
     layout: Layout,
     swap: Swap,
+    /// The instance is being stopped.
+    stopping: bool,
 }
 
 impl<'a> Job<'a> {
@@ -45,7 +47,7 @@ impl<'a> Job<'a> {
         disk::own_folder(&work)?;
         let layout = Layout::find(&hands.options, &work).await?;
         let swap = Swap::new(&layout, record.rebuild.number);
-        let mut job = Self { hands, orders, reports, record, work, layout, swap };
+        let mut job = Self { hands, orders, reports, record, work, layout, swap, stopping: false };
         job.record.stage = job.resumed();
         Ok(job)
     }
@@ -145,15 +147,28 @@ impl<'a> Job<'a> {
 
     /// Puts things back after the rebuild was withdrawn.
     pub(super) async fn withdraw(&self) -> Result<(), Trouble> {
+        let started = self.start_again().await;
+        self.record.forget(&self.hands.options.rescue)?;
+        started
+    }
+
+    async fn start_again(&self) -> Result<(), Trouble> {
         self.swap.remove_copy()?;
-        self.record.forget(&self.hands.options.rescue);
-        if self.record.stopped && process::holder(&self.hands.options.data)?.is_none() {
-            if self.is_half() {
-                return Err(Trouble::Impossible(format!("It is not started. {}", self.data_stands())));
-            }
-            process::start(&self.hands.options, &self.work).await?;
+        if !self.record.stopped {
+            return Ok(());
         }
-        Ok(())
+        let options = &self.hands.options;
+        if self.stopping {
+            // Half stopped it would be gone a moment after it was found to run.
+            self.stop().await?;
+        } else if process::gone_within(&options.data, options.stop_patience).await.is_err() {
+            // What an agent before this one began to stop is gone by now, so that somebody started this one.
+            return Ok(());
+        }
+        if self.is_half() {
+            return Err(Trouble::Impossible(format!("It is not started. {}", self.data_stands())));
+        }
+        process::start(options, &self.work).await
     }
 
     pub(super) fn fail(&mut self, why: String) {
@@ -201,7 +216,9 @@ impl Job<'_> {
         self.record.stopped = true;
         self.record.known = known.to_string();
         self.keep()?;
+        self.stopping = true;
         let saved = self.unless_withdrawn(self.stop_and_save(&known)).await?;
+        self.stopping = false;
         self.record.file = saved.file.map(|file| file.display().to_string());
         self.record.transactions = saved.transactions;
         Ok(Stage::Saved)
