@@ -73,6 +73,9 @@ impl<'a> Job<'a> {
     /// Goes through to the end.
     pub(super) async fn run(&mut self) -> Result<(), Trouble> {
         self.keep()?;
+        if let Some(progress) = self.record.progress().filter(|_| self.record.stage.is_over()) {
+            self.tell(progress);
+        }
         if !matches!(self.record.stage, Stage::Saving) && !self.record.stage.is_over() {
             // Since this was written, others may have begun to use what lies there.
             self.await_discard().await?;
