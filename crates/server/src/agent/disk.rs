@@ -52,6 +52,15 @@ pub(super) fn remove(folder: &Path) -> Result<(), Trouble> {
     }
 }
 
+/// Removes a file for good, if it is there.
+pub(super) fn remove_file(path: &Path) -> Result<(), Trouble> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_folder(path.parent().unwrap_or(Path::new("/"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Trouble::file("cannot be removed", path)(error)),
+    }
+}
+
 /// A folder that only its owner can look into.
 pub(super) fn own_folder(folder: &Path) -> Result<(), Trouble> {
     let made = fs::create_dir_all(folder)

@@ -31,6 +31,8 @@ pub(super) struct Job<'a> {
     work: PathBuf,
     layout: Layout,
     swap: Swap,
+    /// The instance is being stopped.
+    stopping: bool,
 }
 
 impl<'a> Job<'a> {
@@ -45,7 +47,7 @@ impl<'a> Job<'a> {
         disk::own_folder(&work)?;
         let layout = Layout::find(&hands.options, &work).await?;
         let swap = Swap::new(&layout, record.rebuild.number);
-        let mut job = Self { hands, orders, reports, record, work, layout, swap };
+        let mut job = Self { hands, orders, reports, record, work, layout, swap, stopping: false };
         job.record.stage = job.resumed();
         Ok(job)
     }
@@ -71,6 +73,13 @@ impl<'a> Job<'a> {
     /// Goes through to the end.
     pub(super) async fn run(&mut self) -> Result<(), Trouble> {
         self.keep()?;
+        if let Some(progress) = self.record.progress().filter(|_| self.record.stage.is_over()) {
+            self.tell(progress);
+        }
+        if !matches!(self.record.stage, Stage::Saving) && !self.record.stage.is_over() {
+            // Since this was written, others may have begun to use what lies there.
+            self.await_discard().await?;
+        }
         while !self.record.stage.is_over() {
             let next = match self.record.stage.clone() {
                 Stage::Saving => self.save().await?,
@@ -78,6 +87,7 @@ impl<'a> Job<'a> {
                 Stage::TakingBack => self.take_back().await?,
                 Stage::Copying { because, .. } => self.copy(because).await?,
                 Stage::Swapping { history, because } => self.put_in_place(&history, because).await?,
+                Stage::PuttingBack { why } => return Err(self.put_back(why).await),
                 Stage::Starting { method, because } => self.start(method, because).await?,
                 over => over,
             };
@@ -86,23 +96,32 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
+    /// The data was partly taken back, in this rebuild or in an earlier one, and not replaced since.
+    fn is_half(&self) -> bool {
+        self.half().exists() || matches!(self.record.stage, Stage::Copying { broken: true, .. })
+    }
+
+    fn half(&self) -> PathBuf {
+        Record::half(&self.hands.options.rescue, &self.record.rebuild)
+    }
+
     /// What the data is, as a sentence.
     pub(super) fn data_stands(&self) -> String {
         let data = self.hands.options.data.display();
         match &self.record.stage {
+            Stage::Saving | Stage::Saved | Stage::TakingBack | Stage::Copying { .. } if self.is_half() => {
+                format!("Its data in {data} may be partly taken back: rebuild it by a copy")
+            }
             _ if !self.record.stopped => "Nothing was done to it".to_owned(),
-            Stage::Swapping { .. } if self.swap.before.exists() => {
+            Stage::Swapping { .. } | Stage::PuttingBack { .. } if self.swap.before.exists() => {
                 format!("It is stopped, and its old data is in {}", self.swap.before.display())
             }
-            Stage::Saving | Stage::Saved | Stage::Copying { broken: false, .. } => {
+            Stage::Saving | Stage::Saved | Stage::TakingBack | Stage::Copying { .. } => {
                 format!("It is stopped, and its data in {data} is as it was")
             }
-            Stage::TakingBack | Stage::Copying { broken: true, .. } => {
-                format!(
-                    "It is stopped, and its data in {data} may be partly taken back: rebuild it by a copy"
-                )
+            Stage::Swapping { .. } | Stage::PuttingBack { .. } => {
+                format!("It is stopped, and its old data is in {data}")
             }
-            Stage::Swapping { .. } => format!("It is stopped, and its old data is in {data}"),
             _ if self.swap.before.exists() => {
                 format!("The copy is in {data}, and its old data in {}", self.swap.before.display())
             }
@@ -110,14 +129,49 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// What lies where, if the rebuild ends where there is no way back: others may use it, so that it is left alone.
+    pub(super) fn lies_there(&self) -> Option<String> {
+        if !self.record.stage.is_beyond_return() {
+            return None;
+        }
+        let places = [
+            (&self.hands.options.data, "is the data folder"),
+            (&self.swap.before, "is the old data"),
+            (&self.swap.fresh, "is the copy"),
+        ];
+        let there = places.iter().filter(|(path, _)| path.exists());
+        let there: Vec<_> = there.map(|(path, what)| format!("{} {what}", path.display())).collect();
+        Some(format!(
+            "The rebuild was ended while the copy was put in the place of the data, and everything was left as it lies: {}. \
+             Look at it, then rebuild again",
+            there.join(", ")
+        ))
+    }
+
     /// Puts things back after the rebuild was withdrawn.
     pub(super) async fn withdraw(&self) -> Result<(), Trouble> {
-        disk::remove(&self.swap.fresh)?;
-        self.record.forget(&self.hands.options.rescue);
-        if self.record.stopped && process::holder(&self.hands.options.data)?.is_none() {
-            process::start(&self.hands.options, &self.work).await?;
+        let started = self.start_again().await;
+        self.record.forget(&self.hands.options.rescue)?;
+        started
+    }
+
+    async fn start_again(&self) -> Result<(), Trouble> {
+        self.swap.remove_copy()?;
+        if !self.record.stopped {
+            return Ok(());
         }
-        Ok(())
+        let options = &self.hands.options;
+        if self.stopping {
+            // Half stopped it would be gone a moment after it was found to run.
+            self.stop().await?;
+        } else if process::gone_within(&options.data, options.stop_patience).await.is_err() {
+            // What an agent before this one began to stop is gone by now, so that somebody started this one.
+            return Ok(());
+        }
+        if self.is_half() {
+            return Err(Trouble::Impossible(format!("It is not started. {}", self.data_stands())));
+        }
+        process::start(options, &self.work).await
     }
 
     pub(super) fn fail(&mut self, why: String) {
@@ -165,7 +219,9 @@ impl Job<'_> {
         self.record.stopped = true;
         self.record.known = known.to_string();
         self.keep()?;
+        self.stopping = true;
         let saved = self.unless_withdrawn(self.stop_and_save(&known)).await?;
+        self.stopping = false;
         self.record.file = saved.file.map(|file| file.display().to_string());
         self.record.transactions = saved.transactions;
         Ok(Stage::Saved)
@@ -175,6 +231,9 @@ impl Job<'_> {
     async fn look(&self) -> Result<GtidState, Trouble> {
         let rebuild = &self.record.rebuild;
         all_installed(BINLOG)?;
+        if rebuild.method == Method::Flashback && self.is_half() {
+            return Err(Trouble::Impossible("an earlier flashback was cut in the middle".to_owned()));
+        }
         if rebuild.method != Method::Flashback {
             all_installed(BACKUP)?;
             self.swap.check()?;
@@ -222,8 +281,8 @@ impl Job<'_> {
         found.unwrap_or_else(|error| Err(Trouble::Impossible(error.to_string())))
     }
 
-    /// Waits until the data may be discarded, and chooses how.
-    async fn await_word(&self) -> Result<Stage, Trouble> {
+    /// Waits until the data may be discarded.
+    async fn await_discard(&self) -> Result<(), Trouble> {
         let mut orders = self.orders.clone();
         let rebuild = &self.record.rebuild;
         self.unless_withdrawn(async {
@@ -234,9 +293,19 @@ impl Job<'_> {
             }
             Ok(())
         })
-        .await?;
+        .await
+    }
+
+    /// Waits until the data may be discarded, and chooses how.
+    async fn await_word(&self) -> Result<Stage, Trouble> {
+        self.await_discard().await?;
+        let rebuild = &self.record.rebuild;
         let copying = |because: &str| Stage::Copying { because: because.to_owned(), broken: false };
         Ok(match rebuild.method {
+            _ if self.is_half() => Stage::Copying {
+                because: "an earlier flashback was cut in the middle".to_owned(),
+                broken: true,
+            },
             Method::Copy => copying("a copy was asked for"),
             Method::Auto if self.record.transactions == 0 => {
                 copying("its log holds nothing that others have not, so there is nothing to take back")
@@ -248,12 +317,18 @@ impl Job<'_> {
     async fn take_back(&self) -> Result<Stage, Trouble> {
         self.tell(Progress::TakingBack);
         let known = GtidState::read(&self.record.known).unwrap_or_default();
+        // Whatever becomes of this rebuild, nobody takes that back twice or lets it be seen.
+        disk::write(&self.half(), "")?;
         let outcome = flashback::take_back(&self.hands.options, &self.layout, &known, &self.work).await;
         let may_copy = self.record.rebuild.method == Method::Auto;
         match outcome.unwrap_or_else(Outcome::Broken) {
             Outcome::Done(because) => Ok(Stage::Starting { method: Method::Flashback, because }),
-            Outcome::Impossible(because) if may_copy => Ok(Stage::Copying { because, broken: false }),
+            Outcome::Impossible(because) if may_copy => {
+                disk::remove_file(&self.half())?;
+                Ok(Stage::Copying { because, broken: false })
+            }
             Outcome::Impossible(because) => {
+                disk::remove_file(&self.half())?;
                 Err(Trouble::Impossible(format!("it cannot be taken back: {because}. Rebuild it by a copy")))
             }
             Outcome::Broken(trouble) if may_copy => {
@@ -279,14 +354,14 @@ impl Job<'_> {
                 all_installed(BACKUP)?;
                 // Of an agent that was killed, a program may still run on what it left.
                 process::end(&self.swap.fresh).await?;
-                disk::remove(&self.swap.fresh)?;
+                self.swap.remove_copy()?;
                 receiver.receive(|progress| self.tell(progress)).await
             })
             .await;
         match received {
             Ok(history) => Ok(Stage::Swapping { history: history.to_string(), because }),
             Err(trouble) => {
-                disk::remove(&self.swap.fresh)?;
+                self.swap.remove_copy()?;
                 Err(trouble)
             }
         }
@@ -299,10 +374,23 @@ impl Job<'_> {
         self.swap.swap()?;
         if let Err(trouble) = self.try_copy(&history).await {
             process::end(&self.hands.options.data).await?;
-            self.swap.undo()?;
-            return Err(trouble);
+            return Ok(Stage::PuttingBack { why: trouble.to_string() });
         }
         Ok(Stage::Starting { method: Method::Copy, because })
+    }
+
+    /// Puts the old data back. Returns why that had to be.
+    async fn put_back(&self, why: String) -> Trouble {
+        let back = async {
+            if process::holder(&self.hands.options.data)?.is_some() {
+                self.stop().await?;
+            }
+            self.swap.undo()
+        };
+        match back.await {
+            Ok(()) => Trouble::Impossible(why),
+            Err(trouble) => Trouble::Impossible(format!("{why}. It was not put back: {trouble}")),
+        }
     }
 
     async fn try_copy(&self, history: &GtidState) -> Result<(), Trouble> {
@@ -313,6 +401,9 @@ impl Job<'_> {
 
     async fn start(&self, method: Method, because: String) -> Result<Stage, Trouble> {
         self.tell(Progress::Starting);
+        if method == Method::Flashback {
+            disk::remove_file(&self.half())?;
+        }
         let options = &self.hands.options;
         if process::holder(&options.data)?.is_none() {
             process::start(options, &self.work).await?;
@@ -321,6 +412,7 @@ impl Job<'_> {
         if !options.keep_old {
             self.swap.discard()?;
         }
+        disk::remove_file(&self.half())?;
         Ok(Stage::Done { method, because })
     }
 }

@@ -17,8 +17,20 @@ pub(super) struct Swap {
     pub(super) fresh: PathBuf,
     /// The data that was replaced.
     pub(super) before: PathBuf,
-    /// The binary log, if it does not lie in the data folder, and where its old files go.
-    logs: Option<(Layout, PathBuf)>,
+    /// A copy that is being removed: what is half removed is never taken for a whole one.
+    trash: PathBuf,
+    /// The binary log, if it does not lie in the data folder.
+    logs: Option<Logs>,
+}
+
+/// A binary log that does not lie in the data folder.
+#[derive(Clone, Debug)]
+struct Logs {
+    layout: Layout,
+    /// Where its old files go.
+    old: PathBuf,
+    /// The same, once nothing of the new ones is left and they come back.
+    back: PathBuf,
 }
 
 impl Swap {
@@ -29,10 +41,11 @@ impl Swap {
             PathBuf::from(path)
         };
         let logs = layout.logs_apart().then(|| {
-            let old = layout.logs.join(format!("{}.before-{number}", layout.log_name));
-            (layout.clone(), old)
+            let within = |ending: &str| layout.logs.join(format!("{}.{ending}-{number}", layout.log_name));
+            Logs { layout: layout.clone(), old: within("before"), back: within("back") }
         });
-        Self { data: layout.data.clone(), fresh: beside("rebuild"), before: beside("before"), logs }
+        let (fresh, before, trash) = (beside("rebuild"), beside("before"), beside("trash"));
+        Self { data: layout.data.clone(), fresh, before, trash, logs }
     }
 
     /// Whether the data folder can be renamed at all.
@@ -55,7 +68,14 @@ impl Swap {
     /// Swaps, or goes on with a swap that was begun.
     pub(super) fn swap(&self) -> Result<(), Trouble> {
         if !self.fresh.exists() {
-            return Ok(());
+            if self.before.exists() && self.data.exists() {
+                return Ok(());
+            }
+            return Err(Trouble::Impossible(format!(
+                "the copy in {} is gone, and nothing was put in the place of {}",
+                self.fresh.display(),
+                self.data.display()
+            )));
         }
         if self.data.exists() {
             if self.before.exists() {
@@ -68,39 +88,64 @@ impl Swap {
             }
             disk::rename(&self.data, &self.before)?;
         }
-        if let Some((layout, old)) = &self.logs {
+        if let Some(Logs { layout, old, .. }) = &self.logs {
             disk::own_folder(old)?;
             move_logs(layout, &layout.logs, old)?;
         }
         disk::rename(&self.fresh, &self.data)
     }
 
-    /// Puts the old data back. The copy is gone then.
+    /// Puts the old data back, or goes on with that. The copy is gone then.
     pub(super) fn undo(&self) -> Result<(), Trouble> {
-        if !self.before.exists() {
-            return Ok(());
-        }
-        if self.data.exists() {
-            disk::remove(&self.fresh)?;
-            disk::rename(&self.data, &self.fresh)?;
-        }
-        if let Some((layout, old)) = self.logs.as_ref().filter(|(_, old)| old.exists()) {
-            for log in files(layout, &layout.logs)? {
-                fs::remove_file(&log).map_err(Trouble::file("cannot be removed", &log))?;
+        if self.before.exists() {
+            if self.data.exists() {
+                disk::remove(&self.trash)?;
+                disk::rename(&self.data, &self.trash)?;
             }
-            move_logs(layout, old, &layout.logs)?;
+            if let Some(logs) = &self.logs {
+                // Before the copy is in place, those that lie there are the old ones.
+                logs.put_back(!self.fresh.exists())?;
+            }
+            disk::rename(&self.before, &self.data)?;
         }
-        disk::rename(&self.before, &self.data)?;
-        disk::remove(&self.fresh)
+        self.remove_copy()
+    }
+
+    /// Removes the copy, whole or not.
+    pub(super) fn remove_copy(&self) -> Result<(), Trouble> {
+        disk::remove(&self.trash)?;
+        if self.fresh.exists() {
+            disk::rename(&self.fresh, &self.trash)?;
+        }
+        disk::remove(&self.trash)
     }
 
     /// Removes what was replaced.
     pub(super) fn discard(&self) -> Result<(), Trouble> {
         disk::remove(&self.before)?;
         match &self.logs {
-            Some((_, old)) => disk::remove(old),
+            Some(Logs { old, .. }) => disk::remove(old),
             None => Ok(()),
         }
+    }
+}
+
+impl Logs {
+    /// Puts the old files back; `others` says whether those in their place are to go.
+    fn put_back(&self, others: bool) -> Result<(), Trouble> {
+        let Self { layout, old, back } = self;
+        if old.exists() {
+            for log in if others { files(layout, &layout.logs)? } else { Vec::new() } {
+                fs::remove_file(&log).map_err(Trouble::file("cannot be removed", &log))?;
+            }
+            // From here on those that lie there are old ones that came back.
+            disk::rename(old, back)?;
+        }
+        if back.exists() {
+            move_logs(layout, back, &layout.logs)?;
+            disk::remove(back)?;
+        }
+        Ok(())
     }
 }
 
@@ -173,7 +218,7 @@ mod tests {
                 if cut > 0 {
                     fs::rename(&layout.data, &swap.before).unwrap();
                 }
-                if let (2, Some((_, old))) = (cut, &swap.logs) {
+                if let (2, Some(Logs { old, .. })) = (cut, &swap.logs) {
                     fs::create_dir_all(old).unwrap();
                     fs::rename(layout.logs.join("binlog.000001"), old.join("binlog.000001")).unwrap();
                 }
@@ -185,6 +230,7 @@ mod tests {
                 );
                 swap.swap().unwrap();
                 swap.discard().unwrap();
+                assert!(swap.swap().is_err());
                 assert!(!swap.before.exists() && rows(&layout) == "new");
             }
         }
@@ -205,6 +251,52 @@ mod tests {
                 layout.logs.join("other.000001").exists() && !swap.before.exists() && !swap.fresh.exists()
             );
         }
+    }
+
+    #[test]
+    fn putting_back_that_was_cut_anywhere_goes_on() {
+        for logs in ["data", "logs"] {
+            for cut in 0..6 {
+                let (_folder, layout, swap) = arranged(logs);
+                swap.swap().unwrap();
+                fs::create_dir_all(&layout.logs).unwrap();
+                fs::write(layout.logs.join("binlog.000001"), "new").unwrap();
+                if cut > 0 {
+                    fs::rename(&layout.data, &swap.trash).unwrap();
+                }
+                if let Some(Logs { old, back, .. }) = swap.logs.as_ref().filter(|_| cut > 1) {
+                    fs::remove_file(layout.logs.join("binlog.000001")).unwrap();
+                    if cut > 2 {
+                        fs::rename(old, back).unwrap();
+                    }
+                    if cut > 3 {
+                        fs::rename(back.join("binlog.000001"), layout.logs.join("binlog.000001")).unwrap();
+                    }
+                    if cut > 4 {
+                        fs::rename(back.join("binlog.index"), layout.logs.join("binlog.index")).unwrap();
+                    }
+                }
+                if cut == 5 {
+                    fs::rename(&swap.before, &layout.data).unwrap();
+                    // Half removed.
+                    let _ = fs::remove_file(swap.trash.join("rows"));
+                }
+                swap.undo().unwrap();
+                assert_eq!(rows(&layout), "old");
+                for log in ["binlog.000001", "binlog.index"] {
+                    assert_eq!(fs::read_to_string(layout.logs.join(log)).unwrap(), "old", "{logs} {cut}");
+                }
+                assert!(!swap.before.exists() && !swap.trash.exists() && !swap.fresh.exists());
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_copy_nothing_was_swapped() {
+        let (_folder, layout, swap) = arranged("data");
+        swap.remove_copy().unwrap();
+        let refused = swap.swap().unwrap_err().to_string();
+        assert!(refused.contains("is gone") && rows(&layout) == "old", "{refused}");
     }
 
     #[test]

@@ -9,7 +9,12 @@ use super::record::Record;
 use super::trouble::Trouble;
 use backstay_model::{AgentOrders, AgentReport, Progress, Rebuild, ServiceName};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// How often it is looked whether a leader was heard at all.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What the work is done with.
 #[derive(Clone, Debug)]
@@ -44,11 +49,9 @@ impl Reports {
 
 /// Works until nobody gives orders any more.
 pub(super) async fn work(hands: Hands, mut orders: watch::Receiver<AgentOrders>, reports: Reports) {
-    // What has no way back is brought to its end first, whether a controller can be reached or not.
-    if let Some(record) = Record::beyond_return(&hands.options.rescue)
-        && hands.is_mine(&record.rebuild)
-    {
-        hands.rebuild(record, &orders, &reports).await;
+    // While this agent did not run, anything may have been decided: nothing is touched before a leader has spoken.
+    if first_word(&mut orders).await.is_err() {
+        return;
     }
     // Orders are repeated: what came to its end is not begun again.
     let mut over = None;
@@ -56,6 +59,11 @@ pub(super) async fn work(hands: Hands, mut orders: watch::Receiver<AgentOrders>,
         let wanted = orders.borrow_and_update().rebuild.clone();
         if wanted.is_none() {
             over = None;
+        }
+        for record in Record::unfinished(&hands.options.rescue) {
+            if hands.is_mine(&record.rebuild) && wanted.as_ref() != Some(&record.rebuild) {
+                hands.leave(record, &orders, &reports).await;
+            }
         }
         if let Some(rebuild) = wanted.filter(|it| hands.is_mine(it) && over.as_ref() != Some(it)) {
             match Record::open(&hands.options.rescue, &rebuild) {
@@ -68,6 +76,17 @@ pub(super) async fn work(hands: Hands, mut orders: watch::Receiver<AgentOrders>,
             return;
         }
     }
+}
+
+/// Waits until a leader has said something, which may be that there is nothing to do.
+async fn first_word(orders: &mut watch::Receiver<AgentOrders>) -> Result<(), watch::error::RecvError> {
+    // Whoever carries orders wakes nobody for that, so it is looked for.
+    while *orders.borrow() == AgentOrders::default() {
+        if let Ok(changed) = timeout(LOOK_EVERY, orders.changed()).await {
+            changed?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until `rebuild` is not wanted any more.
@@ -95,19 +114,35 @@ impl Hands {
         };
         match job.run().await {
             Ok(()) => {}
-            Err(Trouble::Withdrawn) => {
-                tracing::info!("rebuild {number} was withdrawn");
-                match job.withdraw().await {
-                    Ok(()) => reports.replace(None),
-                    Err(trouble) => failed(format!("The rebuild was withdrawn. {trouble}")),
-                }
-            }
+            Err(Trouble::Withdrawn) => self.withdraw(job, number, reports).await,
             Err(trouble) => {
                 let why = format!("{trouble}. {}", job.data_stands());
                 tracing::error!("rebuild {number} failed: {why}");
                 job.fail(why.clone());
                 failed(why);
             }
+        }
+    }
+
+    /// Ends a rebuild that is on record and not wanted any more.
+    async fn leave(&self, record: Record, orders: &watch::Receiver<AgentOrders>, reports: &Reports) {
+        let number = record.rebuild.number;
+        match Job::open(self, orders.clone(), reports, record).await {
+            Ok(job) => self.withdraw(job, number, reports).await,
+            Err(trouble) => reports.tell(number, Progress::Failed { why: trouble.to_string() }),
+        }
+    }
+
+    async fn withdraw(&self, mut job: Job<'_>, number: u64, reports: &Reports) {
+        tracing::info!("rebuild {number} was withdrawn");
+        let failed = |why: String| reports.tell(number, Progress::Failed { why });
+        if let Some(why) = job.lies_there() {
+            job.fail(why.clone());
+            return failed(why);
+        }
+        match job.withdraw().await {
+            Ok(()) => reports.replace(None),
+            Err(trouble) => failed(format!("The rebuild was withdrawn. {trouble}")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::support::{Bed, ask, order, orders, until};
 use backstay_lab::stack::mariadb::{application, status};
-use backstay_model::{Method, Progress};
+use backstay_model::{Method, Progress, Rebuild};
 
 #[test]
 fn rows_that_only_an_old_primary_changed_are_saved_and_taken_back_and_it_follows() {
@@ -121,5 +121,28 @@ fn an_instance_that_holds_nothing_of_its_own_is_copied() {
     agent.order(Some(&rebuild), true);
     let (method, because) = agent.done();
     assert!(method == Method::Copy && because.contains("nothing that others have not"), "{because}");
+    bed.follows();
+}
+
+#[test]
+fn what_was_partly_taken_back_is_neither_started_nor_taken_back_again() {
+    let bed = Bed::diverged("INSERT INTO shop.orders (note) VALUES ('surplus')");
+    let (donor, agent) = (bed.agent(&bed.donor), bed.agent(&bed.old));
+    let marker = bed.rescue(&bed.old).join("orders-m1.partly-taken-back");
+    std::fs::write(&marker, "").unwrap();
+    agent.order(Some(&bed.rebuild(Method::Flashback, &donor)), true);
+    let why = agent.failed();
+    assert!(why.contains("cut in the middle") && bed.old.answers(), "{why}");
+    let second = Rebuild { number: 2, ..bed.rebuild(Method::Auto, &donor) };
+    agent.order(Some(&second), false);
+    until("it is saved", || matches!(agent.progress(), Some(Progress::Saved { .. })));
+    agent.order(None, false);
+    let why = agent.failed();
+    assert!(why.contains("not started") && why.contains("partly taken back") && !bed.old.answers(), "{why}");
+    let third = Rebuild { number: 3, ..second };
+    agent.order(Some(&third), true);
+    until("it is done", || matches!(agent.progress(), Some(Progress::Done { .. })));
+    assert_eq!(agent.done(), (Method::Copy, "an earlier flashback was cut in the middle".to_owned()));
+    assert!(!marker.exists());
     bed.follows();
 }
