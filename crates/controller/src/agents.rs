@@ -84,10 +84,12 @@ impl Controller {
         instance: &InstanceName,
         out: &mut Vec<Effect>,
     ) {
-        if !self.leads() || now >= self.lease || !self.agents.contains_key(instance) {
+        let Some(agent) = self.agents.get(instance).filter(|_| self.leads() && now < self.lease) else {
             return;
-        }
+        };
         if let Some(orders) = self.agent_orders(service, instance) {
+            let (process, answers) = (agent.process, agent.report.number);
+            let orders = AgentOrders { term: self.term, process, answers, ..orders };
             out.push(Effect::TellAgent { instance: instance.clone(), orders });
         }
     }
@@ -133,7 +135,8 @@ impl Controller {
             method: running.method,
         };
         let mistaken = self.mistake == Some(crate::Mistake::DiscardCounted) && running.saved.is_some();
-        Some(AgentOrders { rebuild: Some(rebuild), discard: running.discards || mistaken })
+        let discard = running.discards || mistaken;
+        Some(AgentOrders { rebuild: Some(rebuild), discard, ..AgentOrders::default() })
     }
 
     pub(crate) fn running(&self, service: &ServiceName) -> Option<&Agreed> {

@@ -73,8 +73,13 @@ fn running(desk: &Desk) -> Option<Agreed> {
     rebuilds(desk).running
 }
 
-/// What the agent of `r3` was told last.
+/// What the agent of `r3` was told last, without what tells late words from new ones.
 fn told(desk: &Desk) -> AgentOrders {
+    let orders = answer(desk);
+    AgentOrders { rebuild: orders.rebuild, discard: orders.discard, ..AgentOrders::default() }
+}
+
+fn answer(desk: &Desk) -> AgentOrders {
     let orders = desk.agents.iter().rev().find(|(name, _)| name == "r3");
     orders.map(|(_, orders)| orders.clone()).unwrap_or_default()
 }
@@ -257,6 +262,23 @@ fn whoever_leads_next_goes_on_where_the_last_one_stopped() {
     primary(&mut desk, 0);
     desk.pass(300);
     assert!(told(&desk).discard);
+}
+
+#[test]
+fn what_an_agent_is_told_names_the_leaders_term_and_the_report_that_it_answers() {
+    let mut desk = diverged(Durability::Async, RebuildPolicy::Ask);
+    rebuild(&mut desk, false).unwrap();
+    let first = answer(&desk);
+    assert!(first.rebuild.is_some() && first.process == 1, "{first:?}");
+    desk.agent("r3", Some((1, Progress::Saving)));
+    let second = answer(&desk);
+    assert!(second.answers > first.answers && second.answers == desk.report, "{second:?}");
+    desk.step(Input::Leadership { leader: Some(id("b")), term: backstay_model::Term(8) });
+    desk.step(Input::Leadership { leader: Some(id("a")), term: backstay_model::Term(9) });
+    desk.step(Input::Lease(Time::MAX));
+    desk.agent("r3", Some((1, Progress::Saving)));
+    assert_eq!(answer(&desk).term, backstay_model::Term(9));
+    assert!(first.term < backstay_model::Term(9));
 }
 
 #[test]
