@@ -5,10 +5,21 @@ mod desk;
 
 use backstay_controller::{Agreed, Decided, Entry, Input, Mistake, Rebuilds, Refusal, Wish};
 use backstay_model::{
-    Address, AgentOrders, Durability, Engine, Epoch, Health, MariaDbSpec, Method, Observation, Progress,
-    RebuildOutcome, RebuildPolicy, Replication, Role, ServiceSpec, SqlState, Time,
+    Action, Address, AgentOrders, Durability, Engine, Epoch, Health, MariaDbSpec, Method, Observation,
+    Progress, RebuildOutcome, RebuildPolicy, Replication, Role, ServiceSpec, SqlState, Time,
 };
 use desk::{Desk, REFUSED, address, id, spec, state};
+
+const ACKS: SqlState = SqlState {
+    exposed: false,
+    stalled: false,
+    diverged: false,
+    unapplied: 0,
+    guarded: false,
+    ackers: 0,
+    acks: true,
+    heartbeats: 0,
+};
 
 fn settings(durability: Durability, rebuild: RebuildPolicy) -> ServiceSpec {
     let engine = Engine::MariaDb(MariaDbSpec { durability, rebuild, ..MariaDbSpec::default() });
@@ -173,30 +184,29 @@ fn one_whose_acknowledgements_count_keeps_its_data_until_another_holds_everythin
         let decision = Decided::Ackers { epoch: Epoch(1), ackers };
         desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
         rebuild(&mut desk, false).unwrap();
-        stop(&mut desk);
-        // The primary still hears two that acknowledge, so what it wrote last may be on r3 alone.
+        if mistake.is_some() {
+            stop(&mut desk);
+            assert!(told(&desk).discard);
+            continue;
+        }
+        // The primary still hears two that acknowledge, so what it wrote last may be on r3 alone: it is not even stopped.
         for _ in 0..3 {
             desk.pass(100);
             primary(&mut desk, 2);
-            follows(&mut desk, "r2", SqlState { acks: true, ..SqlState::default() });
+            follows(&mut desk, "r2", ACKS);
         }
-        desk.agent("r3", Some((1, saved())));
-        assert_eq!(told(&desk).discard, mistake.is_some());
-        if mistake.is_some() {
-            continue;
-        }
+        desk.agent("r3", None);
+        assert_eq!(told(&desk), AgentOrders::default());
         let problems = &desk.brain.status(desk.clock()).services[0].problems;
         let sentence = &problems.iter().find(|it| it.code == "RebuildRunning").unwrap().sentence;
         assert!(
             sentence.contains("r3 may hold the only copy of commits that were acknowledged"),
             "{sentence}"
         );
-        for _ in 0..2 {
-            desk.pass(100);
-            primary(&mut desk, 1);
-            desk.pass(10);
-            follows(&mut desk, "r2", SqlState { acks: true, ..SqlState::default() });
-        }
+        lost(&mut desk);
+        is_dropped(&mut desk);
+        assert!(told(&desk).rebuild.is_some(), "{:?}", desk.told);
+        stop(&mut desk);
         desk.pass(300);
         primary(&mut desk, 1);
         desk.pass(10);
@@ -206,6 +216,58 @@ fn one_whose_acknowledgements_count_keeps_its_data_until_another_holds_everythin
         desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
         assert_eq!(desk.brain.state().counted[&"shop".into()].ackers, ["r2".into()].into());
     }
+}
+
+/// The primary hears one that acknowledges, and that holds everything.
+fn is_dropped(desk: &mut Desk) {
+    for _ in 0..2 {
+        desk.pass(100);
+        primary(desk, 1);
+        desk.pass(10);
+        follows(desk, "r2", ACKS);
+    }
+    desk.pass(300);
+    desk.agent("r3", None);
+}
+
+#[test]
+fn a_healthy_one_that_acknowledges_is_stopped_only_once_its_acknowledgements_count_no_more() {
+    let mut desk = Desk::settled_with(settings(Durability::Majority, RebuildPolicy::Ask));
+    agents(&mut desk);
+    primary(&mut desk, 2);
+    follows(&mut desk, "r2", ACKS);
+    follows(&mut desk, "r3", ACKS);
+    desk.pass(300);
+    let both = ["r2".into(), "r3".into()].into();
+    assert_eq!(desk.brain.state().counted[&"shop".into()].ackers, both);
+    desk.orders.clear();
+    rebuild(&mut desk, false).unwrap();
+    desk.pass(50);
+    let lets_go = |order: &backstay_model::Order| matches!(order.action, Action::Follow { acker: false, .. });
+    assert!(desk.orders.iter().any(|order| order == "r3 follow r1"), "{:?}", desk.orders);
+    assert!(desk.last_order.as_ref().is_some_and(lets_go), "{:?}", desk.last_order);
+    assert_eq!(told(&desk), AgentOrders::default());
+    // While nothing is seen of that, a failover reads both.
+    is_dropped(&mut desk);
+    assert_eq!(told(&desk), AgentOrders::default());
+    follows(&mut desk, "r3", SqlState::default());
+    is_dropped(&mut desk);
+    assert_eq!(desk.brain.state().counted[&"shop".into()].ackers, ["r2".into()].into());
+    assert!(told(&desk).rebuild.is_some());
+}
+
+#[test]
+fn the_only_one_that_acknowledges_is_not_rebuilt() {
+    let mut desk = Desk::settled_with(settings(Durability::Majority, RebuildPolicy::Ask));
+    agents(&mut desk);
+    primary(&mut desk, 2);
+    follows(&mut desk, "r2", ACKS);
+    follows(&mut desk, "r3", ACKS);
+    desk.pass(300);
+    desk.everybody_thinks("r2", &REFUSED);
+    let refused = rebuild(&mut desk, false).unwrap_err().to_string();
+    assert!(refused.contains("no other replica that does is up and in step"), "{refused}");
+    assert_eq!(running(&desk), None);
 }
 
 #[test]
