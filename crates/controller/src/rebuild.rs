@@ -5,7 +5,7 @@
 use crate::agents::Agents;
 use crate::counted::{Counted, another_acknowledges, counts, is_majority};
 use crate::entry::Decided;
-use crate::rebuilds::Agreed;
+use crate::rebuilds::{Agreed, THE_FILE};
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::surplus::surplus;
@@ -53,7 +53,7 @@ pub(crate) fn tend(work: &mut Work) {
 
 /// Lets the data be discarded as soon as nobody can want it any more.
 fn discard(work: &mut Work, running: &Agreed) {
-    if work.hindrance.is_some() {
+    if work.hindrance.is_some() || (running.is_automatic() && work.state.is_paused(work.now.unix)) {
         return;
     }
     let (epoch, instance) = (work.state.epoch, running.instance.clone());
@@ -221,7 +221,8 @@ pub(crate) fn meaning(
     clauses
 }
 
-/// Where the file says so, one that has diverged for a while. Not again, if that failed: then somebody must look.
+/// Where the file says so, one that has diverged for a while. Not again, if that failed or somebody
+/// called it off: then somebody must look.
 fn begin_by_itself(work: &mut Work) {
     let policy = work.scene.spec.engine.mariadb().map(|mariadb| mariadb.rebuild);
     if policy != Some(RebuildPolicy::Auto) || work.state.is_paused(work.now.unix) || work.hindrance.is_some()
@@ -243,9 +244,8 @@ fn begin_by_itself(work: &mut Work) {
         let Some(spec) = work.scene.spec.instance(&name) else {
             continue;
         };
-        let failed = work.rebuilds.and_then(|rebuilds| rebuilds.ended.get(&name)).is_some_and(|ended| {
-            !ended.in_step && !matches!(ended.outcome, RebuildOutcome::CalledOff { .. })
-        });
+        let failed = work.rebuilds.and_then(|rebuilds| rebuilds.ended.get(&name));
+        let failed = failed.is_some_and(|ended| !ended.in_step && !ended.again);
         let unfit = unfit(work.state, work.scene, work.counted, work.agents, now, spec).is_some();
         if failed || unfit || !work.is_ours(&name) {
             continue;
@@ -260,7 +260,7 @@ fn begin_by_itself(work: &mut Work) {
             donor,
             method: Method::Auto,
             because,
-            by: "the file (rebuild = \"auto\")".into(),
+            by: THE_FILE.into(),
             at: work.now.unix,
         });
     }

@@ -369,6 +369,30 @@ fn without_an_agent_or_a_donor_nothing_is_begun_and_it_says_why() {
 }
 
 #[test]
+fn one_that_an_operator_called_off_is_not_begun_again_by_itself_but_one_that_a_failover_did_is() {
+    let mut desk = diverged(Durability::Async, RebuildPolicy::Auto);
+    desk.pass(3500);
+    cancel(&mut desk).unwrap();
+    for _ in 0..6 {
+        agents(&mut desk);
+        desk.pass(1000);
+    }
+    assert_eq!(running(&desk), None);
+    assert!(matches!(outcome(&desk), Some(RebuildOutcome::CalledOff { .. })));
+    let mut desk = diverged(Durability::Async, RebuildPolicy::Auto);
+    desk.pass(3500);
+    assert!(running(&desk).is_some());
+    let begin = Decided::Begin {
+        epoch: Epoch(2),
+        cause: backstay_controller::Cause::Crashed { votes: 2 },
+        suspected: desk.clock().unix,
+        verdict: desk.clock().unix,
+    };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision: begin }));
+    assert!(rebuilds(&desk).ended[&"r3".into()].again);
+}
+
+#[test]
 fn by_itself_it_begins_where_the_file_says_so_and_not_again_once_it_failed() {
     let mut desk = diverged(Durability::Async, RebuildPolicy::Ask);
     desk.pass(4000);
@@ -378,6 +402,18 @@ fn by_itself_it_begins_where_the_file_says_so_and_not_again_once_it_failed() {
     assert_eq!(running(&desk), None, "it may be a moment's");
     desk.pass(2500);
     assert_eq!(running(&desk).unwrap().by, "the file (rebuild = \"auto\")");
+    // A pause holds back what cannot be taken back.
+    let by = "ada".to_owned();
+    let duration = std::time::Duration::from_secs(600);
+    desk.asks(Wish::Pause { service: None, duration, by: by.clone() }).unwrap().unwrap();
+    stop(&mut desk);
+    desk.pass(100);
+    primary(&mut desk, 0);
+    desk.pass(300);
+    assert!(!told(&desk).discard && running(&desk).unwrap().saved.is_some());
+    desk.asks(Wish::Resume { service: None, by }).unwrap().unwrap();
+    desk.pass(300);
+    assert!(told(&desk).discard);
     desk.agent("r3", Some((1, Progress::Failed { why: "the disk is full".into() })));
     for _ in 0..4 {
         agents(&mut desk);
