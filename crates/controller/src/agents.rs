@@ -2,6 +2,7 @@
 //! the leader lets be agreed on next (`rebuild`).
 
 use crate::Controller;
+use crate::counted::counts;
 use crate::effect::Effect;
 use crate::rebuild::withheld;
 use crate::rebuilds::{Agreed, Ended};
@@ -84,10 +85,12 @@ impl Controller {
         instance: &InstanceName,
         out: &mut Vec<Effect>,
     ) {
-        if !self.leads() || now >= self.lease || !self.agents.contains_key(instance) {
+        let Some(agent) = self.agents.get(instance).filter(|_| self.leads() && now < self.lease) else {
             return;
-        }
+        };
         if let Some(orders) = self.agent_orders(service, instance) {
+            let (process, answers) = (agent.process, agent.report.number);
+            let orders = AgentOrders { term: self.term, process, answers, ..orders };
             out.push(Effect::TellAgent { instance: instance.clone(), orders });
         }
     }
@@ -122,7 +125,13 @@ impl Controller {
         let Some(running) = self.running(service).filter(|running| running.instance == *instance) else {
             return Some(AgentOrders::default());
         };
-        let donor = self.scenes.get(service)?.spec.instance(&running.donor)?;
+        let scene = self.scenes.get(service)?;
+        let mistaken = self.mistake == Some(crate::Mistake::DiscardCounted);
+        if self.still_counts(scene, running) && !mistaken {
+            // Stopped, it would come back as another process, and what it acknowledged would be unread in a failover.
+            return Some(AgentOrders::default());
+        }
+        let donor = scene.spec.instance(&running.donor)?;
         let rebuild = Rebuild {
             number: running.number,
             service: service.clone(),
@@ -132,8 +141,8 @@ impl Controller {
             donor_agent: donor.agent.clone()?,
             method: running.method,
         };
-        let mistaken = self.mistake == Some(crate::Mistake::DiscardCounted) && running.saved.is_some();
-        Some(AgentOrders { rebuild: Some(rebuild), discard: running.discards || mistaken })
+        let discard = running.discards || (mistaken && running.saved.is_some());
+        Some(AgentOrders { rebuild: Some(rebuild), discard, ..AgentOrders::default() })
     }
 
     pub(crate) fn running(&self, service: &ServiceName) -> Option<&Agreed> {
@@ -202,7 +211,11 @@ impl Controller {
                 Some(Progress::Copying { bytes }) => Some(*bytes),
                 _ => None,
             };
-            if matches!(progress, Some(Progress::Saved { .. })) && !running.discards {
+            let waits = self.still_counts(scene, running);
+            if waits && progress.is_none() {
+                status.progress = "runs as long as its acknowledgements count".into();
+            }
+            if (waits || matches!(progress, Some(Progress::Saved { .. }))) && !running.discards {
                 status.waits = self.withheld(scene, running);
             }
             status
@@ -213,6 +226,12 @@ impl Controller {
             ..status(rebuild)
         });
         running.chain(ended).collect()
+    }
+
+    /// Whether the instance may hold the only copy of a commit that was acknowledged: it is not stopped before another
+    /// one was seen to hold everything.
+    pub(crate) fn still_counts(&self, scene: &Scene, running: &Agreed) -> bool {
+        counts(scene, self.state.counted.get(&scene.spec.name), &running.instance)
     }
 
     /// Why the instance's data may not be discarded yet.

@@ -77,6 +77,28 @@ pub(crate) fn is_majority(spec: &ServiceSpec) -> bool {
     spec.engine.mariadb().is_some_and(|mariadb| mariadb.durability == Durability::Majority)
 }
 
+/// Whether the instance may hold the only copy of a commit that was acknowledged.
+pub(crate) fn counts(scene: &Scene, counted: Option<&Counted>, name: &InstanceName) -> bool {
+    is_majority(&scene.spec) && counted.is_none_or(|counted| counted.ackers.contains(name))
+}
+
+/// Whether another one whose acknowledgements count receives what the primary writes.
+pub(crate) fn another_acknowledges(
+    state: &ServiceState,
+    scene: &Scene,
+    counted: Option<&Counted>,
+    name: &InstanceName,
+) -> bool {
+    let primary = state.reign.as_ref().and_then(|reign| scene.spec.instance(&reign.instance));
+    let acknowledges = |one: &InstanceName| {
+        let view = scene.views.get(one).filter(|view| view.health == Health::Up)?;
+        let seen = view.replication().filter(|seen| seen.sql.acks && !seen.sql.diverged)?;
+        let (of, link_up, _) = follows(seen)?;
+        (link_up && *of == primary?.address && state.trusted.get(one) == view.run_id()).then_some(())
+    };
+    counted.is_some_and(|it| it.ackers.iter().any(|one| one != name && acknowledges(one).is_some()))
+}
+
 /// Keeps the agreed ones acknowledging and nobody else, and agrees on others when that is safe.
 pub(crate) fn keep(work: &mut Work, reign: &Reign, primary: &Address) {
     if !is_majority(&work.scene.spec) {
@@ -94,7 +116,10 @@ pub(crate) fn keep(work: &mut Work, reign: &Reign, primary: &Address) {
         let Some(seen) = work.current(&instance.name) else {
             continue;
         };
-        let acker = agreed.contains(&instance.name);
+        // One that is to be stopped for a rebuild lets go first, so that it can be dropped, while another one is there.
+        let goes = work.is_rebuilt(&instance.name)
+            && another_acknowledges(work.state, work.scene, work.counted, &instance.name);
+        let acker = agreed.contains(&instance.name) && !goes;
         let is_fed = follows(seen).is_some_and(|(of, link_up, _)| of == primary && link_up);
         if is_fed && seen.sql.acks != acker {
             let follow = Action::Follow { primary: primary.clone(), disconnect: false, acker };
@@ -138,7 +163,7 @@ fn may_join(work: &Work, name: &InstanceName) -> bool {
 /// It acknowledges nothing any more, and will not before it is told to; and another one holds all that the primary had
 /// after that.
 fn may_be_dropped(work: &Work, reign: &Reign, agreed: &BTreeSet<InstanceName>, name: &InstanceName) -> bool {
-    let Some(gone) = work.view(name).and_then(|view| gone_since(work, view)) else {
+    let Some(gone) = work.view(name).and_then(|view| gone_since(work, name, view)) else {
         return false;
     };
     let Some((at, primary)) = work.view(&reign.instance).and_then(|view| view.sample.as_ref()) else {
@@ -156,14 +181,15 @@ fn may_be_dropped(work: &Work, reign: &Reign, agreed: &BTreeSet<InstanceName>, n
 }
 
 /// Since when the instance cannot acknowledge: nobody listens there, or another process does than the one that did, which
-/// does not replicate.
-fn gone_since(work: &Work, view: &View) -> Option<Time> {
+/// does not replicate, or it replicates without acknowledging because it is to be rebuilt.
+fn gone_since(work: &Work, name: &InstanceName, view: &View) -> Option<Time> {
     match &view.health {
         Health::Down(Evidence::Refused) => view.gone,
         Health::Up => {
             let (at, seen) = view.sample.as_ref()?;
             let idle = follows(seen).is_none_or(|(of, link_up, _)| !link_up && *of == Address::nowhere());
-            (idle && *at > work.leads_since).then_some(*at)
+            let goes = work.is_rebuilt(name) && !seen.sql.acks;
+            ((idle || goes) && *at > work.leads_since).then_some(*at)
         }
         _ => None,
     }

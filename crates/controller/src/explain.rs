@@ -166,7 +166,7 @@ impl Controller {
     pub(crate) fn problems_of(&self, now: Now, scene: &Scene) -> Vec<backstay_model::ProblemStatus> {
         let rebuilds = self.state.rebuilds.get(&scene.spec.name);
         let running = rebuilds.and_then(|rebuilds| rebuilds.running.as_ref());
-        let unsaved = |it: &&Agreed| it.saved.is_some() && !it.discards;
+        let unsaved = |it: &&Agreed| (it.saved.is_some() || self.still_counts(scene, it)) && !it.discards;
         problems(&Snapshot {
             rebuilds,
             agents: self.agents_heard(now.time),

@@ -3,9 +3,9 @@
 //! may be agreed on next (safety, sections 5 and 9).
 
 use crate::agents::Agents;
-use crate::counted::{Counted, is_majority};
+use crate::counted::{Counted, another_acknowledges, counts, is_majority};
 use crate::entry::Decided;
-use crate::rebuilds::Agreed;
+use crate::rebuilds::{Agreed, THE_FILE};
 use crate::scene::{Scene, View};
 use crate::state::{Phase, ServiceState};
 use crate::surplus::surplus;
@@ -53,7 +53,7 @@ pub(crate) fn tend(work: &mut Work) {
 
 /// Lets the data be discarded as soon as nobody can want it any more.
 fn discard(work: &mut Work, running: &Agreed) {
-    if work.hindrance.is_some() {
+    if work.hindrance.is_some() || (running.is_automatic() && work.state.is_paused(work.now.unix)) {
         return;
     }
     let (epoch, instance) = (work.state.epoch, running.instance.clone());
@@ -81,8 +81,7 @@ pub(crate) fn withheld(
     else {
         return Some("another primary is being chosen".into());
     };
-    let counts = counted.is_some_and(|counted| counted.ackers.contains(name));
-    if counts || (counted.is_none() && is_majority(&scene.spec)) {
+    if counts(scene, counted, name) || counted.is_some_and(|counted| counted.ackers.contains(name)) {
         return Some(format!(
             "{name} may hold the only copy of commits that were acknowledged, until another replica that acknowledges \
              was seen to hold everything"
@@ -147,6 +146,7 @@ pub(crate) fn donor(
 pub(crate) fn unfit(
     state: &ServiceState,
     scene: &Scene,
+    counted: Option<&Counted>,
     agents: &Agents,
     now: Time,
     spec: &InstanceSpec,
@@ -157,6 +157,12 @@ pub(crate) fn unfit(
     }
     if state.reign.as_ref().is_some_and(|reign| reign.instance == *name) {
         return Some(format!("{name} is the primary"));
+    }
+    if counts(scene, counted, name) && !another_acknowledges(state, scene, counted, name) {
+        return Some(format!(
+            "{name} acknowledges commits, and no other replica that does is up and in step, so {name} may hold the only \
+             copy of the last ones: bring another one up first"
+        ));
     }
     if spec.agent.is_none() {
         return Some(format!(
@@ -210,12 +216,13 @@ pub(crate) fn meaning(
         ),
     ];
     if counted.is_some_and(|counted| counted.ackers.contains(instance)) {
-        clauses.push(format!("{instance} acknowledges commits: it waits until another one holds everything"));
+        clauses.push(format!("{instance} acknowledges commits: it is not stopped before another one was seen to hold everything"));
     }
     clauses
 }
 
-/// Where the file says so, one that has diverged for a while. Not again, if that failed: then somebody must look.
+/// Where the file says so, one that has diverged for a while. Not again, if that failed or somebody
+/// called it off: then somebody must look.
 fn begin_by_itself(work: &mut Work) {
     let policy = work.scene.spec.engine.mariadb().map(|mariadb| mariadb.rebuild);
     if policy != Some(RebuildPolicy::Auto) || work.state.is_paused(work.now.unix) || work.hindrance.is_some()
@@ -237,10 +244,9 @@ fn begin_by_itself(work: &mut Work) {
         let Some(spec) = work.scene.spec.instance(&name) else {
             continue;
         };
-        let failed = work.rebuilds.and_then(|rebuilds| rebuilds.ended.get(&name)).is_some_and(|ended| {
-            !ended.in_step && !matches!(ended.outcome, RebuildOutcome::CalledOff { .. })
-        });
-        let unfit = unfit(work.state, work.scene, work.agents, now, spec).is_some();
+        let failed = work.rebuilds.and_then(|rebuilds| rebuilds.ended.get(&name));
+        let failed = failed.is_some_and(|ended| !ended.in_step && !ended.again);
+        let unfit = unfit(work.state, work.scene, work.counted, work.agents, now, spec).is_some();
         if failed || unfit || !work.is_ours(&name) {
             continue;
         }
@@ -254,7 +260,7 @@ fn begin_by_itself(work: &mut Work) {
             donor,
             method: Method::Auto,
             because,
-            by: "the file (rebuild = \"auto\")".into(),
+            by: THE_FILE.into(),
             at: work.now.unix,
         });
     }

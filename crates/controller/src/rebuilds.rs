@@ -22,6 +22,9 @@ pub struct Rebuilds {
     pub discarded: BTreeSet<InstanceName>,
 }
 
+/// Who wants a rebuild that is begun by itself.
+pub(crate) const THE_FILE: &str = "the file (rebuild = \"auto\")";
+
 /// A rebuild that was agreed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreed {
@@ -56,8 +59,18 @@ pub struct Ended {
     pub outcome: RebuildOutcome,
     /// When.
     pub at: UnixMicros,
+    /// Nobody decided against it, and it did not fail: another primary was to be chosen first. It may be repeated by
+    /// itself.
+    pub again: bool,
     /// The instance was in step since, so that what was wrong then is over.
     pub in_step: bool,
+}
+
+impl Agreed {
+    /// Nobody asked for it but the file.
+    pub(crate) fn is_automatic(&self) -> bool {
+        self.by == THE_FILE
+    }
 }
 
 impl Rebuilds {
@@ -132,13 +145,13 @@ impl Rebuilds {
                 }
                 self.discarded.insert(instance);
             }
-            Decided::RebuildEnded { outcome, at, .. } => self.end(outcome, at),
+            Decided::RebuildEnded { outcome, at, .. } => self.end(outcome, at, false),
             // Nothing was taken away yet: what the instance holds may be wanted for the comparison.
             Decided::Begin { verdict: at, .. } | Decided::SwitchOver { at, .. }
                 if self.running.as_ref().is_some_and(|running| !running.discards) =>
             {
                 let why = "another primary was to be chosen, and nothing was discarded yet".to_owned();
-                self.end(RebuildOutcome::CalledOff { why }, at);
+                self.end(RebuildOutcome::CalledOff { why }, at, true);
             }
             Decided::Trust { instance, .. } => {
                 self.discarded.remove(&instance);
@@ -150,7 +163,7 @@ impl Rebuilds {
         }
     }
 
-    fn end(&mut self, outcome: RebuildOutcome, at: UnixMicros) {
+    fn end(&mut self, outcome: RebuildOutcome, at: UnixMicros, again: bool) {
         let Some(rebuild) = self.running.take() else {
             return;
         };
@@ -158,6 +171,6 @@ impl Rebuilds {
         if matches!(outcome, RebuildOutcome::Done { .. }) {
             self.discarded.remove(&instance);
         }
-        self.ended.insert(instance, Ended { rebuild, outcome, at, in_step: false });
+        self.ended.insert(instance, Ended { rebuild, outcome, at, again, in_step: false });
     }
 }

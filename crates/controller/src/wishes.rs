@@ -207,7 +207,8 @@ impl Controller {
         if let Some(running) = rebuilds.and_then(|rebuilds| rebuilds.running.as_ref()) {
             return refuse(format!("{} is being rebuilt, and only one is at a time", running.instance));
         }
-        let hindrance = unfit_to_rebuild(state, scene, &self.agents, now.time, spec);
+        let hindrance =
+            unfit_to_rebuild(state, scene, self.state.counted.get(&service), &self.agents, now.time, spec);
         if let Some(reason) = self.hindrance(&service).or(hindrance) {
             return refuse(reason);
         }

@@ -5,10 +5,21 @@ mod desk;
 
 use backstay_controller::{Agreed, Decided, Entry, Input, Mistake, Rebuilds, Refusal, Wish};
 use backstay_model::{
-    Address, AgentOrders, Durability, Engine, Epoch, Health, MariaDbSpec, Method, Observation, Progress,
-    RebuildOutcome, RebuildPolicy, Replication, Role, ServiceSpec, SqlState, Time,
+    Action, Address, AgentOrders, Durability, Engine, Epoch, Health, MariaDbSpec, Method, Observation,
+    Progress, RebuildOutcome, RebuildPolicy, Replication, Role, ServiceSpec, SqlState, Time,
 };
 use desk::{Desk, REFUSED, address, id, spec, state};
+
+const ACKS: SqlState = SqlState {
+    exposed: false,
+    stalled: false,
+    diverged: false,
+    unapplied: 0,
+    guarded: false,
+    ackers: 0,
+    acks: true,
+    heartbeats: 0,
+};
 
 fn settings(durability: Durability, rebuild: RebuildPolicy) -> ServiceSpec {
     let engine = Engine::MariaDb(MariaDbSpec { durability, rebuild, ..MariaDbSpec::default() });
@@ -73,8 +84,13 @@ fn running(desk: &Desk) -> Option<Agreed> {
     rebuilds(desk).running
 }
 
-/// What the agent of `r3` was told last.
+/// What the agent of `r3` was told last, without what tells late words from new ones.
 fn told(desk: &Desk) -> AgentOrders {
+    let orders = answer(desk);
+    AgentOrders { rebuild: orders.rebuild, discard: orders.discard, ..AgentOrders::default() }
+}
+
+fn answer(desk: &Desk) -> AgentOrders {
     let orders = desk.agents.iter().rev().find(|(name, _)| name == "r3");
     orders.map(|(_, orders)| orders.clone()).unwrap_or_default()
 }
@@ -168,30 +184,29 @@ fn one_whose_acknowledgements_count_keeps_its_data_until_another_holds_everythin
         let decision = Decided::Ackers { epoch: Epoch(1), ackers };
         desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
         rebuild(&mut desk, false).unwrap();
-        stop(&mut desk);
-        // The primary still hears two that acknowledge, so what it wrote last may be on r3 alone.
+        if mistake.is_some() {
+            stop(&mut desk);
+            assert!(told(&desk).discard);
+            continue;
+        }
+        // The primary still hears two that acknowledge, so what it wrote last may be on r3 alone: it is not even stopped.
         for _ in 0..3 {
             desk.pass(100);
             primary(&mut desk, 2);
-            follows(&mut desk, "r2", SqlState { acks: true, ..SqlState::default() });
+            follows(&mut desk, "r2", ACKS);
         }
-        desk.agent("r3", Some((1, saved())));
-        assert_eq!(told(&desk).discard, mistake.is_some());
-        if mistake.is_some() {
-            continue;
-        }
+        desk.agent("r3", None);
+        assert_eq!(told(&desk), AgentOrders::default());
         let problems = &desk.brain.status(desk.clock()).services[0].problems;
         let sentence = &problems.iter().find(|it| it.code == "RebuildRunning").unwrap().sentence;
         assert!(
             sentence.contains("r3 may hold the only copy of commits that were acknowledged"),
             "{sentence}"
         );
-        for _ in 0..2 {
-            desk.pass(100);
-            primary(&mut desk, 1);
-            desk.pass(10);
-            follows(&mut desk, "r2", SqlState { acks: true, ..SqlState::default() });
-        }
+        lost(&mut desk);
+        is_dropped(&mut desk);
+        assert!(told(&desk).rebuild.is_some(), "{:?}", desk.told);
+        stop(&mut desk);
         desk.pass(300);
         primary(&mut desk, 1);
         desk.pass(10);
@@ -201,6 +216,58 @@ fn one_whose_acknowledgements_count_keeps_its_data_until_another_holds_everythin
         desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
         assert_eq!(desk.brain.state().counted[&"shop".into()].ackers, ["r2".into()].into());
     }
+}
+
+/// The primary hears one that acknowledges, and that holds everything.
+fn is_dropped(desk: &mut Desk) {
+    for _ in 0..2 {
+        desk.pass(100);
+        primary(desk, 1);
+        desk.pass(10);
+        follows(desk, "r2", ACKS);
+    }
+    desk.pass(300);
+    desk.agent("r3", None);
+}
+
+#[test]
+fn a_healthy_one_that_acknowledges_is_stopped_only_once_its_acknowledgements_count_no_more() {
+    let mut desk = Desk::settled_with(settings(Durability::Majority, RebuildPolicy::Ask));
+    agents(&mut desk);
+    primary(&mut desk, 2);
+    follows(&mut desk, "r2", ACKS);
+    follows(&mut desk, "r3", ACKS);
+    desk.pass(300);
+    let both = ["r2".into(), "r3".into()].into();
+    assert_eq!(desk.brain.state().counted[&"shop".into()].ackers, both);
+    desk.orders.clear();
+    rebuild(&mut desk, false).unwrap();
+    desk.pass(50);
+    let lets_go = |order: &backstay_model::Order| matches!(order.action, Action::Follow { acker: false, .. });
+    assert!(desk.orders.iter().any(|order| order == "r3 follow r1"), "{:?}", desk.orders);
+    assert!(desk.last_order.as_ref().is_some_and(lets_go), "{:?}", desk.last_order);
+    assert_eq!(told(&desk), AgentOrders::default());
+    // While nothing is seen of that, a failover reads both.
+    is_dropped(&mut desk);
+    assert_eq!(told(&desk), AgentOrders::default());
+    follows(&mut desk, "r3", SqlState::default());
+    is_dropped(&mut desk);
+    assert_eq!(desk.brain.state().counted[&"shop".into()].ackers, ["r2".into()].into());
+    assert!(told(&desk).rebuild.is_some());
+}
+
+#[test]
+fn the_only_one_that_acknowledges_is_not_rebuilt() {
+    let mut desk = Desk::settled_with(settings(Durability::Majority, RebuildPolicy::Ask));
+    agents(&mut desk);
+    primary(&mut desk, 2);
+    follows(&mut desk, "r2", ACKS);
+    follows(&mut desk, "r3", ACKS);
+    desk.pass(300);
+    desk.everybody_thinks("r2", &REFUSED);
+    let refused = rebuild(&mut desk, false).unwrap_err().to_string();
+    assert!(refused.contains("no other replica that does is up and in step"), "{refused}");
+    assert_eq!(running(&desk), None);
 }
 
 #[test]
@@ -260,6 +327,23 @@ fn whoever_leads_next_goes_on_where_the_last_one_stopped() {
 }
 
 #[test]
+fn what_an_agent_is_told_names_the_leaders_term_and_the_report_that_it_answers() {
+    let mut desk = diverged(Durability::Async, RebuildPolicy::Ask);
+    rebuild(&mut desk, false).unwrap();
+    let first = answer(&desk);
+    assert!(first.rebuild.is_some() && first.process == 1, "{first:?}");
+    desk.agent("r3", Some((1, Progress::Saving)));
+    let second = answer(&desk);
+    assert!(second.answers > first.answers && second.answers == desk.report, "{second:?}");
+    desk.step(Input::Leadership { leader: Some(id("b")), term: backstay_model::Term(8) });
+    desk.step(Input::Leadership { leader: Some(id("a")), term: backstay_model::Term(9) });
+    desk.step(Input::Lease(Time::MAX));
+    desk.agent("r3", Some((1, Progress::Saving)));
+    assert_eq!(answer(&desk).term, backstay_model::Term(9));
+    assert!(first.term < backstay_model::Term(9));
+}
+
+#[test]
 fn without_an_agent_or_a_donor_nothing_is_begun_and_it_says_why() {
     let mut desk = diverged(Durability::Async, RebuildPolicy::Ask);
     desk.pass(6000);
@@ -285,6 +369,30 @@ fn without_an_agent_or_a_donor_nothing_is_begun_and_it_says_why() {
 }
 
 #[test]
+fn one_that_an_operator_called_off_is_not_begun_again_by_itself_but_one_that_a_failover_did_is() {
+    let mut desk = diverged(Durability::Async, RebuildPolicy::Auto);
+    desk.pass(3500);
+    cancel(&mut desk).unwrap();
+    for _ in 0..6 {
+        agents(&mut desk);
+        desk.pass(1000);
+    }
+    assert_eq!(running(&desk), None);
+    assert!(matches!(outcome(&desk), Some(RebuildOutcome::CalledOff { .. })));
+    let mut desk = diverged(Durability::Async, RebuildPolicy::Auto);
+    desk.pass(3500);
+    assert!(running(&desk).is_some());
+    let begin = Decided::Begin {
+        epoch: Epoch(2),
+        cause: backstay_controller::Cause::Crashed { votes: 2 },
+        suspected: desk.clock().unix,
+        verdict: desk.clock().unix,
+    };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision: begin }));
+    assert!(rebuilds(&desk).ended[&"r3".into()].again);
+}
+
+#[test]
 fn by_itself_it_begins_where_the_file_says_so_and_not_again_once_it_failed() {
     let mut desk = diverged(Durability::Async, RebuildPolicy::Ask);
     desk.pass(4000);
@@ -294,6 +402,18 @@ fn by_itself_it_begins_where_the_file_says_so_and_not_again_once_it_failed() {
     assert_eq!(running(&desk), None, "it may be a moment's");
     desk.pass(2500);
     assert_eq!(running(&desk).unwrap().by, "the file (rebuild = \"auto\")");
+    // A pause holds back what cannot be taken back.
+    let by = "ada".to_owned();
+    let duration = std::time::Duration::from_secs(600);
+    desk.asks(Wish::Pause { service: None, duration, by: by.clone() }).unwrap().unwrap();
+    stop(&mut desk);
+    desk.pass(100);
+    primary(&mut desk, 0);
+    desk.pass(300);
+    assert!(!told(&desk).discard && running(&desk).unwrap().saved.is_some());
+    desk.asks(Wish::Resume { service: None, by }).unwrap().unwrap();
+    desk.pass(300);
+    assert!(told(&desk).discard);
     desk.agent("r3", Some((1, Progress::Failed { why: "the disk is full".into() })));
     for _ in 0..4 {
         agents(&mut desk);

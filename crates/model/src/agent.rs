@@ -4,7 +4,8 @@
 //!
 //! As with gateways, report and answer carry the whole picture, so that a lost one costs nothing but time.
 
-use crate::ids::{Address, Epoch, InstanceName, ServiceName};
+use crate::ids::{Address, Epoch, InstanceName, ServiceName, Term};
+use crate::time::Time;
 use serde::{Deserialize, Serialize};
 
 /// What a controller wants done with one instance, as agreed in the replicated state.
@@ -86,13 +87,35 @@ pub struct AgentReport {
     pub rebuild: Option<(u64, Progress)>,
 }
 
-/// From the leader to an agent: an answer to each report.
+/// From the leader to an agent: an answer to each report. Only one to a report made a moment ago counts: whoever led when
+/// it was written may have slept since, and another leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentOrders {
+    /// In which it leads.
+    pub term: Term,
+    /// The agent's process whose report this answers.
+    pub process: u64,
+    /// The number of that report.
+    pub answers: u64,
+    /// At the agent: until when it is in force. `None`: for ever.
+    #[serde(skip)]
+    pub until: Option<Time>,
     /// What to do. `None`: nothing; what runs is ended where that loses nothing.
     pub rebuild: Option<Rebuild>,
     /// The instance's data may be discarded: it counts for no acknowledgement, and the primary reigns.
     pub discard: bool,
+}
+
+impl AgentOrders {
+    /// Whether something new may be begun on its word.
+    pub fn in_force(&self, now: Time) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    /// Whether it wants the same done.
+    pub fn wants_the_same(&self, other: &Self) -> bool {
+        self.rebuild == other.rebuild && self.discard == other.discard
+    }
 }
 
 /// Surplus that an agent saved before anything was discarded.

@@ -14,6 +14,7 @@ use super::swap::Swap;
 use super::tools::all_installed;
 use super::trouble::Trouble;
 use super::worker::{Hands, Reports, withdrawn};
+use crate::clock;
 use backstay_model::{AgentOrders, Method, Progress};
 use std::future::Future;
 use std::path::PathBuf;
@@ -216,6 +217,7 @@ impl Job<'_> {
     async fn save(&mut self) -> Result<Stage, Trouble> {
         self.tell(Progress::Saving);
         let known = self.unless_withdrawn(self.look()).await?;
+        self.unless_withdrawn(self.still_told()).await?;
         self.record.stopped = true;
         self.record.known = known.to_string();
         self.keep()?;
@@ -225,6 +227,17 @@ impl Job<'_> {
         self.record.file = saved.file.map(|file| file.display().to_string());
         self.record.transactions = saved.transactions;
         Ok(Stage::Saved)
+    }
+
+    /// Waits until a leader says now that it is to be done: looking took a while, and the instance may be the next
+    /// primary.
+    async fn still_told(&self) -> Result<(), Trouble> {
+        let mut orders = self.orders.clone();
+        if orders.wait_for(|orders| orders.in_force(clock::time())).await.is_err() {
+            // Nobody gives orders any more.
+            std::future::pending::<()>().await;
+        }
+        Ok(())
     }
 
     /// Whether all that is needed is there, before anything is touched. Returns what the donor has had.
@@ -286,7 +299,9 @@ impl Job<'_> {
         let mut orders = self.orders.clone();
         let rebuild = &self.record.rebuild;
         self.unless_withdrawn(async {
-            let told = |orders: &AgentOrders| orders.discard && orders.rebuild.as_ref() == Some(rebuild);
+            let told = |orders: &AgentOrders| {
+                orders.discard && orders.in_force(clock::time()) && orders.rebuild.as_ref() == Some(rebuild)
+            };
             if orders.wait_for(told).await.is_err() {
                 // Nobody gives orders any more.
                 std::future::pending::<()>().await;

@@ -7,6 +7,7 @@ use super::job::Job;
 use super::options::AgentOptions;
 use super::record::Record;
 use super::trouble::Trouble;
+use crate::clock;
 use backstay_model::{AgentOrders, AgentReport, Progress, Rebuild, ServiceName};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +57,15 @@ pub(super) async fn work(hands: Hands, mut orders: watch::Receiver<AgentOrders>,
     // Orders are repeated: what came to its end is not begun again.
     let mut over = None;
     loop {
-        let wanted = orders.borrow_and_update().rebuild.clone();
+        let told = orders.borrow_and_update().clone();
+        // The last rebuild may have taken a while: nothing is begun on words of before.
+        if !told.in_force(clock::time()) {
+            if orders.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let wanted = told.rebuild;
         if wanted.is_none() {
             over = None;
         }

@@ -3,7 +3,7 @@
 
 use super::{Event, Place, World};
 use crate::instance::Instance;
-use backstay_model::{AgentOrders, AgentReport, InstanceName, Method, Progress};
+use backstay_model::{AgentOrders, AgentReport, InstanceName, Method, Progress, Term};
 use backstay_node::Input;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ const COPY: Duration = Duration::from_millis(300);
 #[derive(Debug, Default)]
 pub(crate) struct Agent {
     reports: u64,
+    /// The latest that it heard of.
+    term: Term,
     job: Option<Job>,
 }
 
@@ -77,6 +79,10 @@ impl World {
         if self.agents.is_empty() || !self.network.passes(Place::Controller(node), Place::Server(server)) {
             return;
         }
+        if orders.term < self.agents[server].term {
+            return; // Of one that leads no more.
+        }
+        self.agents[server].term = orders.term;
         match (self.agents[server].job, &orders.rebuild) {
             (Some(job), Some(wanted)) if job.number >= wanted.number => {
                 if orders.discard && job.stage == Stage::Stopped && job.number == wanted.number {

@@ -226,7 +226,11 @@ impl Running {
     }
 
     pub(super) fn order(&self, rebuild: Option<&Rebuild>, discard: bool) {
-        self.desk.orders.send_replace(AgentOrders { rebuild: rebuild.cloned(), discard });
+        self.desk.orders.send_replace(AgentOrders {
+            rebuild: rebuild.cloned(),
+            discard,
+            ..AgentOrders::default()
+        });
     }
 
     pub(super) fn progress(&self) -> Option<Progress> {
