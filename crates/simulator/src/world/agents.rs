@@ -86,6 +86,7 @@ impl World {
         match (self.agents[server].job, &orders.rebuild) {
             (Some(job), Some(wanted)) if job.number >= wanted.number => {
                 if orders.discard && job.stage == Stage::Stopped && job.number == wanted.number {
+                    self.check_discard(node, server);
                     self.discard(server, job);
                 }
             }
@@ -102,6 +103,22 @@ impl World {
                 let stage = Stage::Stopped;
                 self.agents[server].job = donor.map(|donor| Job { number: wanted.number, donor, stage });
             }
+        }
+    }
+
+    /// Whoever says so has it from the log, and nobody's last commit is there alone.
+    fn check_discard(&mut self, node: usize, server: usize) {
+        let name = self.servers[server].name.clone();
+        let Some(told) = self.controllers[node].node() else {
+            return;
+        };
+        let state = told.brain().state();
+        let running = state.rebuilds.get(&self.service).and_then(|rebuilds| rebuilds.running.as_ref());
+        let agreed = running.is_some_and(|running| running.instance == name && running.discards);
+        let counts = state.counted.get(&self.service).is_some_and(|counted| counted.ackers.contains(&name));
+        if !agreed || counts {
+            let what = format!("{name} loses its data: agreed {agreed}, its acknowledgements count {counts}");
+            self.violate("data is discarded by agreement, and never what counts", what);
         }
     }
 
