@@ -1,11 +1,15 @@
 //! Files that are there after a power cut, or not at all, and how much room there is.
 
 use super::trouble::Trouble;
+use nix::libc;
 use nix::sys::statvfs::statvfs;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
+
+/// No link is followed, and a pipe without a writer is not waited for.
+const OPEN_PLAIN: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 /// Sees to it that what a folder lists is on disk.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), Trouble> {
@@ -65,7 +69,17 @@ pub(super) fn remove_file(path: &Path) -> Result<(), Trouble> {
 pub(super) fn own_folder(folder: &Path) -> Result<(), Trouble> {
     let made = fs::create_dir_all(folder)
         .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)));
-    made.map_err(Trouble::file("cannot be created", folder))
+    made.map_err(Trouble::file("cannot be created", folder))?;
+    sync_folder(folder.parent().unwrap_or(Path::new("/")))
+}
+
+/// Copies a file that another user may have put there: never what a link leads to.
+pub(super) fn copy_plain(from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = OpenOptions::new().read(true).custom_flags(OPEN_PLAIN).open(from)?;
+    if !from.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    io::copy(&mut from, &mut File::create(to)?).map(drop)
 }
 
 /// Gives `folder` and all that is in it to whom `like` belongs, and to the folder the same permissions.
@@ -99,4 +113,20 @@ fn give(path: &Path, user: u32, group: u32) -> io::Result<()> {
 pub(super) fn free_bytes(path: &Path) -> Result<u64, Trouble> {
     let found = statvfs(path).map_err(|errno| Trouble::file("cannot be looked at", path)(errno.into()))?;
     Ok(found.blocks_available() * found.fragment_size())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_not_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("plain"), "said").unwrap();
+        std::os::unix::fs::symlink(path("plain"), path("link")).unwrap();
+        copy_plain(&path("plain"), &path("copy")).unwrap();
+        assert_eq!(fs::read_to_string(path("copy")).unwrap(), "said");
+        assert!(copy_plain(&path("link"), &path("other")).is_err() && !path("other").exists());
+    }
 }

@@ -15,6 +15,7 @@ use crate::tls::{Identity, Keyring, Kind};
 use backstay_model::{ClusterName, InstanceName};
 use sha2::{Digest, Sha256};
 use socket2::SockRef;
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -32,6 +33,8 @@ const CALLS_MAX: usize = 16;
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 /// After how long without anything to send it says that it is still at work.
 const PATIENCE_EVERY: Duration = Duration::from_secs(5);
+/// How long one piece may take to be taken: towards its end a backup holds commits up for as long as it cannot write.
+const TAKING_MAX: Duration = Duration::from_secs(3);
 /// The pause after the system refused to accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -230,17 +233,26 @@ async fn pump(
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         match timeout(PATIENCE_EVERY, output.read(&mut piece)).await {
-            Err(_) => words::say(stream, &Word::Patience).await?,
+            Err(_) => in_time(words::say(stream, &Word::Patience)).await?,
             Ok(read) => match read? {
                 0 => return Ok((bytes, digest.finalize().into())),
                 count => {
                     digest.update(&piece[..count]);
                     bytes += count as u64;
-                    words::say_piece(stream, &piece[..count]).await?;
+                    in_time(words::say_piece(stream, &piece[..count])).await?;
                 }
             },
         }
     }
+}
+
+/// Ends what the other side does not take.
+async fn in_time(saying: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    timeout(TAKING_MAX, saying).await.unwrap_or_else(|_| {
+        let limit = TAKING_MAX.as_secs();
+        let why = format!("a piece was not taken within {limit} s, and commits must not wait for that");
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    })
 }
 
 /// Waits until the other side ends the connection; it has nothing more to say.

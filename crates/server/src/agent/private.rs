@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
 const SOCKET: &str = "socket";
 const LOG: &str = "error.log";
+/// What its folder's name begins with.
+const NAME: &str = "backstay-agent-";
 
 /// A private run. Dropped, it is killed.
 pub(super) struct Private<'a> {
@@ -29,6 +31,22 @@ pub(super) struct Private<'a> {
     work: &'a Path,
     folder: Folder,
     child: Child,
+}
+
+/// Ends one that was left over by an agent that was killed: whoever can reach its socket needs no password.
+pub(super) async fn end_leftover(data: &Path) -> Result<(), Trouble> {
+    let Some(pid) = process::holder(data)?.filter(|pid| *pid > 0) else {
+        return Ok(());
+    };
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let command = String::from_utf8_lossy(&command);
+    let mut words = command.split('\0');
+    let is_ours = words.any(|word| word.starts_with("--socket=") && word.contains(NAME));
+    if !is_ours || !command.split('\0').any(|word| word == "--skip-grant-tables") {
+        return Ok(());
+    }
+    tracing::warn!("a server (pid {pid}) that an agent before this one ran for itself is ended");
+    process::end(data).await
 }
 
 /// A folder that goes when it is dropped.
@@ -72,7 +90,7 @@ impl<'a> Private<'a> {
         let started = Instant::now();
         while started.elapsed() < self.options.start_patience {
             if let Ok(Some(status)) = self.child.try_wait() {
-                let said = match last_line(&self.log()) {
+                let said = match self.last_words() {
                     said if said.is_empty() => tool.said(),
                     said => said,
                 };
@@ -137,11 +155,11 @@ impl<'a> Private<'a> {
     pub(super) async fn end(mut self) -> Result<(), Trouble> {
         self.ask("SHUTDOWN").await?;
         let ended = timeout(self.options.stop_patience, self.child.wait()).await;
-        let _ = fs::copy(self.log(), self.work.join("private.log"));
+        let said = self.last_words();
         match ended {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(_) => {
-                let said = format!("it did not end in order: \"{}\"", last_line(&self.log()));
+                let said = format!("it did not end in order: \"{said}\"");
                 Err(Trouble::NoPrivate { data: self.options.data.clone(), said })
             }
             Err(_) => {
@@ -149,6 +167,12 @@ impl<'a> Private<'a> {
                 Err(Trouble::NotStopped { data, reason })
             }
         }
+    }
+
+    /// Keeps its log, and reads its end.
+    fn last_words(&self) -> String {
+        let kept = self.work.join("private.log");
+        disk::copy_plain(&self.log(), &kept).map(|()| last_line(&kept)).unwrap_or_default()
     }
 
     fn client(&self) -> Tool {
@@ -178,7 +202,7 @@ fn folder(data: &Path) -> Result<Folder, Trouble> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| Trouble::Impossible(format!("no random numbers: {error}")))?;
-    let name = format!("backstay-agent-{:016x}", u64::from_ne_bytes(random));
+    let name = format!("{NAME}{:016x}", u64::from_ne_bytes(random));
     let path = std::env::temp_dir().join(name);
     DirBuilder::new().mode(0o700).create(&path).map_err(Trouble::file("cannot be created", &path))?;
     let folder = Folder(path);

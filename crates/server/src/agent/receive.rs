@@ -9,7 +9,7 @@ use super::options::AgentOptions;
 use super::tools::Tool;
 use super::trouble::Trouble;
 use super::words::{self, End, Greeting, Heard, Stream, Word};
-use backstay_model::{Progress, Rebuild};
+use backstay_model::{InstanceName, Progress, Rebuild};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
@@ -21,6 +21,8 @@ use tokio::time::{Instant, timeout};
 
 /// How long a donor may say nothing: it says every few seconds that it is still there.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long it may be at work without sending anything: it may wait for a lock that nobody lets go.
+const IDLE_MAX: Duration = Duration::from_secs(300);
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 /// Room for what is written while the copy is made consistent.
@@ -87,7 +89,8 @@ impl Receiver<'_> {
         let Some(mut input) = child.stdin.take() else {
             return Ok(None);
         };
-        let (mut bytes, mut digest, mut told) = (0_u64, Sha256::new(), Instant::now());
+        let (mut bytes, mut digest) = (0_u64, Sha256::new());
+        let (mut told, mut taken) = (Instant::now(), Instant::now());
         let mut piece = Vec::new();
         loop {
             let heard = timeout(SILENCE_MAX, words::hear(stream, &mut piece)).await;
@@ -103,6 +106,7 @@ impl Receiver<'_> {
                     if input.write_all(&piece).await.is_err() {
                         return Ok(None);
                     }
+                    taken = Instant::now();
                     digest.update(&piece);
                     bytes += piece.len() as u64;
                     if told.elapsed() >= TELL_EVERY {
@@ -121,7 +125,8 @@ impl Receiver<'_> {
                     tell(Progress::Copying { bytes });
                     return Ok(Some(end));
                 }
-                Heard::Word(Word::Patience) => {}
+                Heard::Word(Word::Patience) if taken.elapsed() < IDLE_MAX => {}
+                Heard::Word(Word::Patience) => return Err(idle(donor)),
                 Heard::Word(Word::Sorry(why)) => {
                     return Err(Trouble::Donor(format!("the agent of {donor} said: {why}")));
                 }
@@ -159,6 +164,14 @@ impl Receiver<'_> {
         let position = read(&position)?;
         Ok(read(&greeting.binlog_state)?.at(&position, &read(&end.binlog_state)?))
     }
+}
+
+fn idle(donor: &InstanceName) -> Trouble {
+    let limit = IDLE_MAX.as_secs() / 60;
+    Trouble::Donor(format!(
+        "the backup of {donor} has sent nothing for {limit} min: see what it waits for there (SHOW PROCESSLIST), then \
+         rebuild again"
+    ))
 }
 
 /// Whether the instance can take a copy of who greets like this.

@@ -5,6 +5,7 @@ use super::access::Access;
 use super::dial::Dialler;
 use super::job::Job;
 use super::options::AgentOptions;
+use super::private;
 use super::record::Record;
 use super::trouble::Trouble;
 use crate::clock;
@@ -50,6 +51,9 @@ impl Reports {
 
 /// Works until nobody gives orders any more.
 pub(super) async fn work(hands: Hands, mut orders: watch::Receiver<AgentOrders>, reports: Reports) {
+    if let Err(trouble) = private::end_leftover(&hands.options.data).await {
+        tracing::warn!("{trouble}");
+    }
     // While this agent did not run, anything may have been decided: nothing is touched before a leader has spoken.
     if first_word(&mut orders).await.is_err() {
         return;

@@ -1,6 +1,6 @@
 //! An old primary's data is replaced by a copy.
 
-use super::support::{Bed, ask, order, orders, state, until};
+use super::support::{Bed, Running, ask, order, orders, state, until};
 use crate::agent::words::{self, End, Greeting, Word};
 use backstay_lab::servers::mariadb::Settings;
 use backstay_lab::stack::mariadb::application;
@@ -122,6 +122,55 @@ fn a_rebuild_that_is_withdrawn_leaves_the_server_as_it_was() {
     assert_eq!(orders(&bed.old), ["common", "surplus"]);
     until("it reports nothing", || agent.progress().is_none());
     bed.is_tidy();
+}
+
+/// Ends an agent once what only its instance held is saved; another one takes its place.
+fn replaced_once_saved(bed: &Bed, rebuild: &Rebuild, meanwhile: impl FnOnce()) -> Running {
+    let agent = bed.agent(&bed.old);
+    agent.order(Some(rebuild), false);
+    agent.saved();
+    agent.cut();
+    meanwhile();
+    bed.agent(&bed.old)
+}
+
+#[test]
+fn an_agent_that_comes_back_withdraws_what_nobody_wants_any_more() {
+    let bed = Bed::diverged(SURPLUS);
+    let donor = bed.agent(&bed.donor);
+    let rebuild = bed.rebuild(Method::Copy, &donor);
+    let agent = replaced_once_saved(&bed, &rebuild, || {});
+    // A leader has spoken, and wants nothing.
+    agent.order(None, true);
+    until("it runs again", || bed.old.answers());
+    assert_eq!(orders(&bed.old), ["common", "surplus"]);
+    // What comes late begins nothing.
+    agent.order(Some(&rebuild), true);
+    let why = agent.failed();
+    assert!(why.contains("not begun again") && bed.old.answers(), "{why}");
+}
+
+#[test]
+fn a_swap_that_nobody_wants_any_more_is_left_as_it_lies() {
+    let bed = Bed::diverged(SURPLUS);
+    let donor = bed.agent(&bed.donor);
+    let copy = bed.old.folder.join("data.rebuild-1");
+    let agent = replaced_once_saved(&bed, &bed.rebuild(Method::Copy, &donor), || {
+        let record = bed.rescue(&bed.old).join("orders-m1-1/record.json");
+        let text = fs::read_to_string(&record).unwrap();
+        let swapping = "{ \"swapping\": { \"history\": \"0-1-1\", \"because\": \"it was asked for\" } }";
+        assert!(text.contains("\"saving\"") || text.contains("\"saved\""), "{text}");
+        let text = text.replace("\"saved\"", swapping).replace("\"saving\"", swapping);
+        fs::write(&record, text).unwrap();
+        fs::create_dir(&copy).unwrap();
+        // Somebody cancelled the rebuild, and uses the instance.
+        start(&bed);
+    });
+    agent.order(None, true);
+    let why = agent.failed();
+    assert!(why.contains("left as it lies") && why.contains("data.rebuild-1 is the copy"), "{why}");
+    assert!(bed.old.answers() && copy.exists());
+    assert_eq!(orders(&bed.old), ["common", "surplus"]);
 }
 
 /// A donor that says these words, and `cut`s the connection or stays silent.
