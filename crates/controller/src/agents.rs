@@ -4,8 +4,9 @@
 use crate::Controller;
 use crate::counted::counts;
 use crate::effect::Effect;
+use crate::entry::{Decided, Entry};
 use crate::rebuild::withheld;
-use crate::rebuilds::{Agreed, Ended};
+use crate::rebuilds::{Agreed, Ended, Rebuilds};
 use crate::scene::Scene;
 use crate::telling::event;
 use backstay_model::{
@@ -71,7 +72,12 @@ impl Controller {
             return;
         }
         self.tell_progress(now, &service, instance, before.as_ref(), out);
-        if self.running(&service).is_some_and(|running| running.instance == *instance) {
+        let concerns = |rebuilds: &Rebuilds| {
+            let said = self.agents.get(instance).and_then(|agent| agent.report.rebuild.as_ref());
+            let late = said.is_some_and(|(number, _)| rebuilds.was_called_off(instance, *number));
+            late || rebuilds.runs_for(instance)
+        };
+        if self.state.rebuilds.get(&service).is_some_and(concerns) {
             self.look_at(now, &service, out);
         }
         self.tell_agent(now.time, &service, instance, out);
@@ -120,6 +126,23 @@ impl Controller {
         }
     }
 
+    /// The end of one that ran no more: it could not be put back as it was.
+    pub(crate) fn tell_late_end(
+        &self,
+        now: Now,
+        entry: &Entry,
+        before: Option<&Agreed>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Decided::RebuildEnded { instance, number, outcome, .. } = &entry.decision else {
+            return;
+        };
+        if before.is_none_or(|before| before.number != *number) {
+            let kind = EventKind::RebuildEnded { instance: instance.clone(), outcome: outcome.clone() };
+            event(out, now, Some(&entry.service), kind);
+        }
+    }
+
     /// `None`: what is agreed on cannot be said, because the file has changed.
     fn agent_orders(&self, service: &ServiceName, instance: &InstanceName) -> Option<AgentOrders> {
         let Some(running) = self.running(service).filter(|running| running.instance == *instance) else {
@@ -134,6 +157,7 @@ impl Controller {
         let donor = scene.spec.instance(&running.donor)?;
         let rebuild = Rebuild {
             number: running.number,
+            at: running.at,
             service: service.clone(),
             instance: instance.clone(),
             epoch: running.epoch,

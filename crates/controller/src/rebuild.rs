@@ -24,6 +24,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Takes the running one a step further, or begins one where the file says so.
 pub(crate) fn tend(work: &mut Work) {
+    hear_late_failures(work);
     let Some(running) = work.rebuilds.and_then(|rebuilds| rebuilds.running.clone()) else {
         return begin_by_itself(work);
     };
@@ -34,6 +35,8 @@ pub(crate) fn tend(work: &mut Work) {
     };
     let (instance, number, at) = (running.instance.clone(), running.number, work.now.unix);
     match progress {
+        // Without the word for it: one of the same number, of a cluster of before.
+        Progress::Done { .. } if !running.discards => {}
         Progress::Done { method, because } => {
             let outcome = RebuildOutcome::Done { method, because };
             work.propose(Decided::RebuildEnded { instance, number, outcome, at });
@@ -48,6 +51,26 @@ pub(crate) fn tend(work: &mut Work) {
         }
         Progress::Saved { .. } if !running.discards => discard(work, &running),
         _ => {}
+    }
+}
+
+/// What was called off and could not be put back is known to its agent alone, until it is agreed on.
+fn hear_late_failures(work: &mut Work) {
+    let Some(rebuilds) = work.rebuilds else {
+        return;
+    };
+    let late = rebuilds.ended.iter().find_map(|(instance, ended)| {
+        let number = ended.rebuild.number;
+        match work.agents.get(instance)?.progress(number)? {
+            Progress::Failed { why } if rebuilds.was_called_off(instance, number) => {
+                Some((instance.clone(), number, why.clone()))
+            }
+            _ => None,
+        }
+    });
+    if let Some((instance, number, why)) = late {
+        let (outcome, at) = (RebuildOutcome::Failed { why }, work.now.unix);
+        work.propose(Decided::RebuildEnded { instance, number, outcome, at });
     }
 }
 

@@ -110,7 +110,12 @@ impl Rebuilds {
                         && !reigns(instance)
                 }) && !counted.is_some_and(|counted| counted.ackers.contains(instance))
             }
-            Decided::RebuildEnded { instance, number, .. } => self.is(instance, *number).is_some(),
+            Decided::RebuildEnded { instance, number, outcome, .. } => {
+                let done = matches!(outcome, RebuildOutcome::Done { .. });
+                // Nothing is done before it was let be: another one of this number was, of a cluster of before.
+                self.is(instance, *number).is_some_and(|running| running.discards || !done)
+                    || self.fails_late(instance, *number, outcome)
+            }
             // Those who count stay until they can be dropped, but nobody joins them while it is rebuilt.
             Decided::Ackers { ackers, .. } => self.running.as_ref().is_none_or(|running| {
                 let counts = counted.is_some_and(|counted| counted.ackers.contains(&running.instance));
@@ -145,7 +150,12 @@ impl Rebuilds {
                 }
                 self.discarded.insert(instance);
             }
-            Decided::RebuildEnded { outcome, at, .. } => self.end(outcome, at, false),
+            Decided::RebuildEnded { instance, number, outcome, at } => match self.ended.get_mut(&instance) {
+                Some(ended) if ended.rebuild.number == number => {
+                    (ended.outcome, ended.at, ended.again) = (outcome, at, false);
+                }
+                _ => self.end(outcome, at, false),
+            },
             // Nothing was taken away yet: what the instance holds may be wanted for the comparison.
             Decided::Begin { verdict: at, .. } | Decided::SwitchOver { at, .. }
                 if self.running.as_ref().is_some_and(|running| !running.discards) =>
@@ -161,6 +171,18 @@ impl Rebuilds {
             }
             _ => {}
         }
+    }
+
+    /// What was called off could not be put back.
+    fn fails_late(&self, instance: &InstanceName, number: u64, outcome: &RebuildOutcome) -> bool {
+        matches!(outcome, RebuildOutcome::Failed { .. }) && self.was_called_off(instance, number)
+    }
+
+    /// Whether the last one of this instance was this one, and called off.
+    pub(crate) fn was_called_off(&self, instance: &InstanceName, number: u64) -> bool {
+        self.ended.get(instance).is_some_and(|ended| {
+            ended.rebuild.number == number && matches!(ended.outcome, RebuildOutcome::CalledOff { .. })
+        })
     }
 
     fn end(&mut self, outcome: RebuildOutcome, at: UnixMicros, again: bool) {

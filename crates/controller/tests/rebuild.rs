@@ -393,6 +393,40 @@ fn one_that_an_operator_called_off_is_not_begun_again_by_itself_but_one_that_a_f
 }
 
 #[test]
+fn nothing_is_done_before_it_was_let_be() {
+    let mut desk = diverged(Durability::Async, RebuildPolicy::Ask);
+    rebuild(&mut desk, false).unwrap();
+    assert_eq!(told(&desk).rebuild.unwrap().at, running(&desk).unwrap().at);
+    // Its agent still speaks of the first rebuild of a cluster that was formed anew since.
+    let (method, because) = (Method::Copy, "it was so".to_owned());
+    desk.agent("r3", Some((1, Progress::Done { method, because: because.clone() })));
+    assert!(running(&desk).is_some());
+    let outcome = RebuildOutcome::Done { method, because };
+    let (instance, at) = ("r3".into(), desk.clock().unix);
+    let decision = Decided::RebuildEnded { instance, number: 1, outcome, at };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    assert!(running(&desk).is_some());
+}
+
+#[test]
+fn what_was_called_off_and_could_not_be_put_back_is_said_and_kept() {
+    let mut desk = diverged(Durability::Async, RebuildPolicy::Ask);
+    rebuild(&mut desk, false).unwrap();
+    stop(&mut desk);
+    cancel(&mut desk).unwrap();
+    desk.told.clear();
+    let why = "The rebuild was withdrawn. It could not be started".to_owned();
+    for _ in 0..3 {
+        desk.agent("r3", Some((1, Progress::Failed { why: why.clone() })));
+        desk.pass(300);
+    }
+    assert_eq!(outcome(&desk), Some(RebuildOutcome::Failed { why: why.clone() }));
+    assert_eq!(desk.told.iter().filter(|told| told.contains(&why)).count(), 1, "{:?}", desk.told);
+    let problems = desk.brain.status(desk.clock()).services[0].problems.clone();
+    assert!(problems.iter().any(|it| it.code == "RebuildFailed" && it.sentence.contains(&why)));
+}
+
+#[test]
 fn by_itself_it_begins_where_the_file_says_so_and_not_again_once_it_failed() {
     let mut desk = diverged(Durability::Async, RebuildPolicy::Ask);
     desk.pass(4000);

@@ -5,7 +5,7 @@
 //! As with gateways, report and answer carry the whole picture, so that a lost one costs nothing but time.
 
 use crate::ids::{Address, Epoch, InstanceName, ServiceName, Term};
-use crate::time::Time;
+use crate::time::{Time, UnixMicros};
 use serde::{Deserialize, Serialize};
 
 /// What a controller wants done with one instance, as agreed in the replicated state.
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Rebuild {
     /// Names this rebuild; a later one of the same instance has a larger one.
     pub number: u64,
+    /// When it was agreed on. A cluster that is formed anew counts from 1 again: this tells one from the other.
+    pub at: UnixMicros,
     /// Of which service.
     pub service: ServiceName,
     /// Whose data is replaced.

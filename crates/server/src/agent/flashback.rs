@@ -53,7 +53,10 @@ pub(super) async fn take_back(
     if let Err(trouble) = private.end().await {
         return Ok(Outcome::Broken(trouble));
     }
-    Ok(Outcome::Done(format!("all that only it held are {count} transactions of whole rows")))
+    Ok(Outcome::Done(match count {
+        1 => "all that only it held is 1 transaction of whole rows".to_owned(),
+        count => format!("all that only it held are {count} transactions of whole rows"),
+    }))
 }
 
 async fn undo_all(private: &Private<'_>, undo: &Path, before: &GtidState) -> Result<(), Trouble> {

@@ -8,7 +8,7 @@ use backstay_lab::stack::mariadb::{
     CONTROLLER_USER, MariaDbGroup, PASSWORD, application, await_linked, await_same, follow, repointing,
 };
 use backstay_lab::wait::wait_until;
-use backstay_model::{Address, AgentOrders, Epoch, Method, Progress, Rebuild};
+use backstay_model::{Address, AgentOrders, Epoch, Method, Progress, Rebuild, UnixMicros};
 use backstay_wire::mariadb::RIGHTS;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -127,6 +127,7 @@ impl Bed {
 
     pub(super) fn rebuild(&self, method: Method, donor: &Running) -> Rebuild {
         Rebuild {
+            at: UnixMicros(1),
             number: 1,
             service: "orders".into(),
             instance: self.old.name.as_str().into(),
