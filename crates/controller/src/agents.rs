@@ -126,23 +126,6 @@ impl Controller {
         }
     }
 
-    /// The end of one that ran no more: it could not be put back as it was.
-    pub(crate) fn tell_late_end(
-        &self,
-        now: Now,
-        entry: &Entry,
-        before: Option<&Agreed>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Decided::RebuildEnded { instance, number, outcome, .. } = &entry.decision else {
-            return;
-        };
-        if before.is_none_or(|before| before.number != *number) {
-            let kind = EventKind::RebuildEnded { instance: instance.clone(), outcome: outcome.clone() };
-            event(out, now, Some(&entry.service), kind);
-        }
-    }
-
     /// `None`: what is agreed on cannot be said, because the file has changed.
     fn agent_orders(&self, service: &ServiceName, instance: &InstanceName) -> Option<AgentOrders> {
         let Some(running) = self.running(service).filter(|running| running.instance == *instance) else {
@@ -296,5 +279,16 @@ fn clause(progress: &Progress, running: &Agreed) -> String {
         Progress::Starting => "is being started".into(),
         Progress::Done { .. } => "runs again".into(),
         Progress::Failed { .. } => "could not be rebuilt".into(),
+    }
+}
+
+/// The end of one that ran no more: it could not be put back as it was.
+pub(crate) fn tell_late_end(now: Now, entry: &Entry, before: Option<&Agreed>, out: &mut Vec<Effect>) {
+    let Decided::RebuildEnded { instance, number, outcome, .. } = &entry.decision else {
+        return;
+    };
+    if before.is_none_or(|before| before.number != *number) {
+        let kind = EventKind::RebuildEnded { instance: instance.clone(), outcome: outcome.clone() };
+        event(out, now, Some(&entry.service), kind);
     }
 }

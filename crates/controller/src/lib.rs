@@ -287,7 +287,7 @@ impl Controller {
         self.tell_applied(now, entry, from.as_ref(), out);
         self.answer_pending(entry, true, out);
         self.look_at(now, &entry.service, out);
-        self.tell_late_end(now, entry, running.as_ref(), out);
+        agents::tell_late_end(now, entry, running.as_ref(), out);
         self.tell_change(now, &entry.service, running.as_ref(), out);
     }
 

@@ -1,6 +1,6 @@
 //! An agent: the hands on a database's own host. It stops and starts the instance there, saves what only that holds, puts
 //! a copy of another instance in the place of its data, and gives such copies to other agents. What is to be done the
-//! controllers decide; a rebuild whose point of no return is past it brings to its end by itself.
+//! controllers decide; an agent that comes back touches nothing before a leader has said that it is still wanted.
 //!
 //! `worker` hears orders and reports; `job` goes through one rebuild; `surplus` saves, `flashback` takes back, `receive`
 //! and `swap` copy; `donor` gives. `binlog` and `gtid` read what MariaDB writes.

@@ -166,7 +166,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backstay_model::{Address, Epoch};
+    use backstay_model::{Address, Epoch, UnixMicros};
 
     #[test]
     fn what_ended_or_was_withdrawn_is_not_begun_again() {
@@ -174,6 +174,7 @@ mod tests {
         let rescue = folder.path();
         let rebuild = |number| Rebuild {
             number,
+            at: UnixMicros(1),
             service: "orders".into(),
             instance: "m1".into(),
             epoch: Epoch(2),
