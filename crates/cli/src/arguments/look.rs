@@ -107,9 +107,9 @@ pub(crate) struct Doctor {
     /// What is looked at: `mariadb`, which may be left out, then the service, or all of them if that is left out.
     #[arg(value_name = "[mariadb] SERVICE", num_args = 0..=2)]
     pub(crate) words: Vec<String>,
-    /// The configuration file.
+    /// The configuration file; by default that of the lab that you started last.
     #[arg(long, value_name = "FILE", env = "BACKSTAY_CONFIG")]
-    pub(crate) config: PathBuf,
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
