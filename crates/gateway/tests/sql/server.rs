@@ -51,6 +51,7 @@ fn template() -> PathBuf {
         let made = Command::new("mariadb-install-db")
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", fresh.display()))
+            .arg(format!("--tmpdir={}", env!("CARGO_TARGET_TMPDIR")))
             .args(SMALL)
             .args(user())
             .output()
@@ -103,6 +104,8 @@ impl Server {
         let process = Command::new("mariadbd")
             .args(["--no-defaults", "--skip-name-resolve", "--bind-address=127.0.0.1"])
             .arg(format!("--datadir={}", path("data").display()))
+            // A server that starts removes every temporary table in here, a neighbour's too.
+            .arg(format!("--tmpdir={}", folder.path().display()))
             .arg(format!("--socket={}", path("s").display()))
             .arg(format!("--pid-file={}", path("pid").display()))
             .arg(format!("--init-file={}", path("users.sql").display()))

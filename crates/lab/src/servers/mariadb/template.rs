@@ -89,6 +89,8 @@ fn install(home: &Path, template: &Path) -> Result<()> {
     command
         .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
         .arg(format!("--datadir={}", raw.display()))
+        // Who starts removes the temporary tables of everybody in this folder.
+        .arg(format!("--tmpdir={}", home.display()))
         .arg(format!("--innodb-log-file-size={REDO_LOG}"))
         .args(["--skip-name-resolve", "--innodb-use-native-aio=OFF", "--innodb-buffer-pool-size=16M"])
         .stdout(output)
