@@ -9,6 +9,7 @@
 
 mod commands;
 mod core;
+mod direction;
 mod family;
 mod loops;
 mod names;
@@ -60,7 +61,7 @@ use backstay_lease::Standing;
 use backstay_model::{
     Address, EndpointTraffic, Epoch, GatewayLoad, Reader, ServiceName, SlowCommand, UnixMicros,
 };
-use core::{Direction, Source, Target};
+use direction::{Direction, Source, Target};
 use loops::{Confirmation, Loop, gather};
 use mio::Waker;
 use names::Names;

@@ -1,7 +1,7 @@
 //! A gateway's threads: one loop for endpoints that speak Redis, one for those that speak SQL, each only where there are
 //! such endpoints. What the gateway is asked goes to those whom it concerns.
 
-use crate::core::{Direction, Source};
+use crate::direction::{Direction, Source};
 use crate::plane::{Heir, Inbox};
 use crate::settings::Listen;
 use backstay_model::{Epoch, ServiceName};

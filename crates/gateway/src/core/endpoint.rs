@@ -3,6 +3,7 @@
 use crate::core::notices::Outlook;
 use crate::core::rate::Rate;
 use crate::core::table::Key;
+use crate::direction::{Direction, Source, Target};
 use crate::settings::{Endpoint, EndpointKind, Login, Otherwise};
 use crate::traffic::Traffic;
 use backstay_lease::MARGIN;
@@ -15,46 +16,6 @@ use std::time::Duration;
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(5);
 const BACK_OFF_MAX: Duration = Duration::from_millis(500);
-
-/// A server, its name resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
-    pub(crate) host: Arc<str>,
-}
-
-/// `backstay_lease::Standing`, with the address resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Serve { epoch: Epoch, target: Target, until: Time },
-    Drain { epoch: Epoch, until: Time },
-    Hold { epoch: Epoch },
-}
-
-impl Direction {
-    /// The epoch that this is said in.
-    pub(crate) fn epoch(&self) -> Epoch {
-        match self {
-            Self::Serve { epoch, .. } | Self::Drain { epoch, .. } | Self::Hold { epoch } => *epoch,
-        }
-    }
-
-    /// The primary, while it is to be used.
-    pub(crate) const fn target(&self) -> Option<&Target> {
-        match self {
-            Self::Serve { target, .. } => Some(target),
-            Self::Drain { .. } | Self::Hold { .. } => None,
-        }
-    }
-}
-
-/// A replica that may be read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) target: Target,
-    pub(crate) zone: String,
-    pub(crate) lag_bytes: u64,
-}
 
 /// Which connections are alike: user, database, RESP3.
 pub(crate) type LaneName = (u16, u32, bool);
@@ -173,21 +134,9 @@ impl EndpointState {
         if own(user) { (0..=user).filter(|user| own(*user)).count() as u16 } else { 0 }
     }
 
-    pub(crate) fn epoch(&self) -> Epoch {
-        self.direction.epoch()
-    }
-
-    /// When the lease ends.
-    pub(crate) fn until(&self) -> Time {
-        match self.direction {
-            Direction::Serve { until, .. } | Direction::Drain { until, .. } => until,
-            Direction::Hold { .. } => Time::ZERO,
-        }
-    }
-
     /// What is read from the primary now is no answer any more.
     pub(crate) fn is_expired(&self, now: Time) -> bool {
-        now >= self.until()
+        now >= self.direction.until()
     }
 
     /// Commands may be sent to the primary.

@@ -323,7 +323,7 @@ impl Core {
         Self::soil_link(&mut self.dirty_links, lane, client.lane);
         client.in_flight += commands;
         if writes {
-            client.wrote = self.endpoints[client.endpoint].epoch();
+            client.wrote = self.endpoints[client.endpoint].direction.epoch();
         }
         Taken::Done
     }

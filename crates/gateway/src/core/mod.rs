@@ -34,10 +34,10 @@ pub(crate) mod play;
 #[cfg(test)]
 mod shop;
 
-pub(crate) use endpoint::{Direction, Source, Target};
 pub(crate) use notices::Here;
 pub(crate) use table::{Key, Table};
 
+use crate::direction::Unconfirmed;
 use crate::family::Family;
 use crate::settings::Settings;
 use crate::traffic::add;
@@ -47,7 +47,7 @@ use client::{Again, Client, Mute, Wait};
 use endpoint::EndpointState;
 use link::Link;
 use memory::Memory;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub(crate) struct Core {
     readable: Vec<Key>,
     effects: VecDeque<Effect>,
     /// Drains and holds that were not confirmed yet.
-    unconfirmed: BTreeMap<ServiceName, Epoch>,
+    unconfirmed: Unconfirmed,
     memory: Memory,
     /// What the commands that are being taken are about.
     families: Vec<Family>,
@@ -123,7 +123,7 @@ impl Core {
             dirty_links: Vec::new(),
             readable: Vec::new(),
             effects: VecDeque::new(),
-            unconfirmed: BTreeMap::new(),
+            unconfirmed: Unconfirmed::default(),
             families: Vec::new(),
             ids: 0,
             notice: now.as_micros() / 1000,

@@ -9,9 +9,9 @@
 //! A frame stands between two replies and never within one.
 
 use super::client::Client;
-use super::endpoint::Direction;
 use super::intake::Taken;
 use super::{Core, Key};
+use crate::direction::Direction;
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -3,7 +3,8 @@
 //! sequence, every command is answered exactly once and in order, no write is executed twice, none is acknowledged that
 //! was not executed, and none whose reply was read after the lease's end. At a reader no write is executed at all.
 
-use super::{Core, Direction, Effect, Key, Source, Target};
+use super::{Core, Effect, Key};
+use crate::direction::{Direction, Source, Target};
 use crate::scan::{ReplyScan, RequestScan, Words};
 use crate::settings::{Endpoint, EndpointKind, EndpointLimits, Otherwise, Settings};
 use backstay_model::{Epoch, ServiceName, Time};

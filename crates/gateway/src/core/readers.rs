@@ -56,7 +56,8 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{Direction, Effect, Source, Target};
+    use crate::core::Effect;
+    use crate::direction::{Direction, Source, Target};
     use crate::settings::{Endpoint, Otherwise, Settings};
     use backstay_model::{Epoch, Time};
     use std::net::SocketAddr;

@@ -1,11 +1,12 @@
 //! Follows what the controllers say: where commands go, when they must wait, and when that is confirmed.
 
-use super::endpoint::{Direction, Draining};
+use super::endpoint::Draining;
 use super::link::{After, Link, Purpose};
 use super::rate::Rate;
-use super::{Core, Effect, Key, Source};
+use super::{Core, Effect, Key};
 use crate::core::connect::request;
-use backstay_model::{Epoch, ServiceName, Time};
+use crate::direction::{Direction, Source, Turn};
+use backstay_model::{ServiceName, Time};
 use std::time::Duration;
 
 /// How long an open transaction may go on when the primary is about to move.
@@ -28,51 +29,19 @@ impl Core {
                 self.retarget(number);
             }
         }
-        if let Direction::Drain { epoch, .. } | Direction::Hold { epoch } = direction
-            && (changed || !known)
-        {
-            self.unconfirmed.insert(service.clone(), *epoch);
-        } else if changed {
-            self.unconfirmed.remove(service);
-        }
+        self.unconfirmed.note(service, direction, changed || !known);
         self.drain();
     }
 
     /// True: it is a new order, not a longer lease.
     fn turn(&mut self, number: usize, direction: &Direction) -> bool {
-        let state = &mut self.endpoints[number];
-        if direction.epoch() < state.epoch() {
-            return false;
+        let turn = self.endpoints[number].direction.follow(direction);
+        match turn {
+            Turn::Same | Turn::First => {}
+            Turn::Drain => self.begin_drain(number),
+            Turn::Leave => self.lose_primary(number, "the primary changes", true),
         }
-        match (&mut state.direction, direction) {
-            (
-                Direction::Serve { epoch, target, until },
-                Direction::Serve { epoch: new_epoch, target: new_target, until: new_until },
-            ) if epoch == new_epoch && target == new_target => {
-                // A lease that follows upon the failsafe may end earlier than that would have.
-                *until = *new_until;
-                return false;
-            }
-            (Direction::Drain { epoch, until }, Direction::Drain { epoch: new_epoch, until: new_until })
-                if epoch == new_epoch =>
-            {
-                *until = *new_until.max(until);
-                return false;
-            }
-            (Direction::Hold { epoch }, Direction::Hold { epoch: new_epoch }) if epoch == new_epoch => {
-                // The first order of all also says the epoch that a gateway starts with.
-                return *epoch == Epoch(0);
-            }
-            (Direction::Serve { .. }, Direction::Drain { .. }) => {
-                state.direction = direction.clone();
-                self.begin_drain(number);
-                return true;
-            }
-            _ => {}
-        }
-        state.direction = direction.clone();
-        self.lose_primary(number, "the primary changes", true);
-        true
+        turn != Turn::Same
     }
 
     fn begin_drain(&mut self, number: usize) {
@@ -141,17 +110,12 @@ impl Core {
                 }
             }
         }
-        if self.unconfirmed.is_empty() {
-            return;
-        }
-        for (service, epoch) in self.unconfirmed.clone() {
-            let of_service = |number: usize| self.endpoints[number].settings.service == service;
-            let busy = self.links.iter().any(|(_, link)| link.primary && of_service(link.endpoint));
-            if !busy {
-                self.unconfirmed.remove(&service);
-                self.effects.push_back(Effect::Held(service, epoch));
-            }
-        }
+        let (links, endpoints) = (&self.links, &self.endpoints);
+        let confirmed = self.unconfirmed.confirm(|service| {
+            let is_its = |link: &Link| link.primary && endpoints[link.endpoint].settings.service == *service;
+            !links.iter().any(|(_, link)| is_its(link))
+        });
+        self.effects.extend(confirmed.into_iter().map(|(service, epoch)| Effect::Held(service, epoch)));
     }
 
     /// Asks the server to let go of blocked connections, on any other: again and again, because it may hear of that before
@@ -206,8 +170,8 @@ impl Core {
             |number: usize| self.links.iter().any(|(_, link)| link.primary && link.endpoint == number);
         let mut at = self.tick_at;
         for (number, endpoint) in self.endpoints.iter().enumerate() {
-            if endpoint.until() < at && endpoint.until() > self.now && leased(number) {
-                at = endpoint.until();
+            if endpoint.direction.until() < at && endpoint.direction.until() > self.now && leased(number) {
+                at = endpoint.direction.until();
             }
             if endpoint.open && endpoint.retries && endpoint.retry_at > self.now {
                 at = at.min(endpoint.retry_at);
@@ -228,9 +192,10 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Target;
     use crate::core::shop::Shop;
+    use crate::direction::Target;
     use crate::settings::{Endpoint, EndpointKind, EndpointLimits, Settings};
+    use backstay_model::Epoch;
 
     fn core() -> (Core, Key) {
         let endpoint = Endpoint::new("shop", "shop".into(), EndpointKind::Primary);

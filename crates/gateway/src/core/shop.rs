@@ -1,7 +1,8 @@
 //! An endpoint to try things on: clients, time that is given, and a server that answers everything at once.
 
 use crate::core::connect::request;
-use crate::core::{Core, Direction, Effect, Key, Target};
+use crate::core::{Core, Effect, Key};
+use crate::direction::{Direction, Target};
 use crate::scan::{RequestScan, Words};
 use crate::settings::{Endpoint, EndpointKind, EndpointLimits, Settings};
 use backstay_model::{Epoch, Time};

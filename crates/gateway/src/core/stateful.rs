@@ -128,7 +128,7 @@ impl Core {
                 && write
                 && taken == Taken::Done
             {
-                client.wrote = self.endpoints[client.endpoint].epoch();
+                client.wrote = self.endpoints[client.endpoint].direction.epoch();
             }
             return taken;
         }
@@ -188,7 +188,7 @@ impl Core {
         if taken == Taken::Done
             && let Some(client) = self.clients.get_mut(key)
         {
-            client.wrote = self.endpoints[client.endpoint].epoch();
+            client.wrote = self.endpoints[client.endpoint].direction.epoch();
             client.special().blocked = Some(Blocked { until, request: bytes.to_vec() });
             // A drain unblocks it from another connection.
             self.find_lane(key);
@@ -270,7 +270,7 @@ impl Core {
         let (Some(client), Some(link)) = (self.clients.get_mut(key), self.links.get_mut(own)) else {
             return Taken::Ends;
         };
-        if client.wrote != Epoch(0) && client.wrote != self.endpoints[client.endpoint].epoch() {
+        if client.wrote != Epoch(0) && client.wrote != self.endpoints[client.endpoint].direction.epoch() {
             let taken = self.answer(key, WAIT_UNKNOWN);
             self.release_own(key);
             return taken;

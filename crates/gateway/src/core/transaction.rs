@@ -59,7 +59,7 @@ impl Core {
         if taken.is_over()
             && let Some(client) = self.clients.get_mut(key)
         {
-            client.wrote = self.endpoints[client.endpoint].epoch();
+            client.wrote = self.endpoints[client.endpoint].direction.epoch();
             client.special().end_transaction();
             self.forget_state(key);
         }

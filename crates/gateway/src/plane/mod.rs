@@ -15,7 +15,8 @@ pub(crate) mod socket;
 #[cfg(fuzzing)]
 pub(crate) use proxied::header_length;
 
-use crate::core::{Core, Direction, Effect, Key, Source};
+use crate::core::{Core, Effect, Key};
+use crate::direction::{Direction, Source};
 use crate::settings::{Backend, Endpoint, Heritage, Listen, Settings};
 use crate::traffic::Traffic;
 use arrival::Arrivals;

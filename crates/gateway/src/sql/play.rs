@@ -5,7 +5,8 @@
 //! login that a second server takes over: both sides see packets in their order, and a server no proof but for itself.
 
 use super::exchange::{Effect, Exchange, How, Side, Verdict};
-use crate::core::{Direction, Key, Source, Target};
+use crate::core::Key;
+use crate::direction::{Direction, Source, Target};
 use crate::settings::{Endpoint, EndpointKind, EndpointLimits, Otherwise, Protocol, Settings};
 use backstay_lease::MARGIN;
 use backstay_model::{Epoch, ServiceName, Time};

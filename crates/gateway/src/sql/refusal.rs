@@ -1,6 +1,6 @@
-//! What a client hears that cannot be connected: an error in place of the server's greeting or of its next word, which every client library
-//! shows ("MariaDB client/server protocol", ERR_Packet). The state behind `#` is understood in that place by libmariadb and
-//! by PHP's mysqlnd, as is its being left out; servers leave it out.
+//! What a client hears that cannot be connected: an error in place of the server's greeting or of its next word, which every
+//! client library shows ("MariaDB client/server protocol", ERR_Packet). The state behind `#` is understood in that place by
+//! libmariadb and by PHP's mysqlnd, as is its being left out; servers leave it out.
 
 /// Why a client is not connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Where frames stand that a client did not ask for.
 
 use super::Here;
-use crate::core::{Core, Direction, Effect, Key, Target};
+use crate::core::{Core, Effect, Key};
+use crate::direction::{Direction, Target};
 use crate::settings::{Endpoint, EndpointKind, EndpointLimits, Settings};
 use backstay_model::{Epoch, Time};
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! An endpoint: where its clients are connected to now, and what it has open there.
 
-use crate::core::{Direction, Key, Source, Target};
+use crate::core::Key;
+use crate::direction::{Direction, Source, Target};
 use crate::settings::{Endpoint, EndpointKind, Otherwise};
 use crate::traffic::Traffic;
 use backstay_lease::MARGIN;
@@ -90,22 +91,14 @@ impl EndpointState {
         }
     }
 
-    /// When the lease ends.
-    pub(super) fn until(&self) -> Time {
-        match self.direction {
-            Direction::Serve { until, .. } | Direction::Drain { until, .. } => until,
-            Direction::Hold { .. } => Time::ZERO,
-        }
-    }
-
     /// What is read from the primary now is no answer any more.
     pub(super) fn is_expired(&self, now: Time) -> bool {
-        now >= self.until()
+        now >= self.direction.until()
     }
 
     /// Nothing is sent to the primary any more: its answer might come too late.
     pub(super) fn lapses(&self, now: Time) -> bool {
-        now + MARGIN >= self.until()
+        now + MARGIN >= self.direction.until()
     }
 
     /// The primary, while clients may be connected to it.

@@ -17,12 +17,13 @@ mod time;
 pub(crate) use pair::{How, Side};
 
 use crate::core::{Key, Table};
+use crate::direction::Unconfirmed;
 use crate::settings::Settings;
 use crate::traffic::{Traffic, add};
 use backstay_model::{Epoch, ServiceName, Time};
 use endpoint::EndpointState;
 use pair::{Pair, Stage};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub(crate) struct Exchange {
     /// Pairs of which either side may be read or written to again.
     ready: Vec<Key>,
     /// Holds and drains that were not confirmed yet.
-    unconfirmed: BTreeMap<ServiceName, Epoch>,
+    unconfirmed: Unconfirmed,
     /// How many pairs are to end soon.
     parting: usize,
     /// These are looked at next.
@@ -80,7 +81,7 @@ impl Exchange {
             pairs: Table::new(),
             effects: VecDeque::new(),
             ready: Vec::new(),
-            unconfirmed: BTreeMap::new(),
+            unconfirmed: Unconfirmed::default(),
             parting: 0,
             tick_at: now,
             sweep_at: now,

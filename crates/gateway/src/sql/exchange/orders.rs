@@ -2,11 +2,12 @@
 
 use super::parting::Parting;
 use super::{Effect, Exchange};
-use crate::core::{Direction, Key, Source};
+use crate::core::Key;
+use crate::direction::{Direction, Source, Turn};
 use crate::settings::EndpointKind;
 use crate::sql::exchange::pair::Stage;
 use backstay_lease::MARGIN;
-use backstay_model::{Epoch, ServiceName, Time};
+use backstay_model::{ServiceName, Time};
 use std::time::Duration;
 
 /// A replica that was too far behind for less is not left by who is connected to it: moving disturbs them more.
@@ -30,57 +31,25 @@ impl Exchange {
                 self.seek(number);
             }
         }
-        if let Direction::Drain { epoch, .. } | Direction::Hold { epoch } = direction
-            && (changed || !known)
-        {
-            self.unconfirmed.insert(service.clone(), *epoch);
-        } else if changed {
-            self.unconfirmed.remove(service);
-        }
+        self.unconfirmed.note(service, direction, changed || !known);
         self.confirm();
     }
 
     /// True: it is a new order, not a longer lease.
     fn turn(&mut self, number: usize, direction: &Direction) -> bool {
-        let state = &mut self.endpoints[number];
-        if direction.epoch() < state.direction.epoch() {
-            return false;
+        let turn = self.endpoints[number].direction.follow(direction);
+        match turn {
+            Turn::Same | Turn::First => {}
+            Turn::Drain => self.begin_drain(number),
+            Turn::Leave => self.lose_primary(number, "the primary changes"),
         }
-        match (&mut state.direction, direction) {
-            (
-                Direction::Serve { epoch, target, until },
-                Direction::Serve { epoch: new_epoch, target: new_target, until: new_until },
-            ) if epoch == new_epoch && target == new_target => {
-                // A lease that follows upon the failsafe may end earlier than that would have.
-                *until = *new_until;
-                return false;
-            }
-            (Direction::Drain { epoch, until }, Direction::Drain { epoch: new_epoch, until: new_until })
-                if epoch == new_epoch =>
-            {
-                *until = *new_until.max(until);
-                return false;
-            }
-            (Direction::Hold { epoch }, Direction::Hold { epoch: new_epoch }) if epoch == new_epoch => {
-                // The first order of all also says the epoch that a gateway starts with.
-                return *epoch == Epoch(0);
-            }
-            (Direction::Serve { .. }, Direction::Drain { .. }) => {
-                state.direction = direction.clone();
-                self.begin_drain(number);
-                return true;
-            }
-            _ => {}
-        }
-        state.direction = direction.clone();
-        self.lose_primary(number, "the primary changes");
-        true
+        turn != Turn::Same
     }
 
     /// The primary is about to move: who is not linked to it yet waits for the next one.
     fn begin_drain(&mut self, number: usize) {
         let state = &self.endpoints[number];
-        let before = Time::ZERO + state.until().since(Time::ZERO + MARGIN);
+        let before = Time::ZERO + state.direction.until().since(Time::ZERO + MARGIN);
         let parting = Parting::new(self.now, state.settings.limits.drain_grace, before);
         let keys = self.at_primary(number);
         for key in &keys {
@@ -160,17 +129,11 @@ impl Exchange {
 
     /// Says which holds and drains are carried out.
     pub(super) fn confirm(&mut self) {
-        if self.unconfirmed.is_empty() {
-            return;
-        }
-        let (endpoints, effects) = (&self.endpoints, &mut self.effects);
-        self.unconfirmed.retain(|service, epoch| {
+        let endpoints = &self.endpoints;
+        let confirmed = self.unconfirmed.confirm(|service| {
             let mut its = endpoints.iter().filter(|endpoint| endpoint.settings.service == *service);
-            let busy = its.any(|endpoint| endpoint.primary_links > 0);
-            if !busy {
-                effects.push_back(Effect::Held(service.clone(), *epoch));
-            }
-            busy
+            its.all(|endpoint| endpoint.primary_links == 0)
         });
+        self.effects.extend(confirmed.into_iter().map(|(service, epoch)| Effect::Held(service, epoch)));
     }
 }

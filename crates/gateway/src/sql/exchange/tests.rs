@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::{Direction, Source, Target};
+use crate::direction::{Direction, Source, Target};
 use crate::settings::{EndpointKind, EndpointLimits, Otherwise};
 use crate::sql::play::{BEGIN, QUERY, World, primary_of, replica};
 use std::time::Duration;

@@ -96,7 +96,7 @@ impl Exchange {
         }
         for state in &self.endpoints {
             if state.primary_links > 0 {
-                at = at.min(state.until());
+                at = at.min(state.direction.until());
             }
             if state.waiting > 0 {
                 let retries =
