@@ -152,6 +152,14 @@ fn expect_refused(outcome: &Outcome, words: &[&str]) {
     }
 }
 
+/// What its binary log says, as far as that is text.
+fn logged(server: &MariaDbServer) -> String {
+    let files = fs::read_dir(server.data()).unwrap().map(|entry| entry.unwrap().path());
+    let logs =
+        files.filter(|path| path.extension().is_some_and(|end| end.to_string_lossy().starts_with("0000")));
+    logs.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()).collect()
+}
+
 struct Controllers(Vec<Child>);
 
 impl Drop for Controllers {
@@ -181,7 +189,9 @@ fn a_plain_group_is_adopted_and_controllers_with_the_new_file_fail_it_over() {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let password = fs::read_to_string(&path).unwrap();
         assert!(!format!("{done:?}").contains(password.trim()), "a password shows");
+        assert!(!logged(&shop.server("m1")).contains(password.trim()), "a password is in the binary log");
     }
+    assert!(logged(&shop.server("m1")).contains("backstay_replica"), "the log is another one");
     let lines = fs::read_to_string(shop.folder.path().join("orders-db2.cnf")).unwrap();
     assert!(lines.contains("[mariadbd]\n") && lines.contains("\nread_only = ON\n"), "{lines}");
     let file = shop.file();

@@ -22,6 +22,8 @@ pub use fault::ServerError;
 pub use handshake::{Upgrade, upgrade};
 pub use interview::{Answer, Interview};
 pub use results::{Row, Table};
+pub use scramble::password_hash;
+
 pub use rights::{
     CANARY_RIGHTS, EVENT_RIGHTS, MYSQL_CANARY_RIGHTS, MYSQL_RIGHTS, MYSQL_TABLE_RIGHTS, REPLICATION_RIGHTS,
     RIGHTS,

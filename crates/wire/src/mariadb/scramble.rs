@@ -4,6 +4,7 @@ use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
+use std::fmt::Write as _;
 
 /// What MariaDB asks with unless it was told otherwise.
 pub(super) const NATIVE: &str = "mysql_native_password";
@@ -21,6 +22,17 @@ pub(super) fn answer(plugin: &str, password: &str, nonce: &[u8]) -> Option<Vec<u
         ED25519 => Some(ed25519(password.as_bytes(), nonce).to_vec()),
         _ => None,
     }
+}
+
+/// What stands for a password in `IDENTIFIED BY PASSWORD`: a star and SHA1(SHA1(password)) in hexadecimal digits
+/// (MariaDB's `PASSWORD()`). It lets nobody in.
+pub fn password_hash(password: &str) -> String {
+    let mut text = "*".to_owned();
+    for byte in Sha1::digest(Sha1::digest(password)) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02X}");
+    }
+    text
 }
 
 /// SHA1(password) XOR SHA1(nonce, SHA1(SHA1(password))).
@@ -69,6 +81,12 @@ mod tests {
         let expected = hex("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
              085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
         assert_eq!(ed25519(&key, &[0x72]).to_vec(), expected);
+    }
+
+    #[test]
+    fn a_password_is_hashed_as_the_server_does() {
+        // SELECT PASSWORD('mypass') in 10.11.
+        assert_eq!(password_hash("mypass"), "*6C8989366EAF75BB670AD8EA7A7FC1176A95CEF4");
     }
 
     fn hex(text: &str) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Doing what was planned, one step at a time: a step counts once it was seen. Passwords go into statements here, and
 //! nowhere else.
 
-use super::plan::{Action, OWN_PASSWORD, REPLICATION_PASSWORD};
+use super::plan::{Action, OWN_HASH, REPLICATION_HASH, REPLICATION_PASSWORD};
 use super::{AdoptError, MariaDbAdoption, OWN_USER, REPLICATION_USER, Work};
 use crate::doctor::finding::literal;
 use crate::doctor::look::grants;
@@ -10,7 +10,7 @@ use crate::link::line::{Line, LineError};
 use crate::secret::read;
 use backstay_config::SecretSource;
 use backstay_model::{Address, InstanceName};
-use backstay_wire::mariadb::{Account, REPLICATION_RIGHTS, RIGHTS, Settings, Table};
+use backstay_wire::mariadb::{Account, REPLICATION_RIGHTS, RIGHTS, Settings, Table, password_hash};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -145,7 +145,8 @@ async fn say(
     let line = line(lines, work, instance, address).await?;
     for statement in statements {
         let text = statement
-            .replace(OWN_PASSWORD, &literal(&passwords.own))
+            .replace(OWN_HASH, &literal(&password_hash(&passwords.own)))
+            .replace(REPLICATION_HASH, &literal(&password_hash(&passwords.replication)))
             .replace(REPLICATION_PASSWORD, &literal(&passwords.replication));
         let told = if text == *statement { line.ask(&text).await } else { line.ask_secretly(&text).await };
         told.map_err(|error| said(&error))?;

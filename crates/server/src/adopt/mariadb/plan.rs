@@ -68,7 +68,8 @@ pub(super) enum Action {
 }
 
 /// What stands for a password until the statement is sent.
-pub(super) const OWN_PASSWORD: &str = "'(password of backstay)'";
+pub(super) const OWN_HASH: &str = "'(hash of the password of backstay)'";
+pub(super) const REPLICATION_HASH: &str = "'(hash of the password of backstay_replica)'";
 pub(super) const REPLICATION_PASSWORD: &str = "'(password of backstay_replica)'";
 
 pub(super) fn plan(wish: &MariaDbWish, config: &Config, found: &Found, work: Work) -> MariaDbAdoption {
@@ -195,10 +196,9 @@ fn steps(
         step(None, what, format!("rm {}", path.display()), Action::Secret(path.clone()));
     }
     let primary = &found.primary().spec.name;
-    for statements in users(wish, &work.spec) {
+    for (who, statements) in users(wish, &work.spec) {
         let what = statements.join("; ");
-        let undo = statements.first().and_then(|first| first.split(' ').nth(5)).unwrap_or_default();
-        step(Some(primary), what, format!("DROP USER {undo}"), Action::Statements(statements));
+        step(Some(primary), what, format!("DROP USER {who}"), Action::Statements(statements));
     }
     for seen in &found.seen {
         let what = "see that both users are let in, with all their rights".to_owned();
@@ -247,8 +247,9 @@ fn steps(
     steps
 }
 
-/// The statements that make the users, and give them what they need.
-fn users(wish: &MariaDbWish, spec: &MariaDbSpec) -> [Vec<String>; 2] {
+/// Each user, with the statements that make it and give it what it needs. They go into the binary log, and so name a
+/// password by its hash.
+fn users(wish: &MariaDbWish, spec: &MariaDbSpec) -> [(String, Vec<String>); 2] {
     let [own, replicas] =
         [OWN_USER, REPLICATION_USER].map(|user| account(&format!("{user}@{}", wish.from_hosts)));
     let mut rights = RIGHTS.to_vec();
@@ -257,16 +258,16 @@ fn users(wish: &MariaDbWish, spec: &MariaDbSpec) -> [Vec<String>; 2] {
     }
     let made = |who: &str, password: &str| {
         vec![
-            format!("CREATE USER IF NOT EXISTS {who} IDENTIFIED BY {password}"),
-            format!("ALTER USER {who} IDENTIFIED BY {password}"),
+            format!("CREATE USER IF NOT EXISTS {who} IDENTIFIED BY PASSWORD {password}"),
+            format!("ALTER USER {who} IDENTIFIED BY PASSWORD {password}"),
         ]
     };
-    let mut first = made(&own, OWN_PASSWORD);
+    let mut first = made(&own, OWN_HASH);
     first.push(format!("GRANT {} ON *.* TO {own}", rights.join(", ")));
     first.push(format!("GRANT {} ON backstay.* TO {own}", CANARY_RIGHTS.join(", ")));
-    let mut second = made(&replicas, REPLICATION_PASSWORD);
+    let mut second = made(&replicas, REPLICATION_HASH);
     second.push(format!("GRANT {} ON *.* TO {replicas}", REPLICATION_RIGHTS.join(", ")));
-    [first, second]
+    [(own, first), (replicas, second)]
 }
 
 /// A replica goes on by GTID, and as the new user. Its thread reads when it starts whether it acknowledges.
