@@ -141,7 +141,7 @@ pub(super) fn scan(path: &Path, known: &GtidState) -> Result<Found, Trouble> {
             payload: &payload,
             is_cut: skipped > 0,
         };
-        reader.take(&event).ok_or_else(|| log(path, " cannot be understood"))??;
+        reader.take(&event).ok_or_else(|| log(path, "cannot be understood"))??;
         at += size;
     }
     Ok(reader.finish())
@@ -157,17 +157,22 @@ pub(super) fn base(path: &Path) -> Result<GtidState, Trouble> {
     let mut bytes = Vec::new();
     while file.read_exact(&mut head).is_ok() {
         let size = (u32_at(&head, 9).unwrap_or(0) as usize).saturating_sub(HEAD_BYTES);
-        bytes.resize(size, 0);
-        if file.read_exact(&mut bytes).is_err() {
+        if at_most(&mut file, size, &mut bytes).is_none() {
             break;
         }
         match head[4] {
-            GTID_LIST => return list(&bytes).ok_or_else(|| log(path, " cannot be understood")),
+            GTID_LIST => return list(&bytes).ok_or_else(|| log(path, "cannot be understood")),
             FORMAT => {}
             _ => break,
         }
     }
     Ok(GtidState::default())
+}
+
+/// So many bytes, unless the file ends before: a torn head may say any number.
+fn at_most(file: &mut File, size: usize, bytes: &mut Vec<u8>) -> Option<()> {
+    bytes.clear();
+    (file.take(size as u64).read_to_end(bytes).ok()? == size).then_some(())
 }
 
 fn log(path: &Path, reason: &str) -> Trouble {
@@ -211,7 +216,7 @@ impl<'a> Reader<'a> {
                 }
             }
             ENCRYPTION => {
-                let reason = " is encrypted, and cannot be read without the server's keys: save what only this instance \
+                let reason = "is encrypted, and cannot be read without the server's keys: save what only this instance \
                               holds by hand (`mariadb-binlog --read-from-remote-server`), then copy its data by hand";
                 return Some(Err(log(&self.found.path, reason)));
             }

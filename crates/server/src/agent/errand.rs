@@ -2,6 +2,7 @@
 //! leads answers becomes its orders, for a moment.
 
 use super::Desk;
+use super::worker::Standing;
 use crate::clock;
 use crate::peers::{AgentLetter, Mesh, consult_all};
 use backstay_model::{AgentOrders, AgentReport, Term, Time};
@@ -78,11 +79,14 @@ impl Ear {
     }
 
     /// The next report to every controller.
-    fn letter(&mut self, now: Time, report: &AgentReport) -> AgentLetter {
+    fn letter(&mut self, now: Time, standing: &Standing) -> AgentLetter {
         self.number += 1;
         self.asked.retain(|(_, at)| now.since(*at) < ANSWER_PATIENCE);
         self.asked.push_back((self.number, now));
-        AgentLetter { process: self.process, report: AgentReport { number: self.number, ..report.clone() } }
+        AgentLetter {
+            process: self.process,
+            report: AgentReport { number: self.number, rebuild: standing.clone() },
+        }
     }
 
     /// What a controller said, if that counts, with its end.
@@ -113,9 +117,8 @@ mod tests {
     /// Two reports, at 10 s and at 10.5 s.
     fn ear() -> Ear {
         let mut ear = Ear::new(7);
-        let report = AgentReport { number: 90, rebuild: None };
-        assert_eq!(ear.letter(at(10_000), &report).report.number, 1);
-        assert_eq!(ear.letter(at(10_500), &report).report.number, 2);
+        assert_eq!(ear.letter(at(10_000), &None).report.number, 1);
+        assert_eq!(ear.letter(at(10_500), &None).report.number, 2);
         ear
     }
 
@@ -136,7 +139,7 @@ mod tests {
         assert_eq!(ear.hear(at(10_700), said(3, 7, 2)), None);
         assert!(ear.hear(at(10_700), said(4, 7, 2)).is_some());
         // A cluster that was formed anew begins at the first term.
-        ear.letter(at(21_000), &AgentReport { number: 1, rebuild: None });
+        ear.letter(at(21_000), &None);
         assert!(ear.hear(at(21_000), said(1, 7, 3)).is_some());
     }
 

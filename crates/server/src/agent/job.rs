@@ -55,19 +55,15 @@ impl<'a> Job<'a> {
 
     /// Where to go on: what may have changed since is done again.
     fn resumed(&self) -> Stage {
-        let broken = |because: &str| {
-            match self.record.rebuild.method {
-            Method::Flashback => Stage::Failed {
-                why: "the flashback was cut in the middle, and its data is partly taken back: rebuild it by a copy"
-                    .to_owned(),
-            },
-            _ => Stage::Copying { because: because.to_owned(), broken: true },
-        }
-        };
-        match &self.record.stage {
-            Stage::Saved | Stage::Copying { broken: false, .. } => Stage::Saving,
-            Stage::TakingBack => broken("a flashback was cut in the middle"),
-            other => other.clone(),
+        let half_taken_back = "the flashback was cut in the middle, and its data is partly taken back: rebuild it by \
+                               a copy";
+        match (&self.record.stage, self.record.rebuild.method) {
+            (Stage::Saved | Stage::Copying { broken: false, .. }, _) => Stage::Saving,
+            (Stage::TakingBack, Method::Flashback) => Stage::Failed { why: half_taken_back.to_owned() },
+            (Stage::TakingBack, _) => {
+                Stage::Copying { because: "a flashback was cut in the middle".to_owned(), broken: true }
+            }
+            (other, _) => other.clone(),
         }
     }
 
@@ -338,13 +334,13 @@ impl Job<'_> {
         let may_copy = self.record.rebuild.method == Method::Auto;
         match outcome.unwrap_or_else(Outcome::Broken) {
             Outcome::Done(because) => Ok(Stage::Starting { method: Method::Flashback, because }),
-            Outcome::Impossible(because) if may_copy => {
-                disk::remove_file(&self.half())?;
-                Ok(Stage::Copying { because, broken: false })
-            }
             Outcome::Impossible(because) => {
                 disk::remove_file(&self.half())?;
-                Err(Trouble::Impossible(format!("it cannot be taken back: {because}. Rebuild it by a copy")))
+                let refused = || format!("it cannot be taken back: {because}. Rebuild it by a copy");
+                if !may_copy {
+                    return Err(Trouble::Impossible(refused()));
+                }
+                Ok(Stage::Copying { because, broken: false })
             }
             Outcome::Broken(trouble) if may_copy => {
                 tracing::warn!("the flashback failed, and a copy is made: {trouble}");

@@ -39,7 +39,7 @@ use crate::seldom::Seldom;
 use crate::tls::{Identity, Keyring};
 use access::Access;
 use backstay_config::Config;
-use backstay_model::{AgentOrders, AgentReport, InstanceSpec, ServiceSpec};
+use backstay_model::{AgentOrders, InstanceSpec, ServiceSpec};
 use dial::Dialler;
 use donor::Donor;
 use std::future::Future;
@@ -48,7 +48,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{Semaphore, watch};
-use worker::{Hands, Reports};
+use worker::{Hands, Reports, Standing};
 
 /// An agent that listens, and does nothing yet.
 pub(crate) struct Agent {
@@ -58,10 +58,9 @@ pub(crate) struct Agent {
 }
 
 /// How an agent is told what to do, and says how far it is.
-#[cfg_attr(not(test), allow(dead_code, reason = "who carries its words to the controllers is not here yet"))]
 pub(crate) struct Desk {
     pub(crate) orders: watch::Sender<AgentOrders>,
-    pub(crate) reports: watch::Receiver<AgentReport>,
+    pub(crate) reports: watch::Receiver<Standing>,
 }
 
 impl Agent {
@@ -105,11 +104,11 @@ impl Agent {
     /// Works for ever, with whoever has the other end of the desk. Dropped, it leaves everything where it can be taken up.
     pub(crate) fn run(self) -> (Desk, impl Future<Output = ()>) {
         let (orders, told) = watch::channel(AgentOrders::default());
-        let (report, reports) = watch::channel(AgentReport { number: 0, rebuild: None });
+        let (report, reports) = watch::channel(None);
         let work = async move {
             tokio::join!(
                 donor::listen(self.listener, self.donor),
-                worker::work(self.hands, told, Reports::new(report)),
+                worker::work(self.hands, told, Reports(report)),
             );
         };
         (Desk { orders, reports }, work)

@@ -20,7 +20,7 @@ pub(super) enum Trouble {
     Slow { program: String, limit: Duration },
     #[error("{} {verb}: {source}. Mend that, then rebuild again", .path.display())]
     File { verb: &'static str, path: PathBuf, source: io::Error },
-    #[error("{}{reason}", .path.display())]
+    #[error("{} {reason}", .path.display())]
     Log { path: PathBuf, reason: String },
     #[error("the server was told to stop and still holds {}: {reason}. Stop it by hand, then rebuild again", .data.display())]
     NotStopped { data: PathBuf, reason: String },

@@ -9,7 +9,7 @@ use super::private;
 use super::record::Record;
 use super::trouble::Trouble;
 use crate::clock;
-use backstay_model::{AgentOrders, AgentReport, Progress, Rebuild, ServiceName};
+use backstay_model::{AgentOrders, Progress, Rebuild, ServiceName};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,25 +27,17 @@ pub(super) struct Hands {
     pub(super) dialler: Dialler,
 }
 
+/// How far which rebuild is; nothing: there is none.
+pub(crate) type Standing = Option<(u64, Progress)>;
+
 /// Where it is told how far the work is.
 #[derive(Debug)]
-pub(super) struct Reports(watch::Sender<AgentReport>);
+pub(super) struct Reports(pub(super) watch::Sender<Standing>);
 
 impl Reports {
-    pub(super) const fn new(reports: watch::Sender<AgentReport>) -> Self {
-        Self(reports)
-    }
-
     pub(super) fn tell(&self, number: u64, progress: Progress) {
         tracing::info!("rebuild {number}: {}", words(&progress));
-        self.replace(Some((number, progress)));
-    }
-
-    fn replace(&self, rebuild: Option<(u64, Progress)>) {
-        self.0.send_modify(|report| {
-            report.number += 1;
-            report.rebuild = rebuild;
-        });
+        self.0.send_replace(Some((number, progress)));
     }
 }
 
@@ -154,7 +146,9 @@ impl Hands {
             return failed(why);
         }
         match job.withdraw().await {
-            Ok(()) => reports.replace(None),
+            Ok(()) => {
+                reports.0.send_replace(None);
+            }
             Err(trouble) => failed(format!("The rebuild was withdrawn. {trouble}")),
         }
     }

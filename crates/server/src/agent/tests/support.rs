@@ -235,7 +235,7 @@ impl Running {
     }
 
     pub(super) fn progress(&self) -> Option<Progress> {
-        self.desk.reports.borrow().rebuild.clone().map(|(_, progress)| progress)
+        self.desk.reports.borrow().clone().map(|(_, progress)| progress)
     }
 
     /// Waits for the end.
