@@ -19,11 +19,7 @@ pub(crate) struct Pause {
     #[command(flatten)]
     pub(crate) dry_run: DryRun,
     #[command(flatten)]
-    pub(crate) asker: Asker,
-    #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) asking: Asking,
 }
 
 #[derive(Debug, Args)]
@@ -33,11 +29,7 @@ pub(crate) struct Resume {
     #[command(flatten)]
     pub(crate) dry_run: DryRun,
     #[command(flatten)]
-    pub(crate) asker: Asker,
-    #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) asking: Asking,
 }
 
 #[derive(Debug, Args)]
@@ -49,11 +41,7 @@ pub(crate) struct Decide {
     #[command(flatten)]
     pub(crate) consent: Consent,
     #[command(flatten)]
-    pub(crate) asker: Asker,
-    #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) asking: Asking,
 }
 
 pub(super) const SWITCHOVER_HELP: &str = "\
@@ -71,11 +59,7 @@ pub(crate) struct Switchover {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) asker: Asker,
-    #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) asking: Asking,
 }
 
 #[derive(Debug, Args)]
@@ -88,11 +72,7 @@ pub(crate) struct Failover {
     #[command(flatten)]
     pub(crate) consent: Consent,
     #[command(flatten)]
-    pub(crate) asker: Asker,
-    #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) asking: Asking,
 }
 
 pub(super) const REBUILD_HELP: &str = "\
@@ -115,11 +95,7 @@ pub(crate) struct Rebuild {
     #[command(flatten)]
     pub(crate) consent: Consent,
     #[command(flatten)]
-    pub(crate) asker: Asker,
-    #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) asking: Asking,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -217,11 +193,7 @@ pub(crate) struct ControllerAdd {
     /// Its name in the file.
     pub(crate) name: String,
     #[command(flatten)]
-    pub(crate) asker: Asker,
-    #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) asking: Asking,
 }
 
 #[derive(Debug, Args)]
@@ -232,22 +204,22 @@ pub(crate) struct ControllerRemove {
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
-    pub(crate) asker: Asker,
+    pub(crate) asking: Asking,
+}
+
+/// Who asks whom, and how the answer is shown.
+#[derive(Debug, Args)]
+pub(crate) struct Asking {
+    /// Who asks, for the record; your user name by default.
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
     #[command(flatten)]
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) output: Output,
 }
 
-/// Who asks, for the record.
-#[derive(Debug, Args)]
-pub(crate) struct Asker {
-    /// Who asks, for the record; your user name by default.
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-}
-
-impl Asker {
+impl Asking {
     /// The name that goes on record.
     pub(crate) fn name(&self) -> String {
         let from_environment = || {

@@ -30,8 +30,8 @@ fn list(arguments: &ControllerList) -> Result<(), Failure> {
 }
 
 fn add(arguments: &ControllerAdd) -> Result<(), Failure> {
-    let controllers = Controllers::of(&arguments.target)?;
-    let body = json!({ "name": arguments.name, "by": arguments.asker.name() });
+    let controllers = Controllers::of(&arguments.asking.target)?;
+    let body = json!({ "name": arguments.name, "by": arguments.asking.name() });
     let _: Done = controllers.post("/v1/controllers/add", &body)?;
     let deadline = Instant::now() + VOTE_PATIENCE;
     while !votes(&status(&controllers)?, &arguments.name) {
@@ -46,15 +46,15 @@ fn add(arguments: &ControllerAdd) -> Result<(), Failure> {
         sleep(VOTE_PAUSE);
     }
     let done = Done { done: format!("{} is a member of the cluster and votes", arguments.name) };
-    arguments.output.show(&done, Done::sentence)
+    arguments.asking.output.show(&done, Done::sentence)
 }
 
 fn remove(arguments: &ControllerRemove) -> Result<(), Failure> {
-    let body = json!({ "name": arguments.name, "force": arguments.force, "by": arguments.asker.name() });
+    let body = json!({ "name": arguments.name, "force": arguments.force, "by": arguments.asking.name() });
     // The one that goes may be gone before it has answered.
-    let others = Controllers::but(&arguments.target, &arguments.name)?;
+    let others = Controllers::but(&arguments.asking.target, &arguments.name)?;
     let done: Done = others.post("/v1/controllers/remove", &body)?;
-    arguments.output.show(&done, Done::sentence)
+    arguments.asking.output.show(&done, Done::sentence)
 }
 
 fn status(controllers: &Controllers) -> Result<ClusterStatus, Failure> {

@@ -10,7 +10,7 @@ use backstay_model::{InstanceStatus, ServiceStatus, Unit};
 use serde_json::json;
 
 pub(super) fn decide(arguments: &Decide) -> Result<(), Failure> {
-    let controllers = Controllers::of(&arguments.target)?;
+    let controllers = Controllers::of(&arguments.asking.target)?;
     let cluster = known::cluster(&controllers)?;
     let service = known::service(&cluster, &arguments.service)?;
     let instance = known::instance(service, &arguments.instance)?;
@@ -23,16 +23,16 @@ pub(super) fn decide(arguments: &Decide) -> Result<(), Failure> {
             ),
         ));
     }
-    if !arguments.consent.given(&plan(service, instance), arguments.output)? {
+    if !arguments.consent.given(&plan(service, instance), arguments.asking.output)? {
         return Ok(());
     }
     let body = json!({
         "service": arguments.service,
         "instance": arguments.instance,
-        "by": arguments.asker.name(),
+        "by": arguments.asking.name(),
     });
     let done: Done = controllers.post("/v1/decide", &body)?;
-    arguments.output.show(&done, Done::sentence)
+    arguments.asking.output.show(&done, Done::sentence)
 }
 
 fn plan(service: &ServiceStatus, chosen: &InstanceStatus) -> Plan {

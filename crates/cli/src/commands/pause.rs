@@ -10,7 +10,7 @@ use backstay_model::{ClusterStatus, ServiceStatus};
 use serde_json::json;
 
 pub(super) fn pause(arguments: &Pause) -> Result<(), Failure> {
-    let controllers = Controllers::of(&arguments.target)?;
+    let controllers = Controllers::of(&arguments.asking.target)?;
     let plan = |cluster: &ClusterStatus| {
         let services = known::services(cluster, arguments.service.as_deref())?;
         let until = times::now() + arguments.duration;
@@ -18,16 +18,16 @@ pub(super) fn pause(arguments: &Pause) -> Result<(), Failure> {
         let plan = Plan::new(format!("pause {} until about {until} UTC", names.join(", ")));
         Ok(services.iter().filter_map(|service| meaning(service)).fold(plan, Plan::with))
     };
-    if !arguments.dry_run.passed(|| plan(&known::cluster(&controllers)?), arguments.output)? {
+    if !arguments.dry_run.passed(|| plan(&known::cluster(&controllers)?), arguments.asking.output)? {
         return Ok(());
     }
     let body = json!({
         "service": arguments.service,
         "for_seconds": arguments.duration.as_secs(),
-        "by": arguments.asker.name(),
+        "by": arguments.asking.name(),
     });
     let done: Done = controllers.post("/v1/pause", &body)?;
-    arguments.output.show(&done, Done::sentence)
+    arguments.asking.output.show(&done, Done::sentence)
 }
 
 /// What a pause would mean for a service with which something goes on.

@@ -18,15 +18,15 @@ const POLL: Duration = Duration::from_millis(200);
 const SILENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn rebuild(arguments: &Rebuild) -> Result<(), Failure> {
-    let controllers = Controllers::of(&arguments.target)?;
+    let controllers = Controllers::of(&arguments.asking.target)?;
     let cluster = known::cluster(&controllers)?;
     let service = known::service(&cluster, &arguments.service)?;
     let instance = known::instance(service, &arguments.instance)?;
-    let by = arguments.asker.name();
+    let by = arguments.asking.name();
     if arguments.cancel {
         let body = json!({"service": arguments.service, "instance": arguments.instance, "by": by});
         let done: Done = controllers.post("/v1/rebuild/cancel", &body)?;
-        return arguments.output.show(&done, Done::sentence);
+        return arguments.asking.output.show(&done, Done::sentence);
     }
     let body = |dry_run: bool| {
         json!({
@@ -41,14 +41,14 @@ pub(super) fn rebuild(arguments: &Rebuild) -> Result<(), Failure> {
     let mut clauses = would.done.lines();
     let deed = Plan::new(clauses.next().unwrap_or_default());
     let plan = clauses.fold(deed, Plan::with);
-    if !arguments.consent.given(&plan, arguments.output)? {
+    if !arguments.consent.given(&plan, arguments.asking.output)? {
         return Ok(());
     }
     let earlier = service.rebuilds.iter().map(|rebuild| rebuild.number).max().unwrap_or(0);
     let done: Done = controllers.post("/v1/rebuild", &body(false))?;
     let is_it = |one: &RebuildStatus| one.instance == instance.name && one.number > earlier;
-    let ended = wait(&controllers, &arguments.service, &done.done, is_it, arguments.output)?;
-    arguments.output.show(&ended, |ended, _| show::rebuild(ended))?;
+    let ended = wait(&controllers, &arguments.service, &done.done, is_it, arguments.asking.output)?;
+    arguments.asking.output.show(&ended, |ended, _| show::rebuild(ended))?;
     match ended.outcome {
         Some(RebuildOutcome::Done { .. }) => Ok(()),
         _ => Err(Failure::said(FAILED)),

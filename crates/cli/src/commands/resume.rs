@@ -9,7 +9,7 @@ use backstay_model::ClusterStatus;
 use serde_json::json;
 
 pub(super) fn resume(arguments: &Resume) -> Result<(), Failure> {
-    let controllers = Controllers::of(&arguments.target)?;
+    let controllers = Controllers::of(&arguments.asking.target)?;
     let plan = |cluster: &ClusterStatus| {
         let services = known::services(cluster, arguments.service.as_deref())?;
         let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
@@ -22,10 +22,10 @@ pub(super) fn resume(arguments: &Resume) -> Result<(), Failure> {
             None => plan.with(format!("{}: it is not paused", service.name)),
         }))
     };
-    if !arguments.dry_run.passed(|| plan(&known::cluster(&controllers)?), arguments.output)? {
+    if !arguments.dry_run.passed(|| plan(&known::cluster(&controllers)?), arguments.asking.output)? {
         return Ok(());
     }
-    let body = json!({"service": arguments.service, "by": arguments.asker.name()});
+    let body = json!({"service": arguments.service, "by": arguments.asking.name()});
     let done: Done = controllers.post("/v1/resume", &body)?;
-    arguments.output.show(&done, Done::sentence)
+    arguments.asking.output.show(&done, Done::sentence)
 }

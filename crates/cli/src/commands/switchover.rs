@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 pub(super) fn switchover(arguments: &Switchover) -> Result<(), Failure> {
-    let controllers = Controllers::of(&arguments.target)?;
+    let controllers = Controllers::of(&arguments.asking.target)?;
     let cluster = known::cluster(&controllers)?;
     let service = known::service(&cluster, &arguments.service)?;
     if let Some(to) = &arguments.to {
@@ -27,14 +27,17 @@ pub(super) fn switchover(arguments: &Switchover) -> Result<(), Failure> {
         "service": arguments.service,
         "to": arguments.to,
         "dry_run": arguments.dry_run,
-        "by": arguments.asker.name(),
+        "by": arguments.asking.name(),
     });
     let done: Done = controllers.post("/v1/switchover", &body)?;
     if arguments.dry_run {
-        return arguments.output.show(&done, Done::sentence);
+        return arguments.asking.output.show(&done, Done::sentence);
     }
-    let record = wait(&controllers, service, &done.done, arguments.output)?;
-    arguments.output.show(&record, |record, paint| show::history(std::slice::from_ref(record), paint))?;
+    let record = wait(&controllers, service, &done.done, arguments.asking.output)?;
+    arguments
+        .asking
+        .output
+        .show(&record, |record, paint| show::history(std::slice::from_ref(record), paint))?;
     match (&record.to, &record.from) {
         _ if !record.planned => Err(Failure::whole(
             FAILED,
@@ -49,19 +52,19 @@ pub(super) fn switchover(arguments: &Switchover) -> Result<(), Failure> {
 }
 
 pub(super) fn failover(arguments: &Failover) -> Result<(), Failure> {
-    let controllers = Controllers::of(&arguments.target)?;
+    let controllers = Controllers::of(&arguments.asking.target)?;
     let cluster = known::cluster(&controllers)?;
     let service = known::service(&cluster, &arguments.service)?;
     let named = arguments.to.as_ref().map(|to| known::instance(service, to)).transpose()?;
     let explanation: Explanation =
         controllers.get(&format!("/v1/explain/{}", encoded(&arguments.service)))?;
-    if !arguments.consent.given(&plan(service, named, &explanation), arguments.output)? {
+    if !arguments.consent.given(&plan(service, named, &explanation), arguments.asking.output)? {
         return Ok(());
     }
-    let body = json!({"service": arguments.service, "to": arguments.to, "by": arguments.asker.name()});
+    let body = json!({"service": arguments.service, "to": arguments.to, "by": arguments.asking.name()});
     let done: Done = controllers.post("/v1/failover", &body)?;
-    let record = wait(&controllers, service, &done.done, arguments.output)?;
-    arguments.output.show(&record, |record, paint| show::history(std::slice::from_ref(record), paint))
+    let record = wait(&controllers, service, &done.done, arguments.asking.output)?;
+    arguments.asking.output.show(&record, |record, paint| show::history(std::slice::from_ref(record), paint))
 }
 
 fn plan(service: &ServiceStatus, named: Option<&InstanceStatus>, explanation: &Explanation) -> Plan {

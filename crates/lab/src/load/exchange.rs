@@ -3,7 +3,8 @@
 use crate::load::connection::{Reply, encode, error_text};
 use crate::load::latencies::Latencies;
 use std::io;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A request and its answer.
 #[derive(Clone, Debug)]
@@ -25,6 +26,28 @@ pub struct Outcome {
     pub latencies: Latencies,
     /// How late the generator was with what it sent, if it had a plan.
     pub lateness: Latencies,
+}
+
+impl Outcome {
+    /// Of a generator of several threads: each gets its number and says how long its operations took. The first error
+    /// counts for all.
+    pub(super) fn gather(
+        threads: usize,
+        each: impl Fn(usize) -> io::Result<Latencies> + Sync,
+    ) -> io::Result<Self> {
+        let (began, each) = (Instant::now(), &each);
+        let parts: Vec<io::Result<Latencies>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|number| scope.spawn(move || each(number))).collect();
+            let panicked = |_| Err(io::Error::other("a thread of the generator panicked"));
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+        });
+        let mut latencies = Latencies::default();
+        for part in parts {
+            latencies.add(part?);
+        }
+        let lateness = Latencies::default();
+        Ok(Self { operations: latencies.count(), wall: began.elapsed(), latencies, lateness })
+    }
 }
 
 impl Exchange {

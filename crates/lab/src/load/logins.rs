@@ -8,7 +8,6 @@ use crate::load::sql::Account;
 use sha1::{Digest, Sha1};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// LONG_PASSWORD, CONNECT_WITH_DB, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, PLUGIN_AUTH.
@@ -41,23 +40,8 @@ pub struct Logins {
 impl Logins {
     /// Asks. Any error of any connection ends it.
     pub fn run(&self) -> io::Result<Outcome> {
-        let began = Instant::now();
-        let parts: Vec<io::Result<Latencies>> = thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..self.threads).map(|_| scope.spawn(|| self.visit(began + self.duration))).collect();
-            let panicked = |_| Err(io::Error::other("a thread of the generator panicked"));
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
-        });
-        let mut latencies = Latencies::default();
-        for part in parts {
-            latencies.add(part?);
-        }
-        Ok(Outcome {
-            operations: latencies.count(),
-            wall: began.elapsed(),
-            latencies,
-            lateness: Latencies::default(),
-        })
+        let end = Instant::now() + self.duration;
+        Outcome::gather(self.threads, |_| self.visit(end))
     }
 
     /// One connection after the other until `end`.
@@ -173,6 +157,7 @@ fn hello(account: &Account, scramble: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
 
     fn logins(target: SocketAddr) -> Logins {
         let limit = Duration::from_secs(10);

@@ -7,7 +7,6 @@ use crate::load::link::{LOOK, Link};
 use mio::{Events, Poll, Token};
 use std::io;
 use std::net::SocketAddr;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// One storm.
@@ -31,27 +30,8 @@ const THREADS: usize = 2;
 impl Storm {
     /// Lets it rage. Any error of any connection ends it.
     pub fn run(&self) -> io::Result<Outcome> {
-        let began = Instant::now();
-        let parts: Vec<io::Result<Latencies>> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS)
-                .map(|part| {
-                    let share = (self.concurrency + part) / THREADS;
-                    scope.spawn(move || self.rage(share, began + self.duration))
-                })
-                .collect();
-            let panicked = |_| Err(io::Error::other("a thread of the generator panicked"));
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
-        });
-        let mut latencies = Latencies::default();
-        for part in parts {
-            latencies.add(part?);
-        }
-        Ok(Outcome {
-            operations: latencies.count(),
-            wall: began.elapsed(),
-            latencies,
-            lateness: Latencies::default(),
-        })
+        let end = Instant::now() + self.duration;
+        Outcome::gather(THREADS, |part| self.rage((self.concurrency + part) / THREADS, end))
     }
 
     fn rage(&self, connections: usize, end: Instant) -> io::Result<Latencies> {
@@ -134,6 +114,7 @@ mod tests {
     use crate::load::connection::Reply;
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
 
     fn storm(target: SocketAddr) -> Storm {
         let ping = Exchange::new(&["PING"], Reply::Simple("PONG".to_owned()));

@@ -2,6 +2,7 @@
 
 use crate::failure::{FAILED, Failure};
 use backstay_server::tls::issue::Issued;
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,6 +12,12 @@ use std::path::{Path, PathBuf};
 pub(super) struct Pair {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.certificate.display(), self.key.display())
+    }
 }
 
 impl Pair {

@@ -1,13 +1,13 @@
 //! Making certificates, and saying what to do with them.
 
 use super::files::{Pair, read_authority};
-use super::{Agent, Authority, Client, Cluster, Gateway, Node};
+use super::{Authority, Client, Cluster, Leaf, Node};
 use crate::commands::config::read;
 use crate::failure::{FAILED, Failure};
 use crate::output::Output;
 use backstay_config::Config;
-use backstay_model::{Address, ClusterName, GatewayName, InstanceName, NodeName, UnixMicros};
-use backstay_server::tls::issue::{self, Dates, IssueError, Issued};
+use backstay_model::{ClusterName, GatewayName, InstanceName, NodeName, UnixMicros};
+use backstay_server::tls::issue::{self, Dates, IssueError};
 use backstay_server::tls::{Identity, Right};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -40,80 +40,80 @@ pub(super) fn authority(arguments: &Authority) -> Result<(), Failure> {
 }
 
 pub(super) fn node(arguments: &Node) -> Result<(), Failure> {
-    let found = arguments.cluster.find()?;
-    let name = NodeName::from(arguments.name.as_str());
+    let leaf = &arguments.leaf;
+    let found = leaf.cluster.find()?;
+    let name = NodeName::from(leaf.name.as_str());
     let mut hosts = arguments.hosts.clone();
     if let Some(config) = &found.config {
         let node = config.node(&name)?;
         let addresses = [Some(&node.peer), node.admin_address.as_ref()];
-        hosts.extend(addresses.into_iter().flatten().map(host));
+        hosts.extend(addresses.into_iter().flatten().map(|address| address.host.to_string()));
     }
     hosts.sort();
     hosts.dedup();
-    let identity = Identity::Node { cluster: found.name, name };
-    let pair = Pair::of(&arguments.place.dir, &arguments.name);
-    let dates = Dates::from_now(arguments.days);
-    let authority = read_authority(&arguments.place.dir)?;
-    issue(&pair, &authority, &identity, &hosts, dates, arguments.replace)?;
-    let next = format!(
-        "Put {}, {} and authority.pem on the machine of controller {}, as [tls] of the configuration names them. A \
-         controller that runs takes renewed files within seconds.",
-        pair.certificate.display(),
-        pair.key.display(),
-        arguments.name
-    );
-    show(arguments.output, &pair, Some(&identity), hosts, dates, next)
+    certify(leaf, &Identity::Node { cluster: found.name, name }, hosts, |pair| {
+        format!(
+            "Put {pair} and authority.pem on the machine of controller {}, as [tls] of the configuration names them. A \
+             controller that runs takes renewed files within seconds.",
+            leaf.name
+        )
+    })
 }
 
 pub(super) fn client(arguments: &Client) -> Result<(), Failure> {
-    let cluster = arguments.cluster.find()?.name;
+    let leaf = &arguments.leaf;
     let right = if arguments.read_only { Right::Read } else { Right::Operate };
-    let identity = Identity::Client { cluster, name: arguments.name.clone(), right };
-    let pair = Pair::of(&arguments.place.dir, &arguments.name);
-    let dates = Dates::from_now(arguments.days);
-    let authority = read_authority(&arguments.place.dir)?;
-    issue(&pair, &authority, &identity, &[], dates, arguments.replace)?;
-    let next = format!(
-        "Give {}, {} and authority.pem to {}, in one folder. Then: backstay status --server HOST:PORT --cert {0}",
-        pair.certificate.display(),
-        pair.key.display(),
-        arguments.name
-    );
-    show(arguments.output, &pair, Some(&identity), Vec::new(), dates, next)
+    let identity = Identity::Client { cluster: leaf.cluster.find()?.name, name: leaf.name.clone(), right };
+    certify(leaf, &identity, Vec::new(), |pair| {
+        format!(
+            "Give {pair} and authority.pem to {}, in one folder. Then: backstay status --server HOST:PORT --cert {}",
+            leaf.name,
+            pair.certificate.display()
+        )
+    })
 }
 
-pub(super) fn gateway(arguments: &Gateway) -> Result<(), Failure> {
-    let cluster = arguments.cluster.find()?.name;
-    let identity = Identity::Gateway { cluster, name: GatewayName::from(arguments.name.as_str()) };
-    let pair = Pair::of(&arguments.place.dir, &arguments.name);
-    let dates = Dates::from_now(arguments.days);
-    let authority = read_authority(&arguments.place.dir)?;
-    issue(&pair, &authority, &identity, &[], dates, arguments.replace)?;
-    let next = format!(
-        "Put {}, {} and authority.pem on the gateway's machine, as [tls] of the configuration names them. Then: backstay \
-         gateway --config FILE --name {}",
-        pair.certificate.display(),
-        pair.key.display(),
-        arguments.name
-    );
-    show(arguments.output, &pair, Some(&identity), Vec::new(), dates, next)
+pub(super) fn gateway(leaf: &Leaf) -> Result<(), Failure> {
+    let name = GatewayName::from(leaf.name.as_str());
+    let identity = Identity::Gateway { cluster: leaf.cluster.find()?.name, name };
+    certify(leaf, &identity, Vec::new(), |pair| {
+        format!(
+            "Put {pair} and authority.pem on the gateway's machine, as [tls] of the configuration names them. Then: \
+             backstay gateway --config FILE --name {}",
+            leaf.name
+        )
+    })
 }
 
-pub(super) fn agent(arguments: &Agent) -> Result<(), Failure> {
-    let cluster = arguments.cluster.find()?.name;
-    let identity = Identity::Agent { cluster, name: InstanceName::from(arguments.name.as_str()) };
-    let pair = Pair::of(&arguments.place.dir, &arguments.name);
-    let dates = Dates::from_now(arguments.days);
-    let authority = read_authority(&arguments.place.dir)?;
-    issue(&pair, &authority, &identity, &[], dates, arguments.replace)?;
-    let next = format!(
-        "Put {}, {} and authority.pem on the host of {}, as [tls] of the configuration names them. Then: backstay agent \
-         --config FILE --instance {2}",
-        pair.certificate.display(),
-        pair.key.display(),
-        arguments.name
-    );
-    show(arguments.output, &pair, Some(&identity), Vec::new(), dates, next)
+pub(super) fn agent(leaf: &Leaf) -> Result<(), Failure> {
+    let name = InstanceName::from(leaf.name.as_str());
+    let identity = Identity::Agent { cluster: leaf.cluster.find()?.name, name };
+    certify(leaf, &identity, Vec::new(), |pair| {
+        format!(
+            "Put {pair} and authority.pem on the host of {0}, as [tls] of the configuration names them. Then: backstay \
+             agent --config FILE --instance {0}",
+            leaf.name
+        )
+    })
+}
+
+/// Makes a certificate by the authority, and says what is next.
+fn certify(
+    leaf: &Leaf,
+    identity: &Identity,
+    hosts: Vec<String>,
+    next: impl FnOnce(&Pair) -> String,
+) -> Result<(), Failure> {
+    let authority = read_authority(&leaf.place.dir)?;
+    check_name(identity, &leaf.name)?;
+    let pair = Pair::of(&leaf.place.dir, &leaf.name);
+    if !leaf.replace {
+        pair.refuse_existing("a certificate")?;
+    }
+    let dates = Dates::from_now(leaf.days);
+    pair.write(&issue::certificate(&authority, identity, &hosts, dates)?)?;
+    let next = next(&pair);
+    show(leaf.output, &pair, Some(identity), hosts, dates, next)
 }
 
 /// A cluster by its name, and the file if there is one.
@@ -138,27 +138,6 @@ impl Cluster {
     }
 }
 
-fn issue(
-    pair: &Pair,
-    authority: &Issued,
-    identity: &Identity,
-    hosts: &[String],
-    dates: Dates,
-    replace: bool,
-) -> Result<(), Failure> {
-    let name = match identity {
-        Identity::Node { name, .. } => name.as_str(),
-        Identity::Gateway { name, .. } => name.as_str(),
-        Identity::Agent { name, .. } => name.as_str(),
-        Identity::Client { name, .. } => name,
-    };
-    check_name(identity, name)?;
-    if !replace {
-        pair.refuse_existing("a certificate")?;
-    }
-    pair.write(&issue::certificate(authority, identity, hosts, dates)?)
-}
-
 /// Whether the identity reads back to the same.
 fn check_name(identity: &Identity, name: &str) -> Result<(), Failure> {
     if name != "authority" && Identity::of_uri(&identity.uri()).as_ref() == Some(identity) {
@@ -170,10 +149,6 @@ fn check_name(identity: &Identity, name: &str) -> Result<(), Failure> {
         "it becomes part of file names and of certificates",
         "use letters, digits, '.', '-' and '_', at most 64, begin with a letter or digit, and do not take 'authority'",
     ))
-}
-
-fn host(address: &Address) -> String {
-    address.host.to_string()
 }
 
 fn show(

@@ -18,9 +18,9 @@ pub(crate) enum Cert {
     #[command(after_help = NODE_HELP)]
     Node(Node),
     /// Make the certificate of a gateway that is no controller's.
-    Gateway(Gateway),
+    Gateway(Leaf),
     /// Make the certificate of the agent of a MariaDB instance.
-    Agent(Agent),
+    Agent(Leaf),
     /// Make the certificate of a client: an operator, or a program that asks or orders something.
     Client(Client),
     /// Show what is in a file: whose certificate it is, what it stands for, when it ends.
@@ -68,82 +68,41 @@ pub(crate) struct Authority {
     output: Output,
 }
 
+/// A certificate that the authority gives.
 #[derive(Debug, Args)]
-pub(crate) struct Node {
-    /// The controller's name.
+pub(crate) struct Leaf {
+    /// Whose it is: the name of the controller, gateway, instance or client.
     name: String,
     #[command(flatten)]
     cluster: Cluster,
     #[command(flatten)]
     place: Place,
+    /// For how many days it counts.
+    #[arg(long, value_name = "COUNT", default_value_t = 365, value_parser = days())]
+    days: u32,
+    /// Replace files that exist, to renew.
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Node {
+    #[command(flatten)]
+    leaf: Leaf,
     /// A host name or address at which the controller is reached; several if repeated. Added to those of the file.
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
-    /// For how many days it counts.
-    #[arg(long, value_name = "COUNT", default_value_t = 365, value_parser = days())]
-    days: u32,
-    /// Replace files that exist, to renew.
-    #[arg(long)]
-    replace: bool,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Gateway {
-    /// The gateway's name.
-    name: String,
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    place: Place,
-    /// For how many days it counts.
-    #[arg(long, value_name = "COUNT", default_value_t = 365, value_parser = days())]
-    days: u32,
-    /// Replace files that exist, to renew.
-    #[arg(long)]
-    replace: bool,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Agent {
-    /// The instance's name.
-    name: String,
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    place: Place,
-    /// For how many days it counts.
-    #[arg(long, value_name = "COUNT", default_value_t = 365, value_parser = days())]
-    days: u32,
-    /// Replace files that exist, to renew.
-    #[arg(long)]
-    replace: bool,
-    #[command(flatten)]
-    output: Output,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Client {
-    /// The name that goes on record with whatever the client orders.
-    name: String,
     #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    place: Place,
+    leaf: Leaf,
     /// It may look at everything and change nothing.
     #[arg(long)]
     read_only: bool,
-    /// For how many days it counts.
-    #[arg(long, value_name = "COUNT", default_value_t = 365, value_parser = days())]
-    days: u32,
-    /// Replace files that exist, to renew.
-    #[arg(long)]
-    replace: bool,
-    #[command(flatten)]
-    output: Output,
 }
 
 #[derive(Debug, Args)]
