@@ -49,13 +49,11 @@ impl Core {
                 return self.answer(key, b"-ERR Protocol version is not an integer or out of range\r\n");
             }
         };
-        let mut name = None;
+        let (mut account, mut name) = (None, None);
         while let Some((option, rest)) = options.split_first() {
             options = match rest {
                 [user, password, rest @ ..] if option.eq_ignore_ascii_case(b"AUTH") => {
-                    if !self.sign_in(key, user, password) {
-                        return self.answer(key, WRONG);
-                    }
+                    account = Some((*user, *password));
                     rest
                 }
                 [text, rest @ ..] if option.eq_ignore_ascii_case(b"SETNAME") => {
@@ -67,6 +65,9 @@ impl Core {
                 }
                 _ => return self.answer(key, SYNTAX),
             };
+        }
+        if account.is_some_and(|(user, password)| !self.sign_in(key, user, password)) {
+            return self.answer(key, WRONG);
         }
         let Some(client) = self.clients.get_mut(key) else {
             return Taken::Ends;
@@ -102,7 +103,9 @@ impl Core {
         if client.in_flight > 0 {
             return Some(wait_for_answers(client));
         }
-        client.own?;
+        // A command may have been given up while the connection for it was opened.
+        self.release_own(key);
+        self.clients.get(key)?.own?;
         Some(
             self.answer(
                 key,
@@ -160,5 +163,59 @@ impl Core {
             client.id,
             role.len(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::direction::{Direction, Target};
+    use crate::settings::{Endpoint, EndpointLimits, Secret, Settings, User};
+    use backstay_model::{Epoch, Time};
+    use std::time::Duration;
+
+    fn heard(core: &mut Core, client: Key) -> String {
+        core.settle();
+        let (output, sent) = core.client_output(client).unwrap();
+        let text = String::from_utf8_lossy(&output[sent..]).into_owned();
+        core.client_wrote(client, text.len());
+        text
+    }
+
+    #[test]
+    fn what_was_given_up_while_its_connection_opened_is_no_state() {
+        let hold_max = Duration::from_millis(50);
+        let limits = EndpointLimits { hold_max, ..EndpointLimits::default() };
+        let endpoint = Endpoint { limits, ..Endpoint::new("shop", "shop".into(), EndpointKind::Primary) };
+        let now = Time::from_micros(1_000_000);
+        let mut core = Core::new(Settings { zone: String::new(), endpoints: vec![endpoint] }, now);
+        core.tick();
+        let client = core.client_opened(0, "somewhere").unwrap();
+        let target = Target { address: "127.0.0.1:1".parse().unwrap(), host: "127.0.0.1".into() };
+        let serve = Direction::Serve { epoch: Epoch(1), target, until: Time::MAX };
+        core.route(&"shop".into(), &serve, &[]);
+        core.client_read(client, b"BLPOP list 0\r\n");
+        core.settle();
+        core.set_now(now + hold_max * 2);
+        core.tick();
+        let text = heard(&mut core, client);
+        assert!(text.starts_with('-') && text.matches('\n').count() == 1, "{text}");
+        core.client_read(client, b"HELLO 3\r\n");
+        assert!(heard(&mut core, client).starts_with("%7\r\n"));
+    }
+
+    #[test]
+    fn nobody_is_signed_in_by_a_greeting_that_is_refused() {
+        let users =
+            vec![User { name: "app".into(), password: Secret::from("right".to_owned()), login: None }];
+        let endpoint = Endpoint { users, ..Endpoint::new("shop", "shop".into(), EndpointKind::Primary) };
+        let settings = Settings { zone: String::new(), endpoints: vec![endpoint] };
+        let mut core = Core::new(settings, Time::from_micros(1_000_000));
+        core.tick();
+        let client = core.client_opened(0, "somewhere").unwrap();
+        core.client_read(client, b"HELLO 3 AUTH app right SETNAME\r\n");
+        assert_eq!(heard(&mut core, client).as_bytes(), SYNTAX);
+        core.client_read(client, b"PING\r\n");
+        assert!(heard(&mut core, client).starts_with("-NOAUTH"));
     }
 }
