@@ -137,7 +137,14 @@ const COMMANDS: &[(&str, Class)] = &[
     ("fcall_ro", Read),
     ("flushall", Write),
     ("flushdb", Write),
-    ("function", Write),
+    // `KILL` would stand behind what it is to end, on the same connection.
+    (
+        "function",
+        Class::Limited {
+            allowed: &["delete", "dump", "flush", "help", "list", "load", "restore", "stats"],
+            write: true,
+        },
+    ),
     ("geoadd", Write),
     ("geodist", Read),
     ("geohash", Read),
@@ -243,7 +250,7 @@ const COMMANDS: &[(&str, Class)] = &[
     ("save", Write),
     ("scan", Read),
     ("scard", Read),
-    ("script", Class::Limited { allowed: &["exists", "flush", "help", "kill", "load"], write: true }),
+    ("script", Class::Limited { allowed: &["exists", "flush", "help", "load"], write: true }),
     ("sdiff", Read),
     ("sdiffstore", Write),
     ("select", Class::Select),

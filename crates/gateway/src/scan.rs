@@ -38,6 +38,8 @@ pub(crate) enum Violation {
     Number,
     #[error("a line that does not end")]
     Line,
+    #[error("a line of more than 1 MiB")]
+    LongLine,
 }
 
 /// A request, found whole at the beginning of the bytes.
@@ -304,7 +306,7 @@ fn line_end(bytes: &[u8]) -> Result<Option<usize>, Violation> {
     match memchr(b'\n', &bytes[..bytes.len().min(LINE_MAX)]) {
         Some(end) if bytes[end - 1] == b'\r' => Ok(Some(end + 1)),
         Some(_) => Err(Violation::Line),
-        None if bytes.len() >= LINE_MAX => Err(Violation::Line),
+        None if bytes.len() >= LINE_MAX => Err(Violation::LongLine),
         None => Ok(None),
     }
 }

@@ -1,6 +1,6 @@
 //! What the gateway answers itself.
 
-use super::client::Mute;
+use super::client::{Client, Mute};
 use super::intake::{Taken, wait_for_answers};
 use super::link::After;
 use super::{Core, Key};
@@ -81,8 +81,7 @@ impl Core {
                 self.answer(key, &value(text.as_bytes(), false))
             }
             [b"LIST", ..] => {
-                let endpoint = client.endpoint;
-                let text = self.lines_of(endpoint);
+                let text = self.lines_of(key);
                 self.work(key, self.clients.len());
                 // Nothing is read for it, and it may be much.
                 self.memory.produced(text.len());
@@ -139,10 +138,14 @@ impl Core {
         taken
     }
 
-    /// Ends clients of the same endpoint, by number or by address.
+    /// Whether a client may see and end another one: both are the same user's, at the same endpoint.
+    fn are_peers(&self, key: Key, other: &Client) -> bool {
+        self.clients.get(key).is_some_and(|own| (own.endpoint, own.user) == (other.endpoint, other.user))
+    }
+
+    /// Ends a client of the same user, by number or by address.
     fn kill(&mut self, key: Key, words: &[&[u8]]) -> Taken {
         self.work(key, self.clients.len());
-        let endpoint = self.clients.get(key).map_or(0, |client| client.endpoint);
         let (id, address, old) = match words {
             [address] => (None, Some(*address), true),
             [filter, id] if filter.eq_ignore_ascii_case(b"ID") => (Some(*id), None, false),
@@ -150,7 +153,7 @@ impl Core {
             _ => return self.answer(key, b"-ERR a gateway kills clients by ID or by ADDR\r\n"),
         };
         let matching = self.clients.iter().find(|(_, client)| {
-            client.endpoint == endpoint
+            self.are_peers(key, client)
                 && id.is_none_or(|id| client.id.to_string().as_bytes() == id)
                 && address.is_none_or(|address| client.peer.as_bytes() == address)
         });
@@ -167,11 +170,12 @@ impl Core {
     }
 
     /// What `CLIENT LIST` says, up to more than a client may be owed.
-    fn lines_of(&self, endpoint: usize) -> String {
+    fn lines_of(&self, key: Key) -> String {
+        let endpoint = self.clients.get(key).map_or(0, |client| client.endpoint);
         let max = self.endpoints[endpoint].settings.limits.output_bytes_max;
         let mut text = String::new();
-        for (key, _) in self.clients.iter().filter(|(_, client)| client.endpoint == endpoint) {
-            text.push_str(&self.line_of(key));
+        for (other, _) in self.clients.iter().filter(|(_, client)| self.are_peers(key, client)) {
+            text.push_str(&self.line_of(other));
             if text.len() > max {
                 break;
             }

@@ -53,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) in_flight: u32,
     /// When its last write was sent on.
     pub(crate) wrote: Epoch,
+    /// How many times in a row what it had under way was lost.
+    pub(crate) lost: u8,
 
     pub(crate) authenticated: bool,
     /// Since when it could have signed in.

@@ -69,6 +69,7 @@ impl Core {
         {
             client.input.extend_from_slice(&data[taken..]);
         }
+        self.whole(key, taken);
         self.taken(key);
     }
 
@@ -93,8 +94,18 @@ impl Core {
                 input.drain(..taken);
                 client.input = input;
             }
+            self.whole(key, taken);
         }
         self.taken(key);
+    }
+
+    /// So many bytes of whole requests were taken: what is begun now was not begun before.
+    fn whole(&mut self, key: Key, taken: usize) {
+        if let Some(client) = self.clients.get_mut(key)
+            && taken > 0
+        {
+            client.begun = None;
+        }
     }
 
     /// Keeps account of a client after its bytes were looked at.

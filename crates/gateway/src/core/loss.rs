@@ -1,21 +1,71 @@
 //! A connection to a server is gone: who waited for an answer on it is told what is known about it. What was not sent is
 //! sent later, reads are sent again, and a write whose reply is lost has an unknown outcome.
 
-use super::account::lost;
+use super::account;
 use super::client::{Again, Wait};
-use super::link::{After, Purpose, Run};
+use super::link::{After, Link, Purpose, Run};
 use super::own::nil;
 use super::{Core, Effect, Key, add};
 use crate::commands::{Class, class};
 use crate::scan::{RequestScan, Words};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const UNKNOWN: &[u8] = b"-UNKNOWNOUTCOME the primary changed before its reply came; \
     the write may or may not have been done\r\n";
+const READ_UNKNOWN: &[u8] = b"-UNKNOWNOUTCOME the primary changed before its reply came; \
+    it is not read again, for a later write of this connection may have been done\r\n";
+const READ_TOO_OFTEN: &[u8] =
+    b"-UNKNOWNOUTCOME the connection to the server was lost each time that this was read\r\n";
 pub(super) const WAIT_UNKNOWN: &[u8] = b"-UNKNOWNOUTCOME the primary changed; \
     how many replicas have the write cannot be told\r\n";
+const QUEUED: &[u8] = b"+QUEUED\r\n";
 pub(super) const TRANSACTION_LOST: &[u8] =
     b"-ERR the primary changed; this transaction cannot be executed, begin it again\r\n";
 pub(super) const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because the primary changed\r\n";
+
+/// How many times in a row what a client had under way may be lost until it is not sent again: it may be the cause.
+const LOST_MAX: u8 = 3;
+
+/// Where each client's last write that was sent ends: what stands before it must not be done after it.
+fn last_writes(link: &Link) -> BTreeMap<Key, usize> {
+    let mut last = BTreeMap::new();
+    let mut at = link.answered;
+    for run in &link.runs {
+        let (start, end) = (at, at + run.bytes as usize);
+        at = end;
+        let sent = &link.output[start..end.min(link.sent).max(start)];
+        let write = match run.after {
+            After::Plain => last_write(sent),
+            After::Exec | After::Blocking => (end <= link.sent).then_some(end - start),
+            _ => None,
+        };
+        if let Some(write) = write {
+            last.insert(run.client, start + write);
+        }
+    }
+    last
+}
+
+/// Where the last write among plain commands ends.
+fn last_write(sent: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let ends = commands(sent).map(|command| {
+        at += command.len();
+        is_write(command).then_some(at)
+    });
+    ends.flatten().last()
+}
+
+/// The whole commands that these bytes begin with.
+pub(super) fn commands(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let request = RequestScan::default().next(rest).ok().flatten()?;
+        let (command, behind) = rest.split_at(request.len);
+        rest = behind;
+        Some(command)
+    })
+}
 
 impl Core {
     /// The connection to a server failed or was closed by it.
@@ -63,16 +113,20 @@ impl Core {
         };
         self.effects.push_back(Effect::CloseLink { link: key, drop_unsent });
         let endpoint = &mut self.endpoints[link.endpoint];
-        super::account::closed(&endpoint.traffic, link.purpose);
+        account::closed(&endpoint.traffic, link.purpose);
         endpoint.lanes.retain(|_, lane| *lane != key);
         if let Purpose::Own(_) = link.purpose {
             self.forget_own(key, link.endpoint);
         }
         self.end_crowd(&link.waiting);
+        let last_writes = last_writes(&link);
+        self.note_loss(&link);
         let mut at = link.answered;
         for run in &link.runs {
             let end = at + run.bytes as usize;
-            self.forget_run(*run, &link.output[at..end], link.sent.saturating_sub(at));
+            let later = last_writes.get(&run.client).map_or(0, |last| last.saturating_sub(at));
+            let lost = Lost { bytes: &link.output[at..end], written: link.sent.saturating_sub(at), later };
+            self.forget_run(*run, &lost);
             at = end;
         }
         if let Purpose::Own(owner) = link.purpose
@@ -89,6 +143,20 @@ impl Core {
         }
     }
 
+    /// Counts a loss for each client whose commands were sent.
+    fn note_loss(&mut self, link: &Link) {
+        let starts = link.runs.iter().scan(link.answered, |at, run| {
+            *at += run.bytes as usize;
+            Some((run.client, *at - run.bytes as usize))
+        });
+        let sent = starts.filter(|(_, start)| *start < link.sent).map(|(client, _)| client);
+        for client in sent.collect::<BTreeSet<_>>() {
+            if let Some(client) = self.clients.get_mut(client) {
+                client.lost = client.lost.saturating_add(1);
+            }
+        }
+    }
+
     /// The client has something to do other than to wait for answers.
     fn go_on(&mut self, key: Key) {
         if let Some(client) = self.clients.get_mut(key) {
@@ -99,8 +167,8 @@ impl Core {
         }
     }
 
-    /// `written`: how many of the bytes the kernel took.
-    fn forget_run(&mut self, run: Run, bytes: &[u8], written: usize) {
+    fn forget_run(&mut self, run: Run, lost: &Lost<'_>) {
+        let Lost { bytes, written, later } = *lost;
         let Some(client) = self.clients.get_mut(run.client) else {
             return;
         };
@@ -112,8 +180,10 @@ impl Core {
         let executed = written >= bytes.len();
         client.comes_back(&run);
         let again = match run.after {
-            After::Plain => return self.forget_plain(run, bytes, written),
+            After::Plain => return self.forget_plain(run, lost),
             After::Swallow | After::Restored | After::Greeting(_) => return,
+            // It may have been executed: who hears that it was not would do it again.
+            After::Queued if later > bytes.len() => Again::Answer(QUEUED),
             After::Queued | After::Spoiled => Again::Answer(TRANSACTION_LOST),
             After::Multi | After::Undone => Again::Answer(b"+OK\r\n"),
             After::Exec if executed => Again::Answer(UNKNOWN),
@@ -148,30 +218,36 @@ impl Core {
         };
         add(counter, 1);
         if let Again::Answer(text) = again {
-            lost(traffic, client, &run, bytes, text, self.now);
+            account::lost(traffic, client, &run, bytes, text, self.now);
         }
         client.requeue(again, run.mute);
         self.go_on(run.client);
     }
 
-    fn forget_plain(&mut self, run: Run, bytes: &[u8], written: usize) {
+    fn forget_plain(&mut self, run: Run, lost: &Lost<'_>) {
+        let Lost { bytes, written, later } = *lost;
         let Some(client) = self.clients.get_mut(run.client) else {
             return;
         };
         let traffic = &self.endpoints[client.endpoint].traffic;
-        let (mut at, mut number) = (0, 0);
-        while let Ok(Some(request)) = RequestScan::default().next(&bytes[at..]) {
-            let command = &bytes[at..at + request.len];
-            at += request.len;
-            number += 1;
-            if number <= run.answered {
+        let mut at = 0;
+        for (number, command) in commands(bytes).enumerate() {
+            at += command.len();
+            if number < run.answered as usize {
                 continue;
             }
             let sent = at <= written;
-            if sent && is_write(command) {
-                client.requeue(Again::Answer(UNKNOWN), run.mute);
+            let text = match () {
+                () if !sent => None,
+                () if is_write(command) => Some(UNKNOWN),
+                () if at < later => Some(READ_UNKNOWN),
+                () if client.lost > LOST_MAX => Some(READ_TOO_OFTEN),
+                () => None,
+            };
+            if let Some(text) = text {
+                client.requeue(Again::Answer(text), run.mute);
                 add(&traffic.unknown, 1);
-                lost(traffic, client, &run, command, UNKNOWN, self.now);
+                account::lost(traffic, client, &run, command, text, self.now);
             } else {
                 client.requeue(Again::Command(command.to_vec()), run.mute);
                 add(&traffic.replayed, u64::from(sent));
@@ -181,8 +257,19 @@ impl Core {
     }
 }
 
+/// What of a connection is lost that one run stands for.
+#[derive(Clone, Copy)]
+struct Lost<'a> {
+    /// The run's commands.
+    bytes: &'a [u8],
+    /// How many of these bytes the kernel took, and more if what stands behind them was sent, too.
+    written: usize,
+    /// How far behind their beginning the last write ends that the same client had sent.
+    later: usize,
+}
+
 /// Whether a command that was sent as a plain one may have changed something.
-fn is_write(command: &[u8]) -> bool {
+pub(super) fn is_write(command: &[u8]) -> bool {
     match Words::of(command).next().map(class) {
         Some(Class::Read) => false,
         Some(Class::BlockOption { write } | Class::Limited { write, .. }) => write,

@@ -158,6 +158,7 @@ impl Core {
             connected: self.now,
             active: self.now,
             begun: None,
+            lost: 0,
             input: Vec::new(),
             scan: crate::scan::RequestScan::default(),
             requeued: VecDeque::new(),

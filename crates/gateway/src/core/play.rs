@@ -1,6 +1,6 @@
 //! Plays any sequence of events to a whole gateway without a socket: clients that send, and that end when they have said
 //! everything, servers that answer, cuts in every place, leases that end, holds, drains, lost connections. Whatever the
-//! sequence, every command is answered exactly once and in order, no write is executed twice, none is acknowledged that
+//! sequence, every command is answered exactly once and in order, no read sees a later write of its connection, no write is executed twice, none is acknowledged that
 //! was not executed, and none whose reply was read after the lease's end. At a reader no write is executed at all.
 
 use super::{Core, Effect, Key};
@@ -16,14 +16,14 @@ const CLIENTS: usize = 3;
 /// What a client may hear for a command.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
-    /// This number back.
+    /// This number back, and a smaller one: that of the client's last write that was executed before.
     Read(u64),
     /// This number back, at most once.
     Write(u64),
     /// Something of the gateway's own.
     Own,
-    /// Something of a transaction.
-    Transaction,
+    /// Something of the transaction that began with this number.
+    Transaction(u64),
 }
 
 #[derive(Default)]
@@ -31,7 +31,8 @@ struct Player {
     key: Option<Key>,
     asked: VecDeque<Asked>,
     heard: Vec<u8>,
-    in_transaction: bool,
+    /// It has begun a transaction with this number.
+    transaction: Option<u64>,
     /// It has sent its last byte; within a transaction: true.
     closed: Option<bool>,
     /// Bytes that were not handed in yet.
@@ -44,8 +45,23 @@ struct Remote {
     connected: bool,
     heard: Vec<u8>,
     answers: Vec<u8>,
-    /// The queued writes of an open transaction.
-    queued: Option<Vec<u64>>,
+    /// The queued writes of an open transaction, and whose they are.
+    queued: Option<Vec<(u64, usize)>>,
+}
+
+/// What servers have done: each has everything that another one did.
+#[derive(Default)]
+struct Executed {
+    writes: BTreeSet<u64>,
+    /// The last write of each player.
+    last: [u64; CLIENTS],
+}
+
+impl Executed {
+    fn write(&mut self, number: u64, who: usize) {
+        assert!(self.writes.insert(number), "{number} is executed twice");
+        self.last[who] = number;
+    }
 }
 
 struct World {
@@ -56,7 +72,13 @@ struct World {
     reads_only: bool,
     players: Vec<Player>,
     remotes: BTreeMap<Key, Remote>,
-    executed: BTreeSet<u64>,
+    executed: Executed,
+    /// Which writes belong to which transaction.
+    parts: BTreeMap<u64, u64>,
+    /// Transactions whose MULTI was answered with OK.
+    begun: BTreeSet<u64>,
+    /// Transactions of which their clients heard that they cannot be executed.
+    given_up: BTreeSet<u64>,
     confirmed: BTreeSet<Epoch>,
     numbers: u64,
 }
@@ -79,7 +101,10 @@ impl World {
             reads_only,
             players: (0..CLIENTS).map(|_| Player::default()).collect(),
             remotes: BTreeMap::new(),
-            executed: BTreeSet::new(),
+            executed: Executed::default(),
+            parts: BTreeMap::new(),
+            begun: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             confirmed: BTreeSet::new(),
             numbers: 0,
         };
@@ -121,36 +146,32 @@ impl World {
         }
         let words = match size / 16 {
             0..=4 => {
-                player.asked.push_back(if player.in_transaction {
-                    Asked::Transaction
-                } else {
-                    Asked::Read(number)
-                });
-                format!("ECHO {number}")
+                player.asked.push_back(player.transaction.map_or(Asked::Read(number), Asked::Transaction));
+                format!("ECHO {number} {who}")
             }
             5..=11 => {
-                player.asked.push_back(if player.in_transaction {
-                    Asked::Transaction
-                } else {
-                    Asked::Write(number)
-                });
-                format!("INCRBY {number}")
+                if let Some(transaction) = player.transaction {
+                    self.parts.insert(number, transaction);
+                }
+                player.asked.push_back(player.transaction.map_or(Asked::Write(number), Asked::Transaction));
+                format!("INCRBY {number} {who}")
             }
-            12 if !player.in_transaction => {
+            12 if player.transaction.is_none() => {
                 player.asked.push_back(Asked::Own);
                 "CLIENT ID".to_owned()
             }
-            13 if !player.in_transaction => {
-                player.in_transaction = true;
-                player.asked.push_back(Asked::Transaction);
+            13 if player.transaction.is_none() => {
+                player.transaction = Some(number);
+                player.asked.push_back(Asked::Transaction(number));
                 "MULTI".to_owned()
             }
-            _ if player.in_transaction => {
-                player.in_transaction = false;
-                player.asked.push_back(Asked::Transaction);
-                "EXEC".to_owned()
-            }
-            _ => return,
+            _ => match player.transaction.take() {
+                Some(transaction) => {
+                    player.asked.push_back(Asked::Transaction(transaction));
+                    "EXEC".to_owned()
+                }
+                None => return,
+            },
         };
         let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
         player.unsent.extend_from_slice(&super::connect::request(&words));
@@ -170,7 +191,7 @@ impl World {
         self.hand_in(who, usize::MAX);
         let player = &mut self.players[who];
         if let Some(key) = player.key.filter(|key| self.core.wants_input(*key)) {
-            player.closed = Some(player.in_transaction);
+            player.closed = Some(player.transaction.is_some());
             self.core.client_eof(key);
         }
     }
@@ -332,8 +353,12 @@ impl World {
                 || (self.reads_only && heard.starts_with("-NOREPLICA "));
             match asked {
                 Asked::Read(number) => {
-                    let length = number.to_string().len();
-                    assert!(held || heard == format!("${length}\r\n{number}\r\n"), "{asked:?}: {heard}");
+                    let said = heard.split("\r\n").nth(1).and_then(|said| said.split_once('.'));
+                    let (echo, last) = said
+                        .map_or((0, 0), |(echo, last)| (echo.parse().unwrap(), last.parse::<u64>().unwrap()));
+                    let lost = heard.starts_with("-UNKNOWNOUTCOME ");
+                    assert!(held || lost || echo == number, "{asked:?}: {heard}");
+                    assert!(last < number, "{number} sees the later write {last}");
                 }
                 Asked::Write(_) if self.reads_only => {
                     assert!(held || heard.starts_with("-READONLY "), "{heard}");
@@ -341,11 +366,19 @@ impl World {
                 Asked::Write(number) => {
                     let known = heard == format!(":{number}\r\n");
                     assert!(held || known || heard.starts_with("-UNKNOWNOUTCOME "), "{asked:?}: {heard}");
-                    assert!(!known || self.executed.contains(&number), "{number} was never executed");
+                    assert!(!known || self.executed.writes.contains(&number), "{number} was never executed");
                 }
                 Asked::Own => assert!(held || heard.starts_with(':'), "{heard}"),
-                Asked::Transaction => {
+                Asked::Transaction(transaction) => {
                     let error = heard.starts_with('-');
+                    if heard == "+OK\r\n" {
+                        self.begun.insert(transaction);
+                    }
+                    // Behind a MULTI that was refused commands may be executed by themselves, and their client hears so.
+                    let given_up = heard.starts_with("-EXECABORT") || heard.contains("cannot be executed");
+                    if given_up && self.begun.contains(&transaction) {
+                        self.given_up.insert(transaction);
+                    }
                     assert!(
                         error
                             || ["+OK\r\n", "+QUEUED\r\n"].contains(&&*heard)
@@ -353,7 +386,7 @@ impl World {
                         "{heard}"
                     );
                     for number in heard.split(':').skip(1).filter_map(|rest| rest.trim().parse().ok()) {
-                        assert!(self.executed.contains(&number), "{number} was never executed");
+                        assert!(self.executed.writes.contains(&number), "{number} was never executed");
                     }
                 }
             }
@@ -363,7 +396,7 @@ impl World {
     /// Serves until everything is answered.
     fn finish(&mut self) {
         for player in &mut self.players {
-            player.in_transaction = false;
+            player.transaction = None;
         }
         for _ in 0..2_000 {
             self.order(7);
@@ -384,6 +417,9 @@ impl World {
             if !self.players.iter().any(waits) {
                 let (held, epoch) = (&self.confirmed, Epoch(self.epoch));
                 assert!(held.iter().all(|held| *held <= epoch));
+                let done = self.parts.iter().filter(|(number, _)| self.executed.writes.contains(number));
+                let both: Vec<_> = done.filter(|(_, part)| self.given_up.contains(part)).collect();
+                assert!(both.is_empty(), "executed, and said not to have been: {both:?}");
                 return;
             }
         }
@@ -399,17 +435,17 @@ impl World {
 }
 
 /// Executes one command as Redis does.
-fn execute(remote: &mut Remote, command: &[u8], executed: &mut BTreeSet<u64>) {
+fn execute(remote: &mut Remote, command: &[u8], executed: &mut Executed) {
     let words: Vec<String> =
         Words::of(command).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     let number = words.get(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or_default();
-    let mut write = |number| assert!(executed.insert(number), "{number} is executed twice");
+    let who = words.get(2).and_then(|word| word.parse::<usize>().ok()).unwrap_or_default();
     let answer = match &*words[0] {
         "EXEC" => match remote.queued.take() {
             Some(queued) => {
                 let mut text = format!("*{}\r\n", queued.len());
-                for number in queued {
-                    write(number);
+                for (number, who) in queued {
+                    executed.write(number, who);
                     text = format!("{text}:{number}\r\n");
                 }
                 text
@@ -424,15 +460,18 @@ fn execute(remote: &mut Remote, command: &[u8], executed: &mut BTreeSet<u64>) {
             if words[0] == "INCRBY"
                 && let Some(queued) = &mut remote.queued
             {
-                queued.push(number);
+                queued.push((number, who));
             }
             "+QUEUED\r\n".to_owned()
         }
         "INCRBY" => {
-            write(number);
+            executed.write(number, who);
             format!(":{number}\r\n")
         }
-        "ECHO" => format!("${}\r\n{number}\r\n", words[1].len()),
+        "ECHO" => {
+            let said = format!("{number}.{}", executed.last[who]);
+            format!("${}\r\n{said}\r\n", said.len())
+        }
         "CLIENT" if words[1] == "ID" => ":7\r\n".to_owned(),
         _ => "+OK\r\n".to_owned(),
     };
@@ -487,7 +526,7 @@ mod tests {
         world.order(7);
         let key = world.players[0].key.unwrap();
         let command = |words: &[&[u8]]| super::super::connect::request(words);
-        world.players[0].asked.push_back(Asked::Transaction);
+        world.players[0].asked.push_back(Asked::Transaction(1));
         world.core.client_read(key, &command(&[b"MULTI"]));
         world.settle();
         for _ in 0..10 {

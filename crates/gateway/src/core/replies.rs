@@ -3,6 +3,7 @@
 use super::account;
 use super::client::Wait;
 use super::link::{After, Purpose, Run};
+use super::loss::{commands, is_write};
 use super::{Core, Key, add};
 use crate::commands::Channels;
 use crate::scan::{Violation, Words};
@@ -40,7 +41,10 @@ impl Core {
             self.replies(key, &joined)
         };
         match result {
-            Err(bad) => self.lose(key, &bad.to_string()),
+            Err(bad) => {
+                self.refuse_reply(key, &bad);
+                self.lose(key, &bad.to_string());
+            }
             Ok(taken) => {
                 let Some(link) = self.links.get_mut(key) else {
                     return;
@@ -63,6 +67,34 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// A reply that is too long takes its connection with it, and would come again: what it answers is not asked again. Nor is
+    /// what took something away.
+    #[cold]
+    fn refuse_reply(&mut self, key: Key, bad: &Bad) {
+        let Some((link, run)) = self.links.get(key).and_then(|link| Some((link, *link.runs.front()?))) else {
+            return;
+        };
+        let sent = &link.output[link.answered..link.sent.max(link.answered)];
+        let Some(command) = commands(sent).nth(run.answered as usize) else {
+            return;
+        };
+        let too_long = matches!(bad, Bad::TooLong | Bad::Violation(Violation::LongLine));
+        let text = match run.after {
+            _ if run.begun => return,
+            After::Blocking => "-UNKNOWNOUTCOME it was done",
+            After::Plain if too_long && !is_write(command) => "-ERR it was read",
+            _ => return,
+        };
+        if let Some(client) = self.clients.get_mut(run.client)
+            && run.after == After::Blocking
+        {
+            client.special().blocked = None;
+        }
+        let text = format!("{text}, and its reply cannot be passed on by a gateway: {bad}\r\n");
+        // The connection is given up anyhow.
+        let _ = self.frame(key, text.as_bytes());
     }
 
     fn replies(&mut self, key: Key, bytes: &[u8]) -> Result<usize, Bad> {
@@ -153,6 +185,9 @@ impl Core {
             return;
         };
         client.in_flight -= replies.min(client.in_flight);
+        if replies > 0 {
+            client.lost = 0;
+        }
         if !mute {
             client.output.extend_from_slice(bytes);
             Self::soil_client(&mut self.dirty_clients, client, key);

@@ -1,6 +1,6 @@
 //! Where clients come in.
 
-use super::socket::{Socket, watch_peers};
+use super::socket::{CLIENT_TIMEOUT, Socket, watch_peers};
 use crate::settings::{Heritage, Listen};
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
@@ -136,7 +136,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 fn inherit(listen: &Listen, heritage: &mut Heritage) -> Option<Kind> {
     let at = heritage.sockets.iter().position(|(address, _)| address == listen)?;
     let socket = RawSocket::from(heritage.sockets.swap_remove(at).1);
-    watch_peers(&SockRef::from(&socket));
+    watch_peers(&SockRef::from(&socket), CLIENT_TIMEOUT);
     let listens = socket.is_listener().unwrap_or(false) && socket.set_nonblocking(true).is_ok();
     match listen {
         Listen::Tcp(address) => {
@@ -188,7 +188,7 @@ fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    watch_peers(&SockRef::from(&socket));
+    watch_peers(&SockRef::from(&socket), CLIENT_TIMEOUT);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -212,7 +212,7 @@ mod tests {
         for listener in [listener, heir] {
             let _far = std::net::TcpStream::connect(address).unwrap();
             let (near, _) = until("a client", || listener.accept().ok());
-            notices_a_dead_peer(&near);
+            notices_a_dead_peer(&near, CLIENT_TIMEOUT);
         }
     }
 }

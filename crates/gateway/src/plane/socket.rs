@@ -13,8 +13,11 @@ use std::time::Duration;
 /// A peer that is silent for so long is asked whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
-/// A peer that acknowledges nothing for so long is gone.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A server that acknowledges nothing for so long is gone.
+pub(super) const SERVER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client, too; and one that takes nothing of what waits for it, although it says that it lives (tcp(7),
+/// `TCP_USER_TIMEOUT`): it may only be slow.
+pub(super) const CLIENT_TIMEOUT: Duration = Duration::from_secs(300);
 
 #[allow(clippy::struct_excessive_bools, reason = "what is known of a socket, independently of each other")]
 pub(crate) struct Socket {
@@ -58,8 +61,9 @@ enum Stream {
 }
 
 impl Socket {
+    /// One to a server.
     pub(crate) fn tcp(stream: TcpStream) -> Self {
-        watch_peers(&SockRef::from(&stream));
+        watch_peers(&SockRef::from(&stream), SERVER_TIMEOUT);
         Self::accepted(stream)
     }
 
@@ -287,12 +291,12 @@ impl Socket {
 
 /// What is written goes at once, and a peer that is gone is noticed. Connections have these options from the socket that they
 /// are accepted at, which spares six system calls for each.
-pub(crate) fn watch_peers(socket: &SockRef<'_>) {
+pub(crate) fn watch_peers(socket: &SockRef<'_>, timeout: Duration) {
     // Without these it still works, later told of a dead peer.
     let _ = socket.set_tcp_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_EVERY).with_retries(3);
     let _ = socket.set_tcp_keepalive(&keepalive);
-    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    let _ = socket.set_tcp_user_timeout(Some(timeout));
 }
 
 impl Read for Stream {
@@ -361,19 +365,19 @@ pub(crate) mod tests {
         (socket, StreamOwned::new(client, far))
     }
 
-    pub(in crate::plane) fn notices_a_dead_peer(socket: &Socket) {
+    pub(in crate::plane) fn notices_a_dead_peer(socket: &Socket, timeout: Duration) {
         let Stream::Tcp(stream) = &socket.stream else { panic!("it is TCP") };
         let options = SockRef::from(stream);
         assert!(options.tcp_nodelay().unwrap());
         assert!(options.keepalive().unwrap());
         assert_eq!(options.tcp_keepalive_time().unwrap(), KEEPALIVE);
         assert_eq!(options.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
-        assert_eq!(options.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+        assert_eq!(options.tcp_user_timeout().unwrap(), Some(timeout));
     }
 
     #[test]
     fn a_peer_that_is_gone_without_a_word_is_noticed() {
-        notices_a_dead_peer(&pair().0);
+        notices_a_dead_peer(&pair().0, SERVER_TIMEOUT);
     }
 
     #[test]

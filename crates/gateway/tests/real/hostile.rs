@@ -1,6 +1,7 @@
 //! Bytes that nobody should send, from either side: a clear error, and at most its own connection is closed.
 
 use crate::support::{Front, LIMIT, Server, endpoint, hear, say, send, until};
+use backstay_gateway::{Endpoint, EndpointLimits};
 use backstay_model::Time;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -139,4 +140,39 @@ fn what_a_server_says_unasked_between_replies_is_no_reply() {
     client.send(&[&["GET", "a"], &["GET", "b"]]).unwrap();
     assert_eq!((hear(&mut client), hear(&mut client)), ("a".to_owned(), "b".to_owned()));
     assert_eq!(say(&mut client, "GET c"), "c");
+}
+
+#[test]
+fn a_reply_that_is_too_long_is_told_and_not_asked_for_again() {
+    let server = Server::start();
+    let limits = EndpointLimits { output_bytes_max: 1 << 20, ..EndpointLimits::default() };
+    let front = Front::start(Endpoint { limits, ..endpoint() });
+    front.serve(1, &server);
+    // A line, on the connection that others share.
+    let mut client = front.client();
+    let script = "return redis.status_reply(string.rep('x', 2000000))";
+    client.send(&[&["EVAL_RO", script, "0"]]).unwrap();
+    let answer = hear(&mut client);
+    assert!(
+        answer.contains("cannot be passed on by a gateway: it sent what is no reply: a line of more"),
+        "{answer}"
+    );
+    assert_eq!(say(&mut client, "PING"), "PONG");
+    // What took something away took it once.
+    for _ in 0..4 {
+        server.ask(&["RPUSH", "list", &"x".repeat(800_000)]);
+    }
+    client.send(&[&["BLMPOP", "0", "1", "list", "LEFT", "COUNT", "2"]]).unwrap();
+    let answer = hear(&mut client);
+    assert!(answer.starts_with("UNKNOWNOUTCOME it was done"), "{answer}");
+    assert_eq!(say(&mut client, "LLEN list"), "2");
+}
+
+#[test]
+fn a_read_that_ends_its_connection_each_time_is_given_up() {
+    let endless: Vec<&[u8]> = vec![b"what?\r\n"; 10];
+    let front = in_front_of(&endless);
+    let mut client = front.client();
+    let answer = say(&mut client, "GET a");
+    assert!(answer.contains("the connection to the server was lost each time"), "{answer}");
 }

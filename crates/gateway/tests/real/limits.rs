@@ -391,3 +391,20 @@ fn clients_that_fetch_nothing_are_bounded_in_sum() {
     let load = front.gateway.load();
     assert_eq!(load.clients + load.refused, 41);
 }
+
+#[test]
+fn a_user_sees_and_ends_its_own_clients_alone() {
+    let server = Server::start();
+    let mut settings = endpoint();
+    let user = |name: &str| User { name: name.to_owned(), password: "open".into(), login: None };
+    settings.users = vec![user("app"), user("report")];
+    let front = Front::start(settings);
+    front.serve(1, &server);
+    let (mut app, mut report) = (front.client(), front.client());
+    assert_eq!(say(&mut app, "AUTH app open"), "OK");
+    assert_eq!(say(&mut report, "AUTH report open"), "OK");
+    let id = say(&mut app, "CLIENT ID");
+    assert!(!say(&mut report, "CLIENT LIST").contains("user=app"));
+    assert_eq!(say(&mut report, &format!("CLIENT KILL ID {id}")), "0");
+    assert_eq!(say(&mut app, "PING"), "PONG");
+}

@@ -2,6 +2,7 @@
 
 use crate::support::{Front, Server, hear, say, send, show, until};
 use backstay_lab::load::connection::Connection;
+use nix::sys::signal::Signal;
 
 fn is_blocked(server: &Server) -> bool {
     server.redis.info("blocked_clients").unwrap().as_deref() == Some("1")
@@ -220,4 +221,23 @@ fn each_blocked_command_goes_on_as_what_it_was() {
     new.ask(&["RPUSH", "two", "2", "3"]);
     front.serve(2, &new);
     assert_eq!(answers(&mut client).take(2).collect::<Vec<_>>(), ["[one 1]", "[two 2]"]);
+}
+
+#[test]
+fn of_a_transaction_that_may_have_been_executed_nothing_is_said_to_be_undone() {
+    let (old, new) = (Server::start(), Server::start());
+    let front = Front::of(&old);
+    let mut client = front.client();
+    // A connection is there already.
+    assert_eq!((say(&mut client, "MULTI"), say(&mut client, "EXEC")), ("OK".to_owned(), "[]".to_owned()));
+    old.process.signal(Signal::SIGSTOP).unwrap();
+    for line in ["MULTI", "SET a 1", "EXEC"] {
+        send(&mut client, line);
+    }
+    front.await_taken();
+    front.hold(2);
+    front.serve(2, &new);
+    assert_eq!((hear(&mut client), hear(&mut client)), ("OK".to_owned(), "QUEUED".to_owned()));
+    assert!(hear(&mut client).starts_with("UNKNOWNOUTCOME "));
+    old.process.signal(Signal::SIGCONT).unwrap();
 }

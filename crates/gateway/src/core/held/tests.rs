@@ -170,3 +170,19 @@ fn who_heard_that_its_transaction_was_refused_may_begin_another_one_or_none() {
         assert_eq!(answers(&mut shop), [":7"], "{first}");
     }
 }
+
+#[test]
+fn a_client_that_always_has_something_begun_is_not_one_that_does_not_end_it() {
+    let request_timeout = Duration::from_secs(60);
+    let mut shop = Shop::new(1, EndpointLimits { request_timeout, ..EndpointLimits::default() });
+    let (begin, end) = (b"*1\r\n$4\r\nPI", b"NG\r\n");
+    shop.core.client_read(shop.clients[0], begin);
+    for _ in 0..5 {
+        shop.pass(request_timeout / 2);
+        shop.core.client_read(shop.clients[0], &[&end[..], &begin[..]].concat());
+        shop.settle();
+        assert_eq!(shop.heard(0), "+PONG\r\n");
+    }
+    shop.pass(request_timeout);
+    assert_eq!(shop.heard(0), "closed");
+}
