@@ -23,7 +23,9 @@ pub(crate) fn converge(work: &mut Work) {
     let Some(primary) = work.scene.spec.instance(&reign.instance).cloned() else {
         return;
     };
-    if work.state.is_paused(work.now.unix) || work.hindrance.is_some() {
+    // Where commits wait for replicas, one that was promoted by order needs them to take writes at all.
+    let opening = work.state.phase == Phase::Opening && is_majority(&work.scene.spec);
+    if (work.state.is_paused(work.now.unix) && !opening) || work.hindrance.is_some() {
         return;
     }
     keep_primary_open(work, &reign);
@@ -235,9 +237,23 @@ fn let_go(work: &mut Work, name: &InstanceName) -> bool {
     work.view(name).and_then(|view| view.sample.as_ref()).is_some_and(|(at, _)| *at > since)
 }
 
+/// Whether it holds what the primary had after it was linked. In `majority` who is trusted counts as read: what it had
+/// acknowledged before, and lost with its relay log, it must have again (safety, section 3).
+fn has_come_up(work: &Work, name: &InstanceName, seen: &Replication) -> bool {
+    let reign = work.state.reign.as_ref();
+    let since = work.view(name).and_then(|view| view.linked_since);
+    let primary = reign.and_then(|reign| work.view(&reign.instance)?.sample.as_ref());
+    !is_majority(&work.scene.spec)
+        || since
+            .zip(primary)
+            .is_some_and(|(since, (at, primary))| *at > since && seen.offset >= primary.offset)
+}
+
 fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {
     let known = work.state.trusted.get(name) == Some(&seen.run_id);
-    if !known && !work.view(name).is_some_and(|view| view.streams) {
+    let is_in_step =
+        known || work.view(name).is_some_and(|view| view.streams) && has_come_up(work, name, seen);
+    if !is_in_step {
         work.watch(name, Duration::from_millis(50));
         return work.look_again(Duration::from_millis(50));
     }

@@ -13,6 +13,10 @@ use backstay_model::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long more may acknowledge than was agreed on: one that connects anew is counted twice for a moment.
+const STRANGERS_MIN: Duration = Duration::from_secs(3);
 
 /// How many acknowledge. With more the promise would cover fewer losses, not more.
 pub const ACKERS_MAX: usize = 2;
@@ -60,6 +64,14 @@ pub(crate) fn unread(
     // Before anything was agreed on, whoever was part of the group may have been set up to acknowledge.
     let anybody = || state.known.iter().cloned().collect();
     let ackers: BTreeSet<InstanceName> = counted.map_or_else(anybody, |counted| counted.ackers.clone());
+    if has_strangers(scene) {
+        return Some(format!(
+            "somebody who is not one of {} acknowledged to {reigned}, and may hold commits that nobody else does; find it, or \
+             choose an instance with `backstay decide {} INSTANCE`, and what only others hold is lost",
+            ackers.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", "),
+            scene.spec.name
+        ));
+    }
     let unread = ackers.iter().filter(|one| *one != reigned && !frozen(one));
     let names: Vec<&str> = unread.map(InstanceName::as_str).collect();
     (!names.is_empty()).then(|| {
@@ -70,6 +82,23 @@ pub(crate) fn unread(
             scene.spec.name
         )
     })
+}
+
+/// Whether somebody acknowledged to the primary whom nobody agreed on, for longer than it takes to connect anew.
+pub(crate) fn has_strangers(scene: &Scene) -> bool {
+    scene.strangers.is_some_and(|(since, last)| last.since(since) >= STRANGERS_MIN)
+}
+
+/// Takes note of how many the primary says to have.
+fn count_strangers(work: &mut Work, reign: &Reign, agreed: &BTreeSet<InstanceName>) {
+    let Some((at, seen)) = work.view(&reign.instance).and_then(|view| view.sample.as_ref()) else {
+        return;
+    };
+    if !seen.is_primary() || seen.run_id != reign.run_id || agreed.is_empty() {
+        return;
+    }
+    let (at, more) = (*at, seen.sql.ackers > agreed.len() as u64);
+    work.scene.strangers = more.then(|| (work.scene.strangers.map_or(at, |(since, _)| since), at));
 }
 
 /// Whether commits wait for acknowledgements.
@@ -105,6 +134,7 @@ pub(crate) fn keep(work: &mut Work, reign: &Reign, primary: &Address) {
         return;
     }
     let agreed = work.ackers();
+    count_strangers(work, reign, &agreed);
     // While the first write is waited for, too: without anybody who acknowledges it never comes.
     if matches!(work.state.phase, Phase::Stable | Phase::Opening) {
         let wanted = wanted(work, reign, &agreed);

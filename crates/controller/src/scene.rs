@@ -30,6 +30,8 @@ pub struct Scene {
     pub proposed: Option<(Entry, Time)>,
     /// What gateways are told to do with commands for the primary.
     pub(crate) said: Option<(Epoch, PrimaryOrder)>,
+    /// More acknowledge to the primary than was agreed on: since when, and when that was last seen.
+    pub strangers: Option<(Time, Time)>,
     /// The problems that were told, by code.
     pub told: BTreeMap<&'static str, String>,
     /// When to look again without an input.
@@ -122,6 +124,8 @@ pub struct View {
     pub fed: Option<Time>,
     /// The first offset seen since the link to the present primary came up.
     linked_at: Option<(Address, ReplId, ReplOffset)>,
+    /// Since when that link is seen.
+    pub linked_since: Option<Time>,
     /// Something was received since then: only that proves a stream behind the copy.
     pub streams: bool,
     /// The last history that it was seen to take part in as a replica, in whichever process: its file holds nothing else.
@@ -206,15 +210,16 @@ impl View {
                 Some(_) => {}
             }
         }
-        self.note_stream(&replication);
+        self.note_stream(now, &replication);
         self.sample = Some((now, replication));
     }
 
     /// A fresh full copy shows its link up as much as a second before anything reaches it (seen), and what is written
     /// in between is lost with the primary.
-    fn note_stream(&mut self, replication: &Replication) {
+    fn note_stream(&mut self, now: Time, replication: &Replication) {
         let Role::Replica { of, link_up: true, syncing: false } = &replication.role else {
             self.linked_at = None;
+            self.linked_since = None;
             self.streams = false;
             return;
         };
@@ -227,6 +232,7 @@ impl View {
             }
             _ => {
                 self.linked_at = Some((of.clone(), replication.replid.clone(), replication.offset));
+                self.linked_since = Some(now);
                 self.streams = false;
             }
         }
@@ -291,6 +297,7 @@ impl Scene {
             doubted: false,
             verdict: None,
             notes: Notes::default(),
+            strangers: None,
             proposed: None,
             said: None,
             told: BTreeMap::new(),

@@ -264,6 +264,104 @@ fn an_entry_about_acknowledgements_of_another_epoch_changes_nothing() {
     assert_eq!(ackers(&desk).len(), 2);
 }
 
+#[test]
+fn a_pause_does_not_keep_replicas_from_the_primary_whose_first_write_waits_for_them() {
+    let mut desk = guarded();
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(200);
+    for (name, offset) in [("r2", 1031), ("r3", 1030)] {
+        desk.link_down(name, "r1", offset);
+        desk.frozen(name, offset);
+    }
+    desk.pass(200);
+    let (duration, by) = (std::time::Duration::from_secs(600), "ada".to_owned());
+    desk.asks(backstay_controller::Wish::Pause { service: None, duration, by }).unwrap().unwrap();
+    let role = Role::Primary { replicas: 0 };
+    desk.sees("r2", Observation::Replication(Replication { closed: true, ..state("r2", role, 1031) }));
+    desk.pass(50);
+    assert!(desk.phase().ends_with("opening"), "{}", desk.phase());
+    desk.link_down("r3", "r1", 1030);
+    desk.pass(100);
+    assert!(desk.orders.iter().any(|order| order == "r3 follow r2"), "{:?}", desk.orders);
+}
+
+#[test]
+fn while_a_stranger_acknowledges_nobody_is_promoted_without_the_operators_word() {
+    let mut desk = guarded();
+    let more = |desk: &mut Desk, offset| {
+        sees(desk, primary(offset, SqlState { guarded: true, ackers: 3, ..PLAIN }));
+    };
+    let problem = |desk: &Desk| {
+        let problems = desk.brain.status(desk.clock()).services.remove(0).problems;
+        problems.into_iter().any(|problem| problem.code == "StrangerAcknowledges")
+    };
+    // One that connects anew is counted twice for a moment.
+    more(&mut desk, 1040);
+    desk.pass(1000);
+    assert!(!problem(&desk));
+    for offset in 1041..1045 {
+        more(&mut desk, offset);
+        desk.pass(1000);
+    }
+    assert!(problem(&desk));
+    desk.everybody_thinks("r1", &REFUSED);
+    desk.pass(200);
+    for name in ["r2", "r3"] {
+        desk.link_down(name, "r1", 1040);
+        desk.frozen(name, 1040);
+    }
+    desk.pass(3000);
+    assert!(!desk.orders.iter().any(|order| order.contains("promote")), "{:?}", desk.orders);
+    assert!(
+        desk.told.join("\n").contains("somebody who is not one of r2, r3 acknowledged to r1"),
+        "{:?}",
+        desk.told
+    );
+    let epoch = desk.brain.state().service(&"shop".into()).epoch;
+    let decision = Decided::Decide { epoch, instance: "r2".into(), by: "operator".into() };
+    desk.step(Input::Committed(Entry { service: "shop".into(), decision }));
+    desk.pass(200);
+    assert!(desk.orders.iter().any(|order| order == "r2 promote"), "{:?}", desk.told);
+}
+
+#[test]
+fn one_that_was_restarted_is_trusted_once_it_has_what_the_primary_had_when_it_was_linked() {
+    for (durability, early) in [(Durability::Async, true), (Durability::Majority, false)] {
+        let mut desk = mariadb(durability);
+        let again = |offset, link_up| {
+            let role = Role::Replica { of: address("r1"), link_up, syncing: false };
+            Replication { run_id: "run-again".into(), sql: ACKS, ..state("r2", role, offset) }
+        };
+        let trusted = |desk: &Desk| {
+            let state = desk.brain.state().service(&"shop".into());
+            state.trusted.get(&"r2".into()).is_some_and(|run| run.as_str() == "run-again")
+        };
+        let writes = |desk: &mut Desk, offset| {
+            sees(desk, primary(offset, SqlState { guarded: true, ackers: 2, ..PLAIN }));
+            desk.pass(20);
+        };
+        writes(&mut desk, 1500);
+        let identity = Observation::Identity(backstay_model::Identity {
+            run_id: "run-again".into(),
+            version: "10.11.19".to_owned(),
+            keys: 1,
+            loading: false,
+        });
+        desk.sees("r2", identity);
+        // It lost its relay log, and receives it again.
+        for offset in [1100, 1101, 1102] {
+            desk.sees("r2", Observation::Replication(again(offset, true)));
+            writes(&mut desk, 1500);
+        }
+        assert_eq!(trusted(&desk), early, "{durability:?}");
+        for offset in [1499, 1500] {
+            desk.sees("r2", Observation::Replication(again(offset, true)));
+            desk.pass(20);
+        }
+        assert!(trusted(&desk), "{durability:?}");
+    }
+}
+
 /// As if r1 had crashed; who is frozen then says this of itself.
 fn crashed(
     durability: Durability,

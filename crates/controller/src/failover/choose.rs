@@ -74,10 +74,10 @@ pub(crate) fn choose(
     }
     let named_by_servers = Manners::of(&scene.spec.engine).named_by_servers;
     let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one, named_by_servers)).collect();
-    // One that was restarted has thrown away what it had not applied.
+    // One that was restarted has thrown away what it had not applied; what stands in another history is compared with nobody.
     let is_read = |name: &InstanceName| {
-        let frozen = frozen.iter().find(|one| one.spec.name == *name);
-        frozen.is_some_and(|one| heirs.is_empty() || is_trusted(state, one) && !one.replication.sql.diverged)
+        let of = if heirs.is_empty() { frozen.iter().collect() } else { heirs.clone() };
+        of.iter().any(|one| one.spec.name == *name && (heirs.is_empty() || !one.replication.sql.diverged))
     };
     if let Some(reason) = unread(state, scene, counted, is_read) {
         return Choice::Nobody { reason };

@@ -7,7 +7,7 @@ mod replicas;
 
 use primary::{
     commits_unguarded, orders_refused, primary_closed, primary_down, primary_faulty, primary_not_in_file,
-    primary_restarted,
+    primary_restarted, stranger_acknowledges,
 };
 use rebuilding::{agent_missing, rebuild_failed, rebuild_running};
 use replicas::{
@@ -75,6 +75,7 @@ pub const CATALOGUE: &[Problem] = &[
     row("ConfigurationsDiffer", Severity::Error, |s| s.disagreement.clone()),
     row("PasswordRefused", Severity::Error, |s| replicas_faulty(s, |fault| fault == Fault::WrongPassword)),
     row("CommitsUnguarded", Severity::Error, commits_unguarded),
+    row("StrangerAcknowledges", Severity::Error, stranger_acknowledges),
     row("ReplicaDiverged", Severity::Error, replica_diverged),
     row("RebuildFailed", Severity::Error, rebuild_failed),
     row("SentinelsUnseen", Severity::Warning, sentinels_unseen),

@@ -1,7 +1,7 @@
 //! What may be wrong with the primary.
 
 use super::Snapshot;
-use crate::counted::is_majority;
+use crate::counted::{has_strangers, is_majority};
 use crate::state::Phase;
 use backstay_model::{Evidence, Fault, Health};
 
@@ -125,8 +125,21 @@ pub(super) fn commits_unguarded(s: &Snapshot) -> Option<String> {
     let seen = view.replication().filter(|seen| promised && seen.is_primary() && !seen.closed)?;
     (s.state.phase == Phase::Stable && !seen.sql.guarded).then(|| {
         format!(
-            "the primary {name} does not wait for acknowledgements (rpl_semi_sync_master_enabled, _timeout): what it \
+            "the primary {name} does not wait for acknowledgements (rpl_semi_sync_master_enabled, _timeout, _wait_no_slave): what it \
              commits now may be lost with it; it is being told to wait again"
+        )
+    })
+}
+
+/// A commit may be where nobody looks.
+pub(super) fn stranger_acknowledges(s: &Snapshot) -> Option<String> {
+    let (name, _) = s.primary()?;
+    let agreed = s.counted.map_or(0, |counted| counted.ackers.len());
+    has_strangers(s.scene).then(|| {
+        format!(
+            "more than the {agreed} agreed replicas acknowledge to {name}: a commit may be held by one that is not watched, and \
+             nobody is promoted without your word; see SHOW SLAVE HOSTS there, and SET GLOBAL rpl_semi_sync_slave_enabled=OFF, \
+             then STOP SLAVE and START SLAVE, at the one that does not belong"
         )
     })
 }

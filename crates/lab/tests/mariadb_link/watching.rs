@@ -1,6 +1,6 @@
 //! What a link learns of an instance.
 
-use crate::driver::{Driver, INSERT, follows, grant_least, plain, settings, shop};
+use crate::driver::{Driver, INSERT, follows, grant_least, majority, plain, settings, shop};
 use backstay_lab::servers::mariadb::Settings;
 use backstay_lab::stack::mariadb::{MariaDbGroup, PASSWORD, await_same};
 use backstay_model::{Address, Evidence, Fault, Health, Observation, ReplOffset, Role};
@@ -102,4 +102,26 @@ fn a_replica_that_follows_without_gtids_or_two_primaries_is_unsuitable() {
         .ask("CHANGE MASTER 'second' TO MASTER_HOST='127.0.0.1', MASTER_PORT=1, MASTER_USE_GTID=slave_pos")
         .unwrap();
     driver.health(&Health::Useless(Fault::Unsuitable));
+}
+
+#[test]
+fn commits_are_guarded_only_while_nothing_lets_them_go_without_an_acknowledgement() {
+    let group = MariaDbGroup::start_acknowledged(2).unwrap();
+    let [primary, _] = &group.instances()[..] else { panic!() };
+    grant_least(primary);
+    let mut driver = Driver::connected(primary, majority());
+    let seen = driver.replication(|seen| seen.sql.guarded);
+    assert_eq!(seen.sql.ackers, 1);
+    for (name, loose, tight) in [
+        ("wait_no_slave", "OFF", "ON"),
+        ("timeout", "10000", "3600000"),
+        ("wait_point", "AFTER_COMMIT", "AFTER_SYNC"),
+    ] {
+        let set =
+            |value: &str| primary.ask(&format!("SET GLOBAL rpl_semi_sync_master_{name}={value}")).unwrap();
+        set(loose);
+        driver.replication(|seen| !seen.sql.guarded);
+        set(tight);
+        driver.replication(|seen| seen.sql.guarded);
+    }
 }

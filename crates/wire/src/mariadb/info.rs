@@ -110,7 +110,9 @@ impl Own {
             acks: status("Rpl_semi_sync_slave_status").is_some_and(is_on),
             guarded: status("Rpl_semi_sync_master_status").is_some_and(is_on)
                 && row.get("wait_point").is_some_and(|point| point.eq_ignore_ascii_case("AFTER_SYNC"))
-                && row.get("wait_timeout")?.parse::<u64>().is_ok_and(|timeout| timeout >= WAIT_MS),
+                && row.get("wait_timeout")?.parse::<u64>().is_ok_and(|timeout| timeout >= WAIT_MS)
+                // Without it a commit that nobody is there to acknowledge is answered as if somebody had (seen).
+                && row.get("waits_for_nobody").is_some_and(is_on),
             ackers: status("Rpl_semi_sync_master_clients").and_then(|it| it.parse().ok()).unwrap_or(0),
             written,
             applied: highest(of_domain("gtid_slave_pos")?.chain(written)),

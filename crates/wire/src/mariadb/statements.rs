@@ -32,7 +32,8 @@ const INFO: &str = "SELECT @@global.server_id AS server_id, @@global.read_only A
      @@global.gtid_binlog_state AS gtid_binlog_state, @@global.gtid_slave_pos AS gtid_slave_pos, \
      @@global.rpl_semi_sync_slave_enabled AS acknowledges, \
      @@global.rpl_semi_sync_master_wait_point AS wait_point, \
-     @@global.rpl_semi_sync_master_timeout AS wait_timeout; \
+     @@global.rpl_semi_sync_master_timeout AS wait_timeout, \
+     @@global.rpl_semi_sync_master_wait_no_slave AS waits_for_nobody; \
      SHOW ALL SLAVES STATUS";
 /// And whose acknowledgements it has.
 const ACKNOWLEDGEMENTS: &str = "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_%'";
