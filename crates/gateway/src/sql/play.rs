@@ -679,7 +679,8 @@ impl World {
     /// Everything goes on until all that was said has arrived.
     fn finish(&mut self) {
         self.room = usize::MAX;
-        for _ in 0..50 {
+        // After a server that failed again and again the next attempt is half a second away.
+        for _ in 0..100 {
             self.chance(0x07);
             for key in self.players.iter().filter_map(|player| player.key).collect::<Vec<_>>() {
                 for side in [Side::Client, Side::Server] {
