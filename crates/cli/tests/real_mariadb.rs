@@ -199,10 +199,15 @@ fn in_majority_nobody_takes_over_before_everybody_who_acknowledged_was_read() {
 #[derive(Debug, serde::Deserialize)]
 struct Page {
     reference: String,
+    ms: f64,
     connected: bool,
     ok: bool,
+    retries: u32,
     error: String,
 }
+
+/// A page that takes so long has waited.
+const DELAYED_MS: f64 = 250.0;
 
 struct Visitors(Vec<Child>);
 
@@ -271,6 +276,29 @@ fn expect_pages(fault: impl FnOnce(&Shop), failed_max: usize) {
     for page in pages.iter().filter(|page| page.ok) {
         assert!(paid.contains(&page.reference) && whole.contains(&page.reference), "{page:?}");
     }
+    // What was asked again although it had been done stands twice; what a page gave up stands there in part.
+    let twice = rows(
+        "SELECT reference FROM shop.carts GROUP BY reference HAVING COUNT(*) > 1 UNION \
+                      SELECT reference FROM shop.items GROUP BY reference, item HAVING COUNT(*) > 1",
+    );
+    let half: Vec<_> = rows("SELECT DISTINCT reference FROM shop.carts")
+        .into_iter()
+        .filter(|it| !paid.contains(it))
+        .collect();
+    let repeated =
+        |reference: &String| pages.iter().any(|page| page.reference == *reference && page.retries > 0);
+    assert!(twice.len() <= failed_max && twice.iter().all(repeated), "{twice:?}");
+    assert!(half.iter().all(|it| failed.iter().any(|page| page.reference == *it)), "{half:?}");
+    println!(
+        "{} pages: {} waited, the longest {:.0} ms; {} asked again, {} failed; orders: {} twice, {} half-written",
+        pages.len(),
+        pages.iter().filter(|page| page.ms > DELAYED_MS).count(),
+        pages.iter().map(|page| page.ms).fold(0.0, f64::max),
+        pages.iter().filter(|page| page.retries > 0).count(),
+        failed.len(),
+        twice.len(),
+        half.len()
+    );
 }
 
 #[test]
