@@ -76,8 +76,10 @@ impl Shop {
     fn switch_over(&self) {
         until("that m2 can take over", || {
             let outcome = self.group.backstay(&["switchover", "orders", "--to", "m2"]);
-            let early = outcome.stderr.contains("try again in a moment");
-            assert!(outcome.code == Some(0) || early, "{outcome:?}");
+            // On a busy machine it may be given up, and has changed nothing then.
+            let later = ["try again in a moment", "did not catch up"];
+            let again = later.iter().any(|words| outcome.stderr.contains(words));
+            assert!(outcome.code == Some(0) || again, "{outcome:?}");
             (outcome.code == Some(0)).then_some(())
         });
     }
@@ -174,6 +176,28 @@ fn a_switchover_loses_nothing_and_no_client_is_told_that_a_server_is_read_only()
         shop.expect_nothing_lost(&orders);
         expect_only_cuts(&orders);
     }
+}
+
+#[test]
+fn a_locked_table_keeps_the_primary_where_it_is_and_is_named_as_what_to_look_for() {
+    let shop = Shop::open(Durability::Majority);
+    let mut session = shop.named("m1").connect_as(&application()).unwrap();
+    session.ask("LOCK TABLES shop.orders WRITE").unwrap();
+    let outcome = until("that it is tried", || {
+        let outcome = shop.group.backstay(&["switchover", "orders", "--to", "m2"]);
+        (!outcome.stderr.contains("try again in a moment")).then_some(outcome)
+    });
+    assert_ne!(outcome.code, Some(0), "{outcome:?}");
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(said.contains("LOCK TABLES"), "{outcome:?}");
+    assert_eq!(shop.primary(), "m1");
+    // Nothing has changed: once it is let go, orders are taken, and the primary can be moved.
+    session.ask("UNLOCK TABLES").unwrap();
+    let writers = shop.writers("after");
+    shop.switch_over();
+    shop.await_move("m1", &writers);
+    let orders = writers.stop();
+    shop.expect_nothing_lost(&orders);
 }
 
 #[test]

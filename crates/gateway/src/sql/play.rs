@@ -378,24 +378,6 @@ impl World {
         self.settle();
     }
 
-    pub(crate) fn serve(&mut self, lease: Duration) {
-        self.until = self.now + lease;
-        self.primary = Some(primary_of(self.epoch));
-        let target = Target { address: primary_of(self.epoch), host: "played".into() };
-        self.order(&Direction::Serve { epoch: Epoch(self.epoch), target, until: self.until }, &[]);
-    }
-
-    pub(crate) fn hold(&mut self) {
-        self.epoch += 1;
-        self.primary = None;
-        self.order(&Direction::Hold { epoch: Epoch(self.epoch) }, &[]);
-    }
-
-    pub(crate) fn drain(&mut self) {
-        self.epoch += 1;
-        self.order(&Direction::Drain { epoch: Epoch(self.epoch), until: self.until }, &[]);
-    }
-
     pub(crate) fn order(&mut self, direction: &Direction, sources: &[Source]) {
         self.exchange.route(&service(), direction, sources);
         self.settle();
@@ -701,6 +683,27 @@ impl World {
             assert_eq!((player.said(), remote.heard()), (remote.got(), player.got()));
             assert!(player.wire.sent.is_empty() && remote.wire.sent.is_empty(), "bytes that nobody has read");
         }
+    }
+}
+
+#[cfg(test)]
+impl World {
+    pub(crate) fn serve(&mut self, lease: Duration) {
+        self.until = self.now + lease;
+        self.primary = Some(primary_of(self.epoch));
+        let target = Target { address: primary_of(self.epoch), host: "played".into() };
+        self.order(&Direction::Serve { epoch: Epoch(self.epoch), target, until: self.until }, &[]);
+    }
+
+    pub(crate) fn hold(&mut self) {
+        self.epoch += 1;
+        self.primary = None;
+        self.order(&Direction::Hold { epoch: Epoch(self.epoch) }, &[]);
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.epoch += 1;
+        self.order(&Direction::Drain { epoch: Epoch(self.epoch), until: self.until }, &[]);
     }
 }
 
