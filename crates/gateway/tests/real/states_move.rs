@@ -47,7 +47,7 @@ fn an_exec_whose_reply_is_lost_is_unknown() {
     let mut client = front.client();
     assert_eq!(say(&mut client, "MULTI"), "OK");
     assert_eq!(say(&mut client, "SET a 1"), "QUEUED");
-    old.process.signal(nix::sys::signal::Signal::SIGSTOP).unwrap();
+    old.process.signal(Signal::SIGSTOP).unwrap();
     send(&mut client, "EXEC");
     front.await_taken();
     front.hold(2);
