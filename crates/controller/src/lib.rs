@@ -252,6 +252,7 @@ impl Controller {
         for scene in self.scenes.values_mut() {
             scene.proposed = None;
             scene.notes = scene::Notes::default();
+            scene.strangers = None;
         }
         self.inherit_leases();
         if led && !self.leads() {
