@@ -239,20 +239,25 @@ fn let_go(work: &mut Work, name: &InstanceName) -> bool {
 
 /// Whether it holds what the primary had after it was linked. In `majority` who is trusted counts as read: what it had
 /// acknowledged before, and lost with its relay log, it must have again (safety, section 3).
-fn has_come_up(work: &Work, name: &InstanceName, seen: &Replication) -> bool {
+fn has_come_up(work: &mut Work, name: &InstanceName, seen: &Replication) -> bool {
+    if !is_majority(&work.scene.spec) {
+        return true;
+    }
     let reign = work.state.reign.as_ref();
-    let since = work.view(name).and_then(|view| view.linked_since);
     let primary = reign.and_then(|reign| work.view(&reign.instance)?.sample.as_ref());
-    !is_majority(&work.scene.spec)
-        || since
-            .zip(primary)
-            .is_some_and(|(since, (at, primary))| *at > since && seen.offset >= primary.offset)
+    let primary = primary.map(|(at, primary)| (*at, primary.offset));
+    let Some(view) = work.scene.views.get_mut(name) else {
+        return false;
+    };
+    let after = primary.filter(|(at, _)| view.linked_since.is_some_and(|since| *at > since));
+    view.linked_below = view.linked_below.or(after.map(|(_, offset)| offset));
+    view.linked_below.is_some_and(|below| seen.offset >= below)
 }
 
 fn trust(work: &mut Work, name: &InstanceName, seen: &Replication) {
     let known = work.state.trusted.get(name) == Some(&seen.run_id);
-    let is_in_step =
-        known || work.view(name).is_some_and(|view| view.streams) && has_come_up(work, name, seen);
+    let streams = work.view(name).is_some_and(|view| view.streams);
+    let is_in_step = known || has_come_up(work, name, seen) && streams;
     if !is_in_step {
         work.watch(name, Duration::from_millis(50));
         return work.look_again(Duration::from_millis(50));

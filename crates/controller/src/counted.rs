@@ -90,15 +90,22 @@ pub(crate) fn has_strangers(scene: &Scene) -> bool {
 }
 
 /// Takes note of how many the primary says to have.
-fn count_strangers(work: &mut Work, reign: &Reign, agreed: &BTreeSet<InstanceName>) {
-    let Some((at, seen)) = work.view(&reign.instance).and_then(|view| view.sample.as_ref()) else {
+pub(crate) fn count_strangers(scene: &mut Scene, state: &ServiceState, counted: Option<&Counted>) {
+    let Some((reign, counted)) =
+        state.reign.as_ref().zip(counted.filter(|counted| !counted.ackers.is_empty()))
+    else {
         return;
     };
-    if !seen.is_primary() || seen.run_id != reign.run_id || agreed.is_empty() {
+    let Some((at, seen)) = scene.views.get(&reign.instance).and_then(|view| view.sample.as_ref()) else {
+        return;
+    };
+    if !is_majority(&scene.spec) || !seen.is_primary() || seen.run_id != reign.run_id {
         return;
     }
-    let (at, more) = (*at, seen.sql.ackers > agreed.len() as u64);
-    work.scene.strangers = more.then(|| (work.scene.strangers.map_or(at, |(since, _)| since), at));
+    let (at, more) = (*at, seen.sql.ackers > counted.ackers.len() as u64);
+    // Nothing is known of what was between two looks that are far apart.
+    let before = scene.strangers.filter(|(_, last)| at.since(*last) < STRANGERS_MIN);
+    scene.strangers = more.then(|| (before.map_or(at, |(since, _)| since), at));
 }
 
 /// Whether commits wait for acknowledgements.
@@ -134,7 +141,6 @@ pub(crate) fn keep(work: &mut Work, reign: &Reign, primary: &Address) {
         return;
     }
     let agreed = work.ackers();
-    count_strangers(work, reign, &agreed);
     // While the first write is waited for, too: without anybody who acknowledges it never comes.
     if matches!(work.state.phase, Phase::Stable | Phase::Opening) {
         let wanted = wanted(work, reign, &agreed);
@@ -219,7 +225,9 @@ fn gone_since(work: &Work, name: &InstanceName, view: &View) -> Option<Time> {
             let (at, seen) = view.sample.as_ref()?;
             let idle = follows(seen).is_none_or(|(of, link_up, _)| !link_up && *of == Address::nowhere());
             let goes = work.is_rebuilt(name) && !seen.sql.acks;
-            ((idle || goes) && *at > work.leads_since).then_some(*at)
+            // Not since the last look: looks at one and the other may come in the same order for ever.
+            let since = view.mute_since.filter(|_| (idle || goes) && *at > work.leads_since);
+            since.map(|since| since.max(work.leads_since))
         }
         _ => None,
     }

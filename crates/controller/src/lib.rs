@@ -252,7 +252,6 @@ impl Controller {
         for scene in self.scenes.values_mut() {
             scene.proposed = None;
             scene.notes = scene::Notes::default();
-            scene.strangers = None;
         }
         self.inherit_leases();
         if led && !self.leads() {
@@ -350,6 +349,8 @@ impl Controller {
             Tally::of(reports.iter().map(|(node, report)| (*node, report)), &reign.run_id, controllers)
         });
         update_suspicion(now, scene, state, tally.as_ref(), &reports, out);
+        // Everybody does, for whoever leads next has not seen what its predecessor saw.
+        counted::count_strangers(scene, state, self.state.counted.get(service));
         scene.wakeup = now.time + Duration::from_secs(1);
         if !leads {
             return;

@@ -124,8 +124,12 @@ pub struct View {
     pub fed: Option<Time>,
     /// The first offset seen since the link to the present primary came up.
     linked_at: Option<(Address, ReplId, ReplOffset)>,
+    /// Since when it is seen not to acknowledge (`Durability::Majority`).
+    pub mute_since: Option<Time>,
     /// Since when that link is seen.
     pub linked_since: Option<Time>,
+    /// How far the primary was when it was first seen after that.
+    pub linked_below: Option<ReplOffset>,
     /// Something was received since then: only that proves a stream behind the copy.
     pub streams: bool,
     /// The last history that it was seen to take part in as a replica, in whichever process: its file holds nothing else.
@@ -154,6 +158,7 @@ impl View {
                 if self.identity.as_ref().is_some_and(|before| before.run_id != identity.run_id) {
                     // Another process: nothing seen of the one before is true of it.
                     self.sample = None;
+                    self.mute_since = None;
                     self.frozen = None;
                     self.paused = None;
                     self.sentinels = Sentinels::Unknown;
@@ -210,6 +215,7 @@ impl View {
                 Some(_) => {}
             }
         }
+        self.mute_since = (!replication.sql.acks).then(|| self.mute_since.unwrap_or(now));
         self.note_stream(now, &replication);
         self.sample = Some((now, replication));
     }
@@ -219,7 +225,7 @@ impl View {
     fn note_stream(&mut self, now: Time, replication: &Replication) {
         let Role::Replica { of, link_up: true, syncing: false } = &replication.role else {
             self.linked_at = None;
-            self.linked_since = None;
+            (self.linked_since, self.linked_below) = (None, None);
             self.streams = false;
             return;
         };
@@ -232,7 +238,7 @@ impl View {
             }
             _ => {
                 self.linked_at = Some((of.clone(), replication.replid.clone(), replication.offset));
-                self.linked_since = Some(now);
+                (self.linked_since, self.linked_below) = (Some(now), None);
                 self.streams = false;
             }
         }

@@ -74,10 +74,17 @@ pub(crate) fn choose(
     }
     let named_by_servers = Manners::of(&scene.spec.engine).named_by_servers;
     let heirs: Vec<&Frozen> = frozen.iter().filter(|one| is_heir(state, one, named_by_servers)).collect();
-    // One that was restarted has thrown away what it had not applied; what stands in another history is compared with nobody.
+    // One that was restarted has thrown away what it had not applied. What stands in another history than the reign's, and in
+    // no part of the agreed ones before it, cannot be compared with anybody.
+    let is_agreed = |one: &Frozen| {
+        let seen = one.replication;
+        let ended = state.end_of(&seen.replid, seen.offset);
+        ended.is_some_and(|end| seen.offset <= end) || is_heir(state, one, named_by_servers)
+    };
     let is_read = |name: &InstanceName| {
-        let of = if heirs.is_empty() { frozen.iter().collect() } else { heirs.clone() };
-        of.iter().any(|one| one.spec.name == *name && (heirs.is_empty() || !one.replication.sql.diverged))
+        let found = frozen.iter().find(|one| one.spec.name == *name);
+        let fit = |one: &Frozen| is_trusted(state, one) && !one.replication.sql.diverged && is_agreed(one);
+        found.is_some_and(|one| heirs.is_empty() || fit(one))
     };
     if let Some(reason) = unread(state, scene, counted, is_read) {
         return Choice::Nobody { reason };

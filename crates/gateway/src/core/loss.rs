@@ -35,8 +35,8 @@ fn last_writes(link: &Link) -> BTreeMap<Key, usize> {
         at = end;
         let sent = &link.output[start..end.min(link.sent).max(start)];
         let write = match run.after {
-            After::Plain => last_write(sent),
-            After::Exec | After::Blocking => (end <= link.sent).then_some(end - start),
+            After::Plain | After::Blocking => last_write(sent),
+            After::Exec => (end <= link.sent).then_some(end - start),
             _ => None,
         };
         if let Some(write) = write {

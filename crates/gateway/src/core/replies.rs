@@ -20,6 +20,8 @@ enum Bad {
     Unasked,
     #[error("it sent a reply that is too long")]
     TooLong,
+    #[error("it sent a message that is too long")]
+    LongPush,
 }
 
 impl Core {
@@ -82,7 +84,7 @@ impl Core {
         };
         let too_long = matches!(bad, Bad::TooLong | Bad::Violation(Violation::LongLine));
         let text = match run.after {
-            _ if run.begun => return,
+            _ if run.begun || matches!(bad, Bad::LongPush) => return,
             After::Blocking => "-UNKNOWNOUTCOME it was done",
             After::Plain if too_long && !is_write(command) => "-ERR it was read",
             _ => return,
@@ -120,7 +122,8 @@ impl Core {
                     let rest = &bytes[at..];
                     let Some(length) = link.scan.next(rest)? else {
                         let max = self.endpoints[link.endpoint].settings.limits.output_bytes_max;
-                        return if rest.len() > max { Err(Bad::TooLong) } else { Ok(at) };
+                        let bad = if pushed { Bad::LongPush } else { Bad::TooLong };
+                        return if rest.len() > max { Err(bad) } else { Ok(at) };
                     };
                     at += length;
                     self.frame(key, &rest[..length])?;

@@ -17,7 +17,7 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 pub(super) const SERVER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client, too; and one that takes nothing of what waits for it, although it says that it lives (tcp(7),
 /// `TCP_USER_TIMEOUT`): it may only be slow.
-pub(super) const CLIENT_TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const CLIENT_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[allow(clippy::struct_excessive_bools, reason = "what is known of a socket, independently of each other")]
 pub(crate) struct Socket {

@@ -21,6 +21,8 @@ const WRITERS: u64 = 4;
 /// Orders before a fault, and after it.
 const SOME: u64 = 300;
 const LIMIT: Duration = Duration::from_secs(15);
+/// It catches up with writers that never pause, on the disk that all three share.
+const BACK_LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(5);
 /// What an instance is told when it holds what nobody else does.
 const DIVERGED: &str = "ReplicaDiverged";
@@ -203,7 +205,7 @@ fn bring_back(lab: &Lab, act: OrdersAct, old: &str) -> Result<Return> {
         lab.fault(fault, old)?;
     }
     let mut rebuilt = false;
-    let back = poll_until(LIMIT, || {
+    let back = poll_until(BACK_LIMIT, || {
         let service = status(lab).ok()?;
         // What is said of somebody who has just woken may be older than that.
         if in_step(&service) && follows(lab, old, &service).unwrap_or(false) {
